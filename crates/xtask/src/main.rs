@@ -1,1 +1,125 @@
-fn main() {}
+//! All verbs of the project: `cargo xtask setup|demo|test|bench|oracle|crash|tidy`.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "these verbs start compilers, package tools and peers"
+)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "these verbs talk to a person at a terminal"
+)]
+
+mod bench;
+mod crash;
+mod demo;
+mod oracle;
+mod setup;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result, ensure};
+
+const HELP: &str = "\
+cargo xtask VERB
+
+  setup                install what a fresh Debian needs for the other verbs
+  demo                 run a real web server in a container, from nothing, and show it
+  test                 set up, tidy, then every test
+  bench [HOST]         time teu beside the Docker Engine at HOST (a DOCKER_HOST) and the bare system calls
+  oracle HOST [record] run one script against teu and the Docker Engine at HOST and compare
+  crash [KILLS]        kill -9 the engine at random moments under load and count what is left (default 200)
+  tidy                 check formatting, lints, file sizes and the arrows between crates
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let result = match words.as_slice() {
+        ["setup"] => setup::run(),
+        ["demo"] => demo::run(),
+        ["test"] => test(),
+        ["bench", host @ ..] => bench::run(host.first().copied()),
+        ["oracle", host] => oracle::run(host),
+        ["oracle", host, "record"] => oracle::record(host),
+        ["crash"] => crash::run(200),
+        ["crash", kills] => kills
+            .parse()
+            .context("KILLS is a number")
+            .and_then(crash::run),
+        ["tidy"] => tidy::run(),
+        ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        _ => {
+            eprint!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Everything that must hold before a change lands.
+fn test() -> Result<()> {
+    setup::run()?;
+    tidy::run()?;
+    call(cargo().args(["test", "--workspace"]))
+}
+
+/// The folder of the workspace.
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap_or(Path::new("."))
+}
+
+/// `cargo`, run in the workspace.
+fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace());
+    command
+}
+
+/// Runs a command and says which one failed.
+fn call(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    ensure!(
+        status.success(),
+        "{} {:?}: {status}",
+        command.get_program().display(),
+        command.get_args().collect::<Vec<_>>()
+    );
+    Ok(())
+}
+
+/// Builds the release binary and returns its path.
+fn release() -> Result<PathBuf> {
+    call(cargo().args(["build", "--release", "--package", "teu"]))?;
+    let output = cargo()
+        .args(["metadata", "--no-deps", "--format-version=1"])
+        .output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let target = text
+        .split("\"target_directory\":\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next())
+        .context("cargo names no target directory")?;
+    let triple = String::from_utf8(
+        Command::new("rustc")
+            .args(["--print", "host-tuple"])
+            .output()?
+            .stdout,
+    )?;
+    Ok(Path::new(target).join(triple.trim()).join("release/teu"))
+}

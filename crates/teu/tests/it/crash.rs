@@ -1,0 +1,101 @@
+//! The engine dies at any moment; nothing acknowledged is lost and nothing is left.
+
+use std::time::Duration;
+
+use testkit::campaign::{self, Campaign};
+use testkit::daemon::{Daemon, Network};
+
+#[test]
+fn a_killed_engine_loses_nothing_and_leaves_nothing() {
+    let mut daemon = Daemon::with_busybox(crate::teu(), Network::Host).unwrap();
+    let plan = Campaign {
+        kills: 10,
+        clients: 4,
+        ..Campaign::default()
+    };
+    let report = campaign::run(&mut daemon, &plan).unwrap();
+    assert!(report.clean(), "{report}\n{}", daemon.log());
+    assert!(report.created > 0, "the clients did something: {report}");
+}
+
+#[test]
+fn a_container_outlives_its_engine_and_is_managed_again() {
+    let mut daemon = Daemon::with_busybox(crate::teu(), Network::Host).unwrap();
+    daemon
+        .ok([
+            "run",
+            "-d",
+            "--name",
+            "c",
+            "busybox",
+            "sh",
+            "-c",
+            "trap 'echo bye; exit 5' TERM; echo hello; while :; do sleep 1 & wait $!; done",
+        ])
+        .unwrap();
+    let pid = daemon.ok(["inspect", "-f", "{{.State.Pid}}", "c"]).unwrap();
+    daemon.kill().unwrap();
+    assert!(
+        std::fs::exists(format!("/proc/{pid}")).unwrap(),
+        "the process lives on"
+    );
+    daemon.restart().unwrap();
+    assert_eq!(
+        daemon
+            .ok(["inspect", "-f", "{{.State.Status}} {{.State.Pid}}", "c"])
+            .unwrap(),
+        format!("running {pid}")
+    );
+    assert_eq!(
+        daemon.ok(["exec", "c", "echo", "inside"]).unwrap(),
+        "inside"
+    );
+    daemon.ok(["stop", "c"]).unwrap();
+    assert_eq!(
+        daemon
+            .ok(["inspect", "-f", "{{.State.ExitCode}}", "c"])
+            .unwrap(),
+        "5"
+    );
+    assert_eq!(daemon.ok(["logs", "c"]).unwrap(), "hello\nbye");
+}
+
+#[test]
+fn an_exit_while_the_engine_is_dead_is_known_afterwards() {
+    let mut daemon = Daemon::with_busybox(crate::teu(), Network::Host).unwrap();
+    daemon
+        .ok(["run", "-d", "--name", "c", "busybox", "sh", "-c", "exit 42"])
+        .unwrap();
+    daemon
+        .ok([
+            "run",
+            "-d",
+            "-i",
+            "--name",
+            "d",
+            "busybox",
+            "sh",
+            "-c",
+            "sleep 100000",
+        ])
+        .unwrap();
+    let pid: i32 = daemon
+        .ok(["inspect", "-f", "{{.State.Pid}}", "d"])
+        .unwrap()
+        .parse()
+        .unwrap();
+    daemon.kill().unwrap();
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let mut wait = [rustix::event::PollFd::new(
+        &pidfd,
+        rustix::event::PollFlags::IN,
+    )];
+    rustix::event::poll(&mut wait, None).unwrap();
+    let took = daemon.restart().unwrap();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let state = ["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}"];
+    assert_eq!(daemon.ok(state.iter().chain(&["d"])).unwrap(), "exited 137");
+    assert_eq!(daemon.ok(["wait", "c"]).unwrap(), "42");
+}

@@ -1,0 +1,17 @@
+//! Real containers through the real binary: the engine, our own CLI and the unmodified Docker CLI.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "these tests start the engine and its clients as programs"
+)]
+
+mod crash;
+mod life;
+mod net;
+mod oracle;
+
+use std::path::Path;
+
+/// The binary under test.
+fn teu() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_teu"))
+}

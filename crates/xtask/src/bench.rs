@@ -1,0 +1,291 @@
+//! Times teu beside a Docker Engine, in turn, as whole commands a person would type.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use testkit::busybox;
+use testkit::daemon::{Daemon, Network};
+
+use crate::{release, setup};
+
+/// Runs of each command that count.
+const RUNS: usize = 30;
+/// Pause before each run: back-to-back loops hide what an idle kernel costs.
+const GAP: Duration = Duration::from_millis(25);
+/// Log lines of the log measurement.
+const LINES: u32 = 500_000;
+
+pub(crate) fn run(host: Option<&str>) -> Result<()> {
+    setup::run()?;
+    let teu = release()?;
+    let daemon = Daemon::with_busybox(&teu, Network::Host)?;
+    let peer = host.map(|host| Peer::new(host, &daemon)).transpose()?;
+    println!(
+        "{:<34} {:>10} {:>10} {:>10} {:>8}",
+        "median of 30, 25 ms apart", "teu", "docker", "bare", "ratio"
+    );
+    let bare = median(&mut || {
+        let mut command = Command::new("unshare");
+        command.args([
+            "--mount",
+            "--pid",
+            "--net",
+            "--ipc",
+            "--uts",
+            "--cgroup",
+            "--fork",
+            "/bin/busybox",
+            "true",
+        ]);
+        command
+    })?;
+    let runs: [(&str, &[&str]); 4] = [
+        ("run --rm IMAGE true", &["run", "--rm", "busybox", "true"]),
+        (
+            "run --rm --network none",
+            &["run", "--rm", "--network", "none", "busybox", "true"],
+        ),
+        (
+            "run --rm --network host",
+            &["run", "--rm", "--network", "host", "busybox", "true"],
+        ),
+        (
+            "run --rm -p 20 ports",
+            &["run", "--rm", "-p", "19000-19019:80-99", "busybox", "true"],
+        ),
+    ];
+    for (name, args) in runs {
+        row(name, &daemon, peer.as_ref(), args, Some(bare))?;
+    }
+    let idle = ["run", "-d", "--name", "idle", "busybox", "sleep", "100000"];
+    daemon.ok(idle)?;
+    if let Some(peer) = &peer {
+        peer.ok(&idle)?;
+    }
+    row(
+        "exec C true",
+        &daemon,
+        peer.as_ref(),
+        &["exec", "idle", "true"],
+        None,
+    )?;
+    row("ps", &daemon, peer.as_ref(), &["ps"], None)?;
+    logs(&daemon, peer.as_ref())?;
+    many(&daemon)?;
+    memory(&daemon)?;
+    if let Some(peer) = &peer {
+        peer.ok(&["rm", "-f", "idle"])?;
+    }
+    Ok(())
+}
+
+/// A Docker Engine to compare with.
+struct Peer<'a> {
+    host: &'a str,
+}
+
+impl<'a> Peer<'a> {
+    fn new(host: &'a str, daemon: &Daemon) -> Result<Self> {
+        let peer = Self { host };
+        let tar = busybox::archive(daemon.dir())?;
+        peer.ok(&["import", &tar.to_string_lossy(), "busybox:latest"])?;
+        Ok(peer)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new("docker");
+        command.env("DOCKER_HOST", self.host).stdin(Stdio::null());
+        command
+    }
+
+    fn ok(&self, args: &[&str]) -> Result<()> {
+        let output = self.command().args(args).output()?;
+        ensure!(
+            output.status.success(),
+            "docker {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    }
+}
+
+/// One line of the table: both engines run the same words in turn.
+fn row(
+    name: &str,
+    daemon: &Daemon,
+    peer: Option<&Peer<'_>>,
+    args: &[&str],
+    bare: Option<f64>,
+) -> Result<()> {
+    let mut own = Vec::new();
+    let mut theirs = Vec::new();
+    for run in 0..=RUNS {
+        let ours = time(daemon.command().args(args))?;
+        let docker = peer
+            .map(|peer| time(peer.command().args(args)))
+            .transpose()?;
+        if run > 0 {
+            own.push(ours);
+            theirs.extend(docker);
+        }
+    }
+    let own = middle(own);
+    let docker = (!theirs.is_empty()).then(|| middle(theirs));
+    let show =
+        |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.1} ms"));
+    let ratio = docker.map_or("–".to_owned(), |docker| format!("{:.1}×", docker / own));
+    println!(
+        "{name:<34} {:>10} {:>10} {:>10} {ratio:>8}",
+        show(Some(own)),
+        show(docker),
+        show(bare)
+    );
+    Ok(())
+}
+
+/// Milliseconds a whole command takes, after a pause.
+fn time(command: &mut Command) -> Result<f64> {
+    std::thread::sleep(GAP);
+    let begin = Instant::now();
+    let output = command.stdin(Stdio::null()).output()?;
+    let took = begin.elapsed().as_secs_f64() * 1e3;
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(took)
+}
+
+fn median(command: &mut dyn FnMut() -> Command) -> Result<f64> {
+    Ok(middle(
+        (0..RUNS)
+            .map(|_| time(&mut command()))
+            .collect::<Result<_>>()?,
+    ))
+}
+
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Log lines a second, from the program to the file.
+fn logs(daemon: &Daemon, peer: Option<&Peer<'_>>) -> Result<()> {
+    let script = format!(
+        "yes 'a line of about sixty characters, as web servers write them' | head -n {LINES}"
+    );
+    let args = ["run", "--name", "lines", "busybox", "sh", "-c", &script];
+    let detached: Vec<&str> = ["run", "-d"]
+        .into_iter()
+        .chain(args[1..].iter().copied())
+        .collect();
+    let wait = |command: &mut dyn FnMut() -> Command| -> Result<f64> {
+        let begin = Instant::now();
+        time(command().args(&detached))?;
+        time(command().args(["wait", "lines"]))?;
+        let seconds = begin.elapsed().as_secs_f64();
+        let count = command().args(["logs", "--tail", "1", "lines"]).output()?;
+        ensure!(!count.stdout.is_empty(), "the log is empty");
+        time(command().args(["rm", "-f", "lines"]))?;
+        Ok(f64::from(LINES) / seconds)
+    };
+    let own = wait(&mut || daemon.command())?;
+    let docker = peer.map(|peer| wait(&mut || peer.command())).transpose()?;
+    println!(
+        "log lines a second: teu {own:.0}, docker {}, ratio {}",
+        docker.map_or("–".into(), |value| format!("{value:.0}")),
+        docker.map_or("–".into(), |value| format!("{:.1}×", own / value))
+    );
+    Ok(())
+}
+
+/// Two hundred containers, one after another and two at a time; the last must start as fast as the first.
+fn many(daemon: &Daemon) -> Result<()> {
+    let mut times = Vec::new();
+    for index in 0..200 {
+        let name = format!("many{index}");
+        let begin = Instant::now();
+        daemon.ok(["run", "-d", "--name", &name, "busybox", "sleep", "100000"])?;
+        times.push(begin.elapsed().as_secs_f64() * 1e3);
+    }
+    let first = middle(times[..20].to_vec());
+    let last = middle(times[180..].to_vec());
+    println!("200 × run -d, one after another: first 20 {first:.1} ms, last 20 {last:.1} ms each");
+    let overhead = supervisors(daemon)?;
+    println!(
+        "supervisors of 201 containers: {overhead:.0} KiB PSS each; engine {} KiB RSS",
+        rss(daemon.pid())?
+    );
+    let names: Vec<String> = (0..200).map(|index| format!("many{index}")).collect();
+    let begin = Instant::now();
+    daemon.ok(["rm", "-f"]
+        .into_iter()
+        .chain(names.iter().map(String::as_str)))?;
+    println!(
+        "rm -f of 200 running containers: {:.0} ms",
+        begin.elapsed().as_secs_f64() * 1e3
+    );
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..100)
+                        .try_for_each(|_| daemon.ok(["run", "--rm", "busybox", "true"]).map(|_| ()))
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().expect("the worker does not panic"))
+    })?;
+    println!(
+        "200 × run --rm, two at a time: {:.1} ms each",
+        begin.elapsed().as_secs_f64() * 1e3 / 200.0
+    );
+    Ok(())
+}
+
+fn memory(daemon: &Daemon) -> Result<()> {
+    println!("engine after all that: {} KiB RSS", rss(daemon.pid())?);
+    Ok(())
+}
+
+/// Resident KiB of a process.
+fn rss(pid: u32) -> Result<u64> {
+    field(Path::new(&format!("/proc/{pid}/status")), "VmRSS:")
+}
+
+/// Mean PSS of the supervisors, in KiB: processes of the engine's command line that are neither engine nor spawner.
+fn supervisors(daemon: &Daemon) -> Result<f64> {
+    let dir = daemon.dir().to_string_lossy().into_owned();
+    let (mut sum, mut count) = (0, 0u32);
+    for process in std::fs::read_dir("/proc")?.flatten() {
+        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        if process.file_name().to_string_lossy() == daemon.pid().to_string()
+            || !String::from_utf8_lossy(&command).contains(&dir)
+        {
+            continue;
+        }
+        sum += field(&process.path().join("smaps_rollup"), "Pss:").unwrap_or(0);
+        count += 1;
+    }
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "kibibytes of a few processes fit a double exactly"
+    )]
+    let sum = sum as f64;
+    Ok(sum / f64::from(count.max(1)))
+}
+
+fn field(path: &Path, name: &str) -> Result<u64> {
+    let text = std::fs::read_to_string(path)?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .with_context(|| format!("{} has no {name}", path.display()))?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
+}
