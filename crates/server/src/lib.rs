@@ -1,1 +1,9 @@
-//! server
+//! Docker's Engine API over HTTP: routes, hijacked streams and the conversion to domain types.
+
+mod connection;
+mod error;
+mod query;
+mod reply;
+mod router;
+
+pub use error::ApiError;

@@ -1,0 +1,251 @@
+//! One client's connection: requests one after another until it ends or is hijacked.
+//!
+//! A hijacked connection leaves the HTTP machinery with all bytes that were read
+//! too far; its head is written alone, before anything else, since some clients
+//! lose what arrives together with it.
+//! **Source:** moby, `api/server/router/container/container_routes.go`, `postContainersAttach`.
+
+use crate::reply::{self, Payload, Reply};
+use bytes::Bytes;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::UnixStream;
+use tokio::sync::Notify;
+
+/// What happens with a connection that was taken from HTTP.
+pub(crate) type Takeover =
+    Box<dyn FnOnce(OwnedFd) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// A connection that leaves HTTP.
+pub(crate) struct Hijack {
+    /// The value of `Content-Type`.
+    pub content_type: &'static str,
+    /// Whether the client asked for `Upgrade`: 101, else 200.
+    pub upgrade: bool,
+    /// Whether the client needs a pause between the head and the stream.
+    pub hold: bool,
+    /// Who gets the socket.
+    pub takeover: Takeover,
+}
+
+/// What a request led to.
+pub(crate) enum Outcome {
+    /// An answer.
+    Reply(Reply),
+    /// The end of HTTP on this connection.
+    Hijack(Hijack),
+}
+
+/// What the connection's two sides share.
+#[derive(Default)]
+struct Shared {
+    /// Set while a request may hijack: the client may end its side early.
+    hold_eof: AtomicBool,
+    hijack: Mutex<Option<Hijack>>,
+    hijacked: Notify,
+}
+
+/// How long docker-py must not see the stream behind the head.
+/// It reads the head with a buffer that it then throws away.
+const HEAD_ALONE: Duration = Duration::from_millis(2);
+
+/// Serves one connection. `handle` says of each request whether it may hijack, and answers it.
+pub(crate) async fn serve<H, F>(stream: UnixStream, handle: H)
+where
+    H: Fn(Request<Incoming>) -> (bool, F),
+    F: Future<Output = Outcome> + Send + 'static,
+{
+    let shared = Arc::new(Shared::default());
+    let io = TokioIo::new(Io {
+        stream,
+        shared: Arc::clone(&shared),
+    });
+    let service = service_fn(|request: Request<Incoming>| {
+        let (may_hijack, outcome) = handle(request);
+        shared.hold_eof.store(may_hijack, Ordering::Relaxed);
+        // A task of its own: a client that goes away must not cut an act in half.
+        let outcome = tokio::spawn(outcome);
+        let shared = Arc::clone(&shared);
+        Box::pin(async move {
+            let mut reply = match outcome.await {
+                Ok(Outcome::Reply(reply)) => reply,
+                Ok(Outcome::Hijack(hijack)) => {
+                    *shared.hijack.lock().unwrap_or_else(PoisonError::into_inner) = Some(hijack);
+                    shared.hijacked.notify_one();
+                    std::future::pending::<Reply>().await
+                }
+                Err(_) => reply::error(&crate::ApiError::internal("the request's task has ended")),
+            };
+            shared.hold_eof.store(false, Ordering::Relaxed);
+            reply::decorate(&mut reply);
+            Ok::<http::Response<Payload>, Infallible>(reply)
+        })
+    });
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.title_case_headers(true).max_buf_size(64 * 1024);
+    let mut connection = builder.serve_connection(io, service);
+    let hijacked = tokio::select! {
+        biased;
+        () = shared.hijacked.notified() => true,
+        _ended = poll_fn(|context| connection.poll_without_shutdown(context)) => false,
+    };
+    if !hijacked {
+        let parts = connection.into_parts();
+        let mut stream = parts.io.into_inner().stream;
+        // The client may be gone; there is nobody to tell.
+        let _ = stream.shutdown().await;
+        return;
+    }
+    let hijack = shared
+        .hijack
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    let parts = connection.into_parts();
+    if let Some(hijack) = hijack {
+        hand_over(parts.io.into_inner().stream, parts.read_buf, hijack).await;
+    }
+}
+
+/// Writes the head and gives the socket away.
+async fn hand_over(mut stream: UnixStream, early: Bytes, hijack: Hijack) {
+    if stream.write_all(head(&hijack).as_bytes()).await.is_err() {
+        return;
+    }
+    if hijack.hold {
+        tokio::time::sleep(HEAD_ALONE).await;
+    }
+    if early.is_empty() {
+        if let Some(fd) = into_fd(stream) {
+            (hijack.takeover)(fd).await;
+        }
+        return;
+    }
+    // Bytes that belong to the stream were already read: put them back in front.
+    let Ok((near, far)) = UnixStream::pair() else {
+        return;
+    };
+    let Some(far) = into_fd(far) else { return };
+    let pump = tokio::spawn(pump(stream, near, early));
+    (hijack.takeover)(far).await;
+    let _ = pump.await;
+}
+
+/// Makes a blocking socket of a stream, as its next owner expects.
+fn into_fd(stream: UnixStream) -> Option<OwnedFd> {
+    let stream = stream.into_std().ok()?;
+    stream.set_nonblocking(false).ok()?;
+    Some(OwnedFd::from(stream))
+}
+
+/// Carries bytes both ways, and each side's end of writing on its own.
+async fn pump(client: UnixStream, near: UnixStream, early: Bytes) {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_near, mut to_near) = near.into_split();
+    let inwards = async move {
+        if to_near.write_all(&early).await.is_ok() {
+            let _ = copy(&mut from_client, &mut to_near).await;
+        }
+        let _ = to_near.shutdown().await;
+    };
+    let outwards = async move {
+        let _ = copy(&mut from_near, &mut to_client).await;
+        let _ = to_client.shutdown().await;
+    };
+    let inwards = tokio::spawn(inwards);
+    outwards.await;
+    inwards.abort();
+}
+
+async fn copy<R, W>(from: &mut R, to: &mut W) -> io::Result<()>
+where
+    R: tokio::io::AsyncRead + Unpin,
+    W: tokio::io::AsyncWrite + Unpin,
+{
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let length = from.read(&mut buffer).await?;
+        let Some(piece) = buffer.get(..length).filter(|piece| !piece.is_empty()) else {
+            return Ok(());
+        };
+        to.write_all(piece).await?;
+    }
+}
+
+fn head(hijack: &Hijack) -> String {
+    let mut head = String::from(if hijack.upgrade {
+        "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+    } else {
+        "HTTP/1.1 200 OK\r\n"
+    });
+    head.push_str(&format!("Content-Type: {}\r\n", hijack.content_type));
+    for (name, value) in reply::common_headers() {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str("\r\n");
+    head
+}
+
+/// The socket as HTTP sees it.
+struct Io {
+    stream: UnixStream,
+    shared: Arc<Shared>,
+}
+
+impl AsyncRead for Io {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let ended = matches!(polled, Poll::Ready(Ok(()))) && buffer.filled().len() == before;
+        if ended && self.shared.hold_eof.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
+    }
+}

@@ -1,0 +1,311 @@
+//! From a method and a path to a route.
+//!
+//! Names may hold slashes and colons, raw or escaped, so a route is found by its
+//! first word and its last ones.
+//! **Source:** moby, `api/server/router/*`.
+
+use crate::ApiError;
+use crate::query::percent_decode;
+use docker_api::version::{API_VERSION_MAX, API_VERSION_MIN, ApiVersion};
+use http::{Method, StatusCode};
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Route {
+    /// `GET` or `HEAD /_ping`.
+    Ping,
+    /// `GET /version`.
+    Version,
+    /// `GET /info`.
+    Info,
+    /// `GET /events`.
+    Events,
+    /// `GET /system/df`.
+    DiskUsage,
+    /// `POST /auth`.
+    Auth,
+    /// `POST /teu/run`.
+    Run,
+    /// `POST /build`, `/build/prune`, `/session`, `/grpc`.
+    Build,
+    /// `POST /commit`.
+    Commit,
+    /// `GET /containers/json`.
+    ContainerList,
+    /// `POST /containers/create`.
+    ContainerCreate,
+    /// `POST /containers/prune`.
+    ContainerPrune,
+    /// An act on one container.
+    Container(ContainerVerb, String),
+    /// `POST /exec/{id}/start`.
+    ExecStart(String),
+    /// `POST /exec/{id}/resize`.
+    ExecResize(String),
+    /// `GET /exec/{id}/json`.
+    ExecInspect(String),
+    /// `GET /images/json`.
+    ImageList,
+    /// `POST /images/load`.
+    ImageLoad,
+    /// `POST /images/create`.
+    ImageCreate,
+    /// `POST /images/prune`.
+    ImagePrune,
+    /// `GET /images/search`.
+    ImageSearch,
+    /// `GET /images/get` or `/images/{name}/get`.
+    ImageSave(Option<String>),
+    /// `GET /images/{name}/json`.
+    ImageInspect(String),
+    /// `GET /images/{name}/history`.
+    ImageHistory(String),
+    /// `POST /images/{name}/tag`.
+    ImageTag(String),
+    /// `POST /images/{name}/push`.
+    ImagePush(String),
+    /// `DELETE /images/{name}`.
+    ImageRemove(String),
+    /// `GET /networks`.
+    NetworkList,
+    /// `POST /networks/create`.
+    NetworkCreate,
+    /// `POST /networks/prune`.
+    NetworkPrune,
+    /// `GET /networks/{name}`.
+    NetworkInspect(String),
+    /// `DELETE /networks/{name}`.
+    NetworkRemove(String),
+    /// `POST /networks/{name}/connect`.
+    NetworkConnect(String),
+    /// `POST /networks/{name}/disconnect`.
+    NetworkDisconnect(String),
+    /// `GET /volumes`.
+    VolumeList,
+    /// `POST /volumes/create`.
+    VolumeCreate,
+    /// `POST /volumes/prune`.
+    VolumePrune,
+    /// `GET /volumes/{name}`.
+    VolumeInspect(String),
+    /// `DELETE /volumes/{name}`.
+    VolumeRemove(String),
+    /// A route of swarm mode.
+    Swarm,
+}
+
+/// What is done with a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is the last word of its path")]
+pub enum ContainerVerb {
+    Inspect,
+    Top,
+    Logs,
+    Changes,
+    Export,
+    Stats,
+    ArchiveStat,
+    ArchiveGet,
+    ArchivePut,
+    Start,
+    Stop,
+    Restart,
+    Kill,
+    Pause,
+    Unpause,
+    Wait,
+    Resize,
+    Attach,
+    AttachWebSocket,
+    Exec,
+    Rename,
+    Update,
+    Remove,
+}
+
+/// Splits a path into the version, if it has one, and the rest, decoded.
+///
+/// # Errors
+/// 400 for a version that is not spoken, in Docker's words.
+pub fn split_version(path: &str) -> Result<(ApiVersion, String), ApiError> {
+    let path = percent_decode(path, false);
+    let version = path
+        .strip_prefix("/v")
+        .and_then(|rest| rest.split_once('/'))
+        .and_then(|(version, rest)| Some((version.parse::<ApiVersion>().ok()?, rest)));
+    let Some((version, rest)) = version else {
+        return Ok((API_VERSION_MAX, path));
+    };
+    if version > API_VERSION_MAX {
+        return Err(ApiError::invalid(format!(
+            "client version {version} is too new. Maximum supported API version is {API_VERSION_MAX}"
+        )));
+    }
+    if version < API_VERSION_MIN {
+        return Err(ApiError::invalid(format!(
+            "client version {version} is too old. Minimum supported API version is \
+             {API_VERSION_MIN}, please upgrade your client to a newer version"
+        )));
+    }
+    Ok((version, format!("/{rest}")))
+}
+
+/// Finds the route of a method and a path without its version.
+///
+/// # Errors
+/// 404 `page not found`, also for a wrong method.
+pub fn find(method: &Method, path: &str) -> Result<Route, ApiError> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let (area, rest) = path.split_once('/').unwrap_or((path, ""));
+    let word = method_word(method);
+    let found = match area {
+        "containers" => containers(word, rest),
+        "exec" => exec(word, rest),
+        "images" => images(word, rest),
+        "networks" => networks(word, rest),
+        "volumes" => volumes(word, rest),
+        _ => single(word, path),
+    };
+    found.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "page not found"))
+}
+
+fn method_word(method: &Method) -> &str {
+    method.as_str()
+}
+
+fn single(method: &str, path: &str) -> Option<Route> {
+    Some(match (method, path) {
+        ("GET" | "HEAD", "_ping") => Route::Ping,
+        ("GET", "version") => Route::Version,
+        ("GET", "info") => Route::Info,
+        ("GET", "events") => Route::Events,
+        ("GET", "system/df") => Route::DiskUsage,
+        ("POST", "auth") => Route::Auth,
+        ("POST", "teu/run") => Route::Run,
+        ("POST", "commit") => Route::Commit,
+        ("POST", "build" | "build/prune" | "build/cancel" | "session" | "grpc") => Route::Build,
+        _ => {
+            let area = path.split('/').next().unwrap_or("");
+            let known = [
+                "swarm", "services", "tasks", "nodes", "secrets", "configs", "plugins",
+            ];
+            return known.contains(&area).then_some(Route::Swarm);
+        }
+    })
+}
+
+/// Splits `name/verb` at the last slash.
+fn name_and_verb(rest: &str) -> Option<(&str, &str)> {
+    rest.rsplit_once('/')
+        .filter(|(name, verb)| !name.is_empty() && !verb.is_empty())
+}
+
+fn containers(method: &str, rest: &str) -> Option<Route> {
+    use ContainerVerb as Verb;
+    match (method, rest) {
+        ("GET", "json" | "ps") => return Some(Route::ContainerList),
+        ("POST", "create") => return Some(Route::ContainerCreate),
+        ("POST", "prune") => return Some(Route::ContainerPrune),
+        ("DELETE", name) if !name.is_empty() => {
+            return Some(Route::Container(Verb::Remove, name.to_owned()));
+        }
+        _ => {}
+    }
+    if method == "GET"
+        && let Some(name) = rest
+            .strip_suffix("/attach/ws")
+            .filter(|name| !name.is_empty())
+    {
+        return Some(Route::Container(Verb::AttachWebSocket, name.to_owned()));
+    }
+    let (name, verb) = name_and_verb(rest)?;
+    let verb = match (method, verb) {
+        ("GET", "json") => Verb::Inspect,
+        ("GET", "top") => Verb::Top,
+        ("GET", "logs") => Verb::Logs,
+        ("GET", "changes") => Verb::Changes,
+        ("GET", "export") => Verb::Export,
+        ("GET", "stats") => Verb::Stats,
+        ("HEAD", "archive") => Verb::ArchiveStat,
+        ("GET", "archive") => Verb::ArchiveGet,
+        ("PUT", "archive") => Verb::ArchivePut,
+        ("POST", "start") => Verb::Start,
+        ("POST", "stop") => Verb::Stop,
+        ("POST", "restart") => Verb::Restart,
+        ("POST", "kill") => Verb::Kill,
+        ("POST", "pause") => Verb::Pause,
+        ("POST", "unpause") => Verb::Unpause,
+        ("POST", "wait") => Verb::Wait,
+        ("POST", "resize") => Verb::Resize,
+        ("POST", "attach") => Verb::Attach,
+        ("POST", "exec") => Verb::Exec,
+        ("POST", "rename") => Verb::Rename,
+        ("POST", "update") => Verb::Update,
+        _ => return None,
+    };
+    Some(Route::Container(verb, name.to_owned()))
+}
+
+fn exec(method: &str, rest: &str) -> Option<Route> {
+    let (id, verb) = name_and_verb(rest)?;
+    let id = id.to_owned();
+    match (method, verb) {
+        ("POST", "start") => Some(Route::ExecStart(id)),
+        ("POST", "resize") => Some(Route::ExecResize(id)),
+        ("GET", "json") => Some(Route::ExecInspect(id)),
+        _ => None,
+    }
+}
+
+fn images(method: &str, rest: &str) -> Option<Route> {
+    match (method, rest) {
+        ("GET", "json") => return Some(Route::ImageList),
+        ("GET", "get") => return Some(Route::ImageSave(None)),
+        ("GET", "search") => return Some(Route::ImageSearch),
+        ("POST", "load") => return Some(Route::ImageLoad),
+        ("POST", "create") => return Some(Route::ImageCreate),
+        ("POST", "prune") => return Some(Route::ImagePrune),
+        ("DELETE", name) if !name.is_empty() => return Some(Route::ImageRemove(name.to_owned())),
+        _ => {}
+    }
+    let (name, verb) = name_and_verb(rest)?;
+    let name = name.to_owned();
+    match (method, verb) {
+        ("GET", "json") => Some(Route::ImageInspect(name)),
+        ("GET", "history") => Some(Route::ImageHistory(name)),
+        ("GET", "get") => Some(Route::ImageSave(Some(name))),
+        ("POST", "tag") => Some(Route::ImageTag(name)),
+        ("POST", "push") => Some(Route::ImagePush(name)),
+        _ => None,
+    }
+}
+
+fn networks(method: &str, rest: &str) -> Option<Route> {
+    match (method, rest) {
+        ("GET", "") => return Some(Route::NetworkList),
+        ("POST", "create") => return Some(Route::NetworkCreate),
+        ("POST", "prune") => return Some(Route::NetworkPrune),
+        ("GET", name) => return Some(Route::NetworkInspect(name.to_owned())),
+        ("DELETE", name) if !name.is_empty() => {
+            return Some(Route::NetworkRemove(name.to_owned()));
+        }
+        _ => {}
+    }
+    let (name, verb) = name_and_verb(rest)?;
+    match (method, verb) {
+        ("POST", "connect") => Some(Route::NetworkConnect(name.to_owned())),
+        ("POST", "disconnect") => Some(Route::NetworkDisconnect(name.to_owned())),
+        _ => None,
+    }
+}
+
+fn volumes(method: &str, rest: &str) -> Option<Route> {
+    match (method, rest) {
+        ("GET", "") => Some(Route::VolumeList),
+        ("POST", "create") => Some(Route::VolumeCreate),
+        ("POST", "prune") => Some(Route::VolumePrune),
+        ("GET", name) => Some(Route::VolumeInspect(name.to_owned())),
+        ("DELETE", name) if !name.is_empty() => Some(Route::VolumeRemove(name.to_owned())),
+        _ => None,
+    }
+}
