@@ -4,6 +4,7 @@ mod connection;
 mod error;
 mod query;
 mod reply;
+mod request;
 mod router;
 
 pub use error::ApiError;

@@ -1,1 +1,44 @@
-fn main() {}
+//! Chooses the role of the process and wires the engine.
+
+mod daemon;
+mod on_demand;
+mod options;
+mod socket;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// What the process is, by its name or its first argument.
+#[derive(Debug, PartialEq, Eq)]
+enum Role {
+    /// The command line.
+    Cli,
+    /// The engine.
+    Daemon,
+    /// An OCI runtime.
+    Oci,
+}
+
+impl Role {
+    fn of(arguments: &[OsString]) -> Self {
+        let name = arguments.first().map(Path::new).and_then(Path::file_name);
+        if name.is_some_and(|name| name == "runc") {
+            return Self::Oci;
+        }
+        match arguments.get(1).and_then(|first| first.to_str()) {
+            Some("daemon") => Self::Daemon,
+            Some("oci") => Self::Oci,
+            _ => Self::Cli,
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    match Role::of(&arguments) {
+        Role::Daemon => daemon::main(arguments.get(2..).unwrap_or_default()),
+        Role::Oci => ExitCode::FAILURE,
+        Role::Cli => ExitCode::FAILURE,
+    }
+}

@@ -36,7 +36,6 @@ pub struct ImageInspect {
     pub created: String,
     pub docker_version: String,
     pub author: String,
-    pub config: ImageInspectConfig,
     pub architecture: String,
     #[serde(skip_serializing_if = "is_default")]
     pub variant: String,
@@ -50,39 +49,31 @@ pub struct ImageInspect {
     #[serde(rename = "RootFS")]
     pub root_fs: RootFs,
     pub metadata: ImageMetadata,
+    pub config: ImageInspectConfig,
 }
 
 /// The configuration of an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct ImageInspectConfig {
-    pub hostname: String,
-    pub domainname: String,
-    pub user: String,
-    pub attach_stdin: bool,
-    pub attach_stdout: bool,
-    pub attach_stderr: bool,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub exposed_ports: BTreeMap<String, Empty>,
-    pub tty: bool,
-    pub open_stdin: bool,
-    pub stdin_once: bool,
-    pub env: Option<Vec<String>>,
-    pub cmd: Option<Vec<String>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub healthcheck: Option<HealthConfig>,
     #[serde(skip_serializing_if = "is_default")]
     pub args_escaped: bool,
-    pub image: String,
-    pub volumes: Option<BTreeMap<String, Empty>>,
-    pub working_dir: String,
+    pub cmd: Option<Vec<String>>,
     pub entrypoint: Option<Vec<String>>,
-    pub on_build: Option<Vec<String>>,
+    pub env: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub exposed_ports: BTreeMap<String, Empty>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub healthcheck: Option<HealthConfig>,
     pub labels: Option<BTreeMap<String, String>>,
-    #[serde(skip_serializing_if = "is_default")]
-    pub stop_signal: String,
+    pub on_build: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shell: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "is_default")]
+    pub stop_signal: String,
+    pub user: String,
+    pub volumes: Option<BTreeMap<String, Empty>>,
+    pub working_dir: String,
 }
 
 /// The layers of an image by their uncompressed digests.

@@ -105,6 +105,8 @@ pub struct SystemInfo {
     pub runc_commit: Commit,
     pub init_commit: Commit,
     pub security_options: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub firewall_backend: Option<FirewallInfo>,
     #[serde(rename = "CDISpecDirs")]
     pub cdi_spec_dirs: Vec<String>,
     pub warnings: Option<Vec<String>>,
@@ -150,6 +152,13 @@ pub struct SwarmInfo {
     pub control_available: bool,
     pub error: String,
     pub remote_managers: Option<Vec<serde_json::Value>>,
+}
+
+/// What filters packets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct FirewallInfo {
+    pub driver: String,
 }
 
 /// A commit of a component.

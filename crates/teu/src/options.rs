@@ -1,0 +1,105 @@
+//! The flags of `teu daemon`.
+
+use anyhow::{Context, bail};
+use lexopt::Arg::{Long, Short};
+use lexopt::ValueExt;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Where the engine keeps its things and how it listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// Data that outlives a reboot.
+    pub root: PathBuf,
+    /// State that ends with the host's run.
+    pub run: PathBuf,
+    /// The API's socket.
+    pub socket: PathBuf,
+    /// The link of the default network.
+    pub bridge: Option<String>,
+    /// Address and prefix length of that link.
+    pub bip: Option<String>,
+    /// Where the process id is written.
+    pub pidfile: Option<PathBuf>,
+    /// Whether readiness is told on standard output, which then is closed.
+    pub detached: bool,
+}
+
+/// The socket of the engine that runs for the whole host.
+pub(crate) const SOCKET_DEFAULT: &str = "/run/teu/teu.sock";
+
+impl Options {
+    /// Reads the flags; a socket that is not named lies in the run directory.
+    ///
+    /// # Errors
+    /// A flag is unknown or lacks its value.
+    pub(crate) fn parse(arguments: &[OsString]) -> anyhow::Result<Self> {
+        let mut root = PathBuf::from("/var/lib/teu");
+        let mut run = PathBuf::from("/run/teu");
+        let mut socket = None;
+        let (mut bridge, mut bip, mut pidfile, mut detached) = (None, None, None, false);
+        let mut parser = lexopt::Parser::from_args(arguments);
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("root" | "data-root") => root = parser.value()?.into(),
+                Long("run" | "exec-root") => run = parser.value()?.into(),
+                Long("socket" | "host") | Short('H') => {
+                    let value = parser.value()?;
+                    let text = value.to_str().context("the socket's path is no text")?;
+                    if text.starts_with("tcp://") || text.starts_with("npipe://") {
+                        bail!("cannot listen on `{text}`: only unix sockets are served");
+                    }
+                    let path = text.strip_prefix("unix://").unwrap_or(text);
+                    // `fd://` takes the sockets that the service manager passes.
+                    socket = (!text.starts_with("fd://")).then(|| PathBuf::from(path));
+                }
+                Long("bridge") | Short('b') => bridge = Some(parser.value()?.string()?),
+                Long("bip") => bip = Some(parser.value()?.string()?),
+                Long("pidfile") | Short('p') => pidfile = Some(parser.value()?.into()),
+                Long("log-level") | Short('l') => drop(parser.value()?),
+                Long("detached") => detached = true,
+                _ => return Err(argument.unexpected().into()),
+            }
+        }
+        let socket = socket.unwrap_or_else(|| run.join("teu.sock"));
+        Ok(Self {
+            root: absolute(root)?,
+            run: absolute(run)?,
+            socket: absolute(socket)?,
+            bridge,
+            bip,
+            pidfile,
+            detached,
+        })
+    }
+}
+
+fn absolute(path: PathBuf) -> anyhow::Result<PathBuf> {
+    std::path::absolute(&path).with_context(|| format!("cannot use the path `{}`", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> anyhow::Result<Options> {
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        Options::parse(&words)
+    }
+
+    #[test]
+    fn isolates_a_second_engine_by_its_directories() {
+        let options = parse(&["--root", "/a", "--run=/b"]).unwrap();
+        assert_eq!(options.root, PathBuf::from("/a"));
+        assert_eq!(options.socket, PathBuf::from("/b/teu.sock"));
+        let options = parse(&["-H", "unix:///c.sock"]).unwrap();
+        assert_eq!(options.socket, PathBuf::from("/c.sock"));
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        assert!(parse(&["--nope"]).is_err());
+        assert!(parse(&["--root"]).is_err());
+        assert!(parse(&["-H", "tcp://0.0.0.0:2375"]).is_err());
+    }
+}
