@@ -249,3 +249,6 @@ impl AsyncWrite for Io {
         Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

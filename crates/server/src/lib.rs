@@ -1,10 +1,16 @@
 //! Docker's Engine API over HTTP: routes, hijacked streams and the conversion to domain types.
 
+mod app;
 mod connection;
 mod error;
-mod query;
-mod reply;
+pub mod glob;
+mod host;
+pub mod query;
+pub mod reply;
 mod request;
-mod router;
+pub mod router;
+mod system;
+pub mod time;
 
+pub use app::{App, serve};
 pub use error::ApiError;

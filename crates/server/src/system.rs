@@ -1,0 +1,155 @@
+//! `/_ping`, `/version`, `/info`: the engine about itself.
+
+use crate::host::{self, Host};
+use crate::reply::{self, Reply, SERVER_VERSION};
+use bytes::Bytes;
+use docker_api::types::{
+    ComponentVersion, FirewallInfo, PlatformName, PluginsInfo, RegistryConfig, RuntimeInfo,
+    SwarmInfo, SystemInfo, Version,
+};
+use docker_api::version::{API_VERSION_MAX, API_VERSION_MIN};
+use http::StatusCode;
+use http::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
+use std::collections::BTreeMap;
+
+/// Answers `/_ping`; clients negotiate by its headers.
+/// **Source:** moby, `api/server/router/system`, `pingHandler`.
+pub(crate) fn ping() -> Reply {
+    let mut reply = reply::typed(
+        StatusCode::OK,
+        "text/plain; charset=utf-8",
+        Bytes::from_static(b"OK"),
+    );
+    let headers = reply.headers_mut();
+    headers.insert("Builder-Version", HeaderValue::from_static("2"));
+    headers.insert("Swarm", HeaderValue::from_static("inactive"));
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, no-store, must-revalidate"),
+    );
+    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
+    reply
+}
+
+/// Answers `GET /version`.
+pub(crate) fn version(host: &Host) -> Reply {
+    let arch = host::go_architecture();
+    let details = [
+        ("ApiVersion", API_VERSION_MAX.to_string()),
+        ("Arch", arch.to_owned()),
+        ("BuildTime", String::new()),
+        ("Experimental", "false".to_owned()),
+        ("GitCommit", String::new()),
+        ("GoVersion", String::new()),
+        ("KernelVersion", host.kernel_version.clone()),
+        ("MinAPIVersion", API_VERSION_MIN.to_string()),
+        ("Os", "linux".to_owned()),
+    ];
+    let details = details.map(|(name, value)| (name.to_owned(), value));
+    let version = Version {
+        platform: PlatformName {
+            name: "teu".to_owned(),
+        },
+        components: vec![ComponentVersion {
+            name: "Engine".to_owned(),
+            version: SERVER_VERSION.to_owned(),
+            details: BTreeMap::from(details),
+        }],
+        version: SERVER_VERSION.to_owned(),
+        api_version: API_VERSION_MAX.to_string(),
+        min_api_version: API_VERSION_MIN.to_string(),
+        os: "linux".to_owned(),
+        arch: arch.to_owned(),
+        kernel_version: host.kernel_version.clone(),
+        ..Version::default()
+    };
+    reply::json(StatusCode::OK, &version)
+}
+
+/// How many containers are in which state.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub running: i64,
+    pub paused: i64,
+    pub stopped: i64,
+    pub images: i64,
+    pub listeners: i64,
+}
+
+/// Answers `GET /info`.
+pub(crate) fn info(host: &Host, id: &str, root: &str, counts: Counts) -> SystemInfo {
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    SystemInfo {
+        id: id.to_owned(),
+        containers: counts.running + counts.paused + counts.stopped,
+        containers_running: counts.running,
+        containers_paused: counts.paused,
+        containers_stopped: counts.stopped,
+        images: counts.images,
+        driver: "overlay2".to_owned(),
+        plugins: PluginsInfo {
+            volume: owned(&["local"]),
+            network: owned(&["bridge", "host", "null"]),
+            authorization: None,
+            log: owned(&["json-file", "local"]),
+        },
+        memory_limit: true,
+        swap_limit: true,
+        cpu_cfs_period: true,
+        cpu_cfs_quota: true,
+        cpu_shares: true,
+        cpu_set: true,
+        pids_limit: true,
+        oom_kill_disable: !host::cgroup_v2(),
+        ipv4_forwarding: host::forwards_ipv4(),
+        n_fd: host::open_descriptors(),
+        n_events_listener: counts.listeners,
+        system_time: crate::time::rfc3339(crate::time::unix_nanos(std::time::SystemTime::now())),
+        logging_driver: "json-file".to_owned(),
+        cgroup_driver: "cgroupfs".to_owned(),
+        cgroup_version: if host::cgroup_v2() { "2" } else { "1" }.to_owned(),
+        kernel_version: host.kernel_version.clone(),
+        operating_system: host.operating_system.clone(),
+        os_version: host.os_version.clone(),
+        os_type: "linux".to_owned(),
+        architecture: std::env::consts::ARCH.to_owned(),
+        index_server_address: "https://index.docker.io/v1/".to_owned(),
+        registry_config: registry_config(),
+        n_cpu: host.cpus,
+        mem_total: host.memory_bytes,
+        docker_root_dir: root.to_owned(),
+        name: host.name.clone(),
+        server_version: SERVER_VERSION.to_owned(),
+        runtimes: BTreeMap::from([(
+            "runc".to_owned(),
+            RuntimeInfo {
+                path: "runc".to_owned(),
+                status: BTreeMap::new(),
+            },
+        )]),
+        default_runtime: "runc".to_owned(),
+        swarm: SwarmInfo {
+            local_node_state: "inactive".to_owned(),
+            ..SwarmInfo::default()
+        },
+        live_restore_enabled: true,
+        init_binary: "docker-init".to_owned(),
+        security_options: owned(&["name=seccomp,profile=builtin"]),
+        firewall_backend: Some(FirewallInfo {
+            driver: "nftables".to_owned(),
+        }),
+        cdi_spec_dirs: owned(&["/etc/cdi", "/var/run/cdi"]),
+        ..SystemInfo::default()
+    }
+}
+
+fn registry_config() -> RegistryConfig {
+    let hub = serde_json::json!({
+        "Mirrors": [], "Name": "docker.io", "Official": true, "Secure": true
+    });
+    RegistryConfig {
+        insecure_registry_cidrs: vec!["::1/128".to_owned(), "127.0.0.0/8".to_owned()],
+        index_configs: BTreeMap::from([("docker.io".to_owned(), hub)]),
+        mirrors: None,
+    }
+}
