@@ -1,1 +1,20 @@
-//! image
+//! Images on this host: loading, importing, naming, pinning, snapshots, removing.
+//!
+//! Words: a *layer* is the content of one tar, named by the digest of that tar (`diff id`).
+//! An *image* is a configuration, named by its digest, and the layers it lists.
+//! A *snapshot* is a writable layer on top of an image, owned by a *holder* (an opaque text,
+//! in practice a container's id). A *pin* keeps an image while a holder uses it.
+
+mod error;
+mod images;
+mod model;
+
+pub use error::{
+    HistoryError, ImportError, LoadError, OpenError, PinError, PruneError, RemoveError,
+    RemoveSnapshotError, ResolveError, SaveError, SnapshotError, SweepError, TagError,
+};
+pub use images::Images;
+pub use model::{
+    HistoryEntry, Image, ImageId, ImportOptions, Loaded, Progress, Pruned, RemoveOptions, Removed,
+    Snapshot, SnapshotOptions, Swept,
+};

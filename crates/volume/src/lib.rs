@@ -1,1 +1,12 @@
-//! volume
+//! Named and anonymous volumes of the `local` driver.
+
+mod error;
+mod model;
+mod volumes;
+
+pub use error::{
+    AttachError, CreateError, GetError, OpenError, ParseNameError, PopulateError, PruneError,
+    RemoveError,
+};
+pub use model::{Name, Pruned, Spec, Volume};
+pub use volumes::Volumes;

@@ -1,0 +1,187 @@
+//! What the other crates see of images.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use oci::image::ImageConfig;
+use oci::{Digest, ImageRef, ParseDigestError, Platform};
+use serde::{Deserialize, Serialize};
+
+/// The digest of an image's configuration; `Display` prints `sha256:…`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ImageId(pub Digest);
+
+impl ImageId {
+    /// Returns the first twelve hex digits.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.0.short()
+    }
+}
+
+impl fmt::Display for ImageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for ImageId {
+    type Err = ParseDigestError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+/// An image as it is at the moment of the call; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// Its id.
+    pub id: ImageId,
+    /// Its configuration.
+    pub config: Arc<ImageConfig>,
+    /// Its names with tags, sorted.
+    pub repo_tags: Vec<ImageRef>,
+    /// Its names with manifest digests, sorted.
+    pub repo_digests: Vec<ImageRef>,
+    /// Bytes of the files in all its layers.
+    pub size: u64,
+    /// When it was made, where the configuration says so.
+    pub created: Option<SystemTime>,
+    /// When a name was last given to it.
+    pub last_tagged: Option<SystemTime>,
+    /// The layers by the digest of their tar, the lowest first.
+    pub layers: Vec<Digest>,
+    /// Holders that pin it, sorted.
+    pub holders: Vec<String>,
+}
+
+/// What `load` reports while it works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Bytes of the archive read so far.
+    Read {
+        /// Number of bytes.
+        bytes: u64,
+    },
+    /// A layer is being unpacked.
+    Layer {
+        /// Its digest.
+        diff_id: Digest,
+        /// Bytes of its tar unpacked so far.
+        bytes: u64,
+        /// Bytes of its file in the archive.
+        total: u64,
+    },
+    /// A layer is complete.
+    LayerDone {
+        /// Its digest.
+        diff_id: Digest,
+        /// Whether it was here before.
+        existed: bool,
+    },
+}
+
+/// One image that `load` brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// Its id.
+    pub id: ImageId,
+    /// The names it was given; empty means only the id.
+    pub names: Vec<ImageRef>,
+}
+
+/// How a tar becomes an image.
+#[derive(Clone, Debug, Default)]
+pub struct ImportOptions {
+    /// Its name; `latest` is meant where the tag is missing.
+    pub reference: Option<ImageRef>,
+    /// Dockerfile instructions that change the configuration, such as `CMD ["sh"]`.
+    pub changes: Vec<String>,
+    /// Message of the history entry.
+    pub message: Option<String>,
+    /// Platform of the image; absent means this host's.
+    pub platform: Option<Platform>,
+}
+
+/// How an image is removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemoveOptions {
+    /// Remove also when several names or stopped containers refer to it.
+    pub force: bool,
+    /// Keep parents that have no names.
+    pub no_prune: bool,
+}
+
+/// One effect of a removal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// A name was taken away.
+    Untagged(ImageRef),
+    /// An image or a layer was deleted.
+    Deleted(Digest),
+}
+
+/// Effects of a prune.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// What was removed.
+    pub removed: Vec<Removed>,
+    /// Bytes of the layers that nothing uses any more.
+    pub reclaimed: u64,
+}
+
+/// One line of `docker history`, the newest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// The image; only the newest line has one.
+    pub id: Option<ImageId>,
+    /// When the step was made.
+    pub created: Option<SystemTime>,
+    /// The command.
+    pub created_by: String,
+    /// Names of the image; only on the newest line.
+    pub tags: Vec<ImageRef>,
+    /// Bytes of the step's layer.
+    pub size: u64,
+    /// Message.
+    pub comment: String,
+}
+
+/// How a snapshot is mounted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotOptions {
+    /// Never sync its upper layer (overlay's `volatile`): for containers that are removed when they end.
+    pub volatile: bool,
+}
+
+/// A writable layer on top of an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The overlay mount to make at `/` of the container; `destination` is `/`.
+    ///
+    /// Options are `lowerdir=` (colon-separated, the topmost first; `\` escapes), `upperdir=`, `workdir=`.
+    pub mount: oci::runtime::Mount,
+    /// Where changed files are.
+    pub upper: PathBuf,
+    /// Overlay's work directory.
+    pub work: PathBuf,
+    /// The image's layers, the topmost first.
+    pub lower: Vec<PathBuf>,
+    /// The image.
+    pub image: ImageId,
+}
+
+/// What a start-up sweep put away.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Holders whose snapshots went to the trash.
+    pub snapshots: Vec<String>,
+    /// Layers that no image names.
+    pub layers: Vec<Digest>,
+    /// Records that were damaged and set aside, with the reason.
+    pub damaged: Vec<String>,
+}
