@@ -1,2 +1,16 @@
-//! sys
+//! Typed Linux: mounts, namespaces, processes, filters. The only crate with `unsafe`.
+
+pub mod cgroup;
+#[allow(
+    unsafe_code,
+    reason = "mount_setattr and open_tree_attr have no safe wrapper"
+)]
+pub mod mount;
+#[allow(
+    unsafe_code,
+    reason = "clone3, execve, close_range and friends have no safe wrapper"
+)]
+pub mod process;
+#[allow(unsafe_code, reason = "seccomp(2) has no safe wrapper")]
+pub mod seccomp;
 pub mod seqpacket;
