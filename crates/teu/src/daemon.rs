@@ -13,6 +13,15 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Threads that carry requests; containers' output does not pass through them.
+const WORKERS: usize = 2;
+/// Threads for work that blocks, made when needed.
+const BLOCKING_THREADS_MAX: usize = 32;
+/// Enough for the deepest JSON value that is accepted.
+const STACK_BYTES: usize = 1 << 20;
 
 /// Runs the engine until it is told to end. Containers live on.
 pub(crate) fn main(arguments: &[OsString]) -> ExitCode {
@@ -40,8 +49,54 @@ fn run(arguments: &[OsString]) -> anyhow::Result<()> {
         "the engine needs to be started by root"
     );
     let _locks = (lock(&options.root, 0o710)?, lock(&options.run, 0o755)?);
-    let _ = on_demand::READY;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_stack_size(STACK_BYTES)
+        .thread_keep_alive(Duration::from_secs(2))
+        .enable_all()
+        .build()
+        .context("cannot start the engine's threads")?;
+    let served = runtime.block_on(serve(&options));
+    // Acts that clients have begun end with the process; what they left is reconciled.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(options: &Options) -> anyhow::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let listener = match socket::inherited()? {
+        Some(listener) => listener,
+        None => socket::listen(&options.socket)?,
+    };
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    announce(options)?;
+    let told = async {
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+    };
+    server::serve(listener, app, told).await;
+    socket::notify("STOPPING=1");
+    Ok(())
+}
+
+/// Tells that the engine listens: to the service manager, by a file, and to who started it on demand.
+fn announce(options: &Options) -> anyhow::Result<()> {
+    if let Some(path) = &options.pidfile {
+        fs::write(path, format!("{}\n", std::process::id()))?;
+    }
     socket::notify("READY=1");
+    if options.detached {
+        // Who waited may have gone away; the engine stays.
+        let _ = std::io::stdout().write_all(on_demand::READY);
+        let _ = std::io::stdout().flush();
+        let null = fs::OpenOptions::new().write(true).open("/dev/null")?;
+        rustix::stdio::dup2_stdout(&null)?;
+    }
     Ok(())
 }
 

@@ -38,6 +38,31 @@ pub(crate) fn listen(path: &Path) -> anyhow::Result<UnixListener> {
     Ok(listener)
 }
 
+/// Takes the first socket that the service manager passes, if it passes one to this process.
+///
+/// # Errors
+/// The variables name a descriptor that is not there.
+/// **Source:** sd_listen_fds(3), pidfd_getfd(2).
+pub(crate) fn inherited() -> anyhow::Result<Option<UnixListener>> {
+    /// Where passed descriptors begin.
+    const LISTEN_FDS_START: i32 = 3;
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    if number("LISTEN_PID") != Some(std::process::id()) || number("LISTEN_FDS").unwrap_or(0) == 0 {
+        return Ok(None);
+    }
+    let own = rustix::process::pidfd_open(
+        rustix::process::getpid(),
+        rustix::process::PidfdFlags::empty(),
+    )?;
+    let socket = rustix::process::pidfd_getfd(
+        own,
+        LISTEN_FDS_START,
+        rustix::process::PidfdGetfdFlags::empty(),
+    )
+    .context("cannot take the socket of the service manager")?;
+    Ok(Some(UnixListener::from(socket)))
+}
+
 /// Finds a group's number in `/etc/group`.
 /// **Source:** group(5).
 fn group_id(name: &str) -> Option<u32> {
