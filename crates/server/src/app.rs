@@ -18,6 +18,8 @@ use tokio::task::JoinSet;
 #[derive(Debug, Clone)]
 pub struct App {
     pub(crate) host: Arc<Host>,
+    pub(crate) images: Arc<image::Images>,
+    pub(crate) volumes: Arc<volume::Volumes>,
 }
 
 /// Serves clients until `shutdown` is ready. Acts that have begun go on.

@@ -6,12 +6,15 @@ mod convert;
 mod error;
 pub mod glob;
 mod host;
+mod images;
 pub mod query;
 pub mod reply;
 mod request;
 pub mod router;
 mod system;
 pub mod time;
+mod upload;
+mod volumes;
 
 pub use app::{App, serve};
 pub use error::ApiError;

@@ -70,6 +70,56 @@ pub fn rfc3339(nanos: i64) -> String {
     text
 }
 
+/// Writes a time without its fraction of a second.
+pub fn rfc3339_seconds(nanos: i64) -> String {
+    rfc3339(nanos - nanos.rem_euclid(1_000_000_000))
+}
+
+/// Reads a moment as prune filters and logs give it: a timestamp, or a duration before now such as `1h30m`.
+///
+/// # Errors
+/// 400 for any other text.
+/// **Source:** moby, `api/types/time`, `GetTimestamp`.
+pub fn moment(text: &str) -> Result<Option<i64>, ApiError> {
+    match go_duration(text) {
+        Some(before) if before != 0 => {
+            Ok(Some(unix_nanos(SystemTime::now()).saturating_sub(before)))
+        }
+        _ => timestamp(text),
+    }
+}
+
+/// Reads Go's durations, in nanoseconds.
+/// **Source:** Go, package `time`, `ParseDuration`.
+pub fn go_duration(text: &str) -> Option<i64> {
+    let mut rest = text;
+    let mut total = 0_i64;
+    while !rest.is_empty() {
+        let end = rest.find(|character: char| !character.is_ascii_digit() && character != '.')?;
+        let (number, after) = rest.split_at(end);
+        let unit_end = after
+            .find(|character: char| character.is_ascii_digit() || character == '.')
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit_end);
+        let nanos: i64 = match unit {
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return None,
+        };
+        let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+        let whole = if whole.is_empty() { 0 } else { digits(whole)? };
+        let part = if part.is_empty() { 0 } else { fraction(part)? };
+        let part = i64::try_from(i128::from(part) * i128::from(nanos) / 1_000_000_000).ok()?;
+        total = total.checked_add(whole.checked_mul(nanos)?.checked_add(part)?)?;
+        rest = after;
+    }
+    Some(total)
+}
+
 /// Writes a time that may be missing, as Go's zero time.
 pub fn rfc3339_or_zero(nanos: Option<i64>) -> String {
     nanos.map_or_else(|| TIME_ZERO.to_owned(), rfc3339)

@@ -1,0 +1,596 @@
+//! `/images/…`: listing, loading, naming and removing.
+
+use crate::app::App;
+use crate::reply::{self, Reply};
+use crate::request::Call;
+use crate::upload::Upload;
+use crate::{ApiError, error, glob, time};
+use bytes::Bytes;
+use docker_api::filters::Filters;
+use docker_api::types::{
+    Empty, GraphDriver, HealthConfig, ImageDeleteItem, ImageHistoryItem, ImageInspect,
+    ImageInspectConfig, ImageMetadata, ImageSummary, ImagesPruneReport, Progress, ProgressDetail,
+    RootFs,
+};
+use docker_api::version::ApiVersion;
+use http::StatusCode;
+use image::{Image, ImageId, ImportOptions, RemoveOptions, Removed};
+use oci::{ImageRef, Platform};
+use std::collections::BTreeMap;
+use tokio::sync::{mpsc, oneshot};
+
+/// How progress lines end.
+const LINE_END: &str = "\r\n";
+
+impl App {
+    pub(crate) fn image_list(&self, call: &Call) -> Result<Reply, ApiError> {
+        let filters = call.query.filters()?;
+        filters.only(&[
+            "dangling",
+            "label",
+            "label!",
+            "before",
+            "since",
+            "until",
+            "reference",
+        ])?;
+        let dangling = filters.flag("dangling")?;
+        let bound = |name: &str| -> Result<Option<Image>, ApiError> {
+            match filters.get(name).first() {
+                Some(image) => Ok(Some(self.resolve(image)?)),
+                None => Ok(None),
+            }
+        };
+        let (before, since) = (bound("before")?, bound("since")?);
+        let until = match filters.get("until").first() {
+            Some(text) => time::moment(text)?,
+            None => None,
+        };
+        let mut rows = Vec::new();
+        for mut image in self.images.list() {
+            let nanos = image.created.map_or(0, time::unix_nanos);
+            let bounds = before
+                .as_ref()
+                .is_none_or(|other| image.created < other.created)
+                && since
+                    .as_ref()
+                    .is_none_or(|other| image.created > other.created)
+                && until.is_none_or(|until| nanos < until)
+                && dangling.is_none_or(|wanted| wanted == image.repo_tags.is_empty())
+                && filters.labels_match(&image.config.config.labels);
+            if bounds && keep_references(&mut image, &filters) {
+                rows.push(summary(&image, call.version));
+            }
+        }
+        Ok(reply::json(StatusCode::OK, &rows))
+    }
+
+    pub(crate) fn image_inspect(&self, name: &str, version: ApiVersion) -> Result<Reply, ApiError> {
+        let image = self.resolve(name)?;
+        Ok(reply::json(StatusCode::OK, &inspect(&image, version)))
+    }
+
+    pub(crate) fn image_history(&self, name: &str) -> Result<Reply, ApiError> {
+        let image = self.resolve(name)?;
+        let history = self
+            .images
+            .history(&image.id)
+            .map_err(|cause| not_found(&cause))?;
+        let rows: Vec<ImageHistoryItem> = history
+            .into_iter()
+            .map(|entry| ImageHistoryItem {
+                comment: entry.comment,
+                created: entry
+                    .created
+                    .map_or(0, |at| time::unix_nanos(at) / 1_000_000_000),
+                created_by: entry.created_by,
+                id: entry
+                    .id
+                    .map_or_else(|| "<missing>".to_owned(), |id| id.to_string()),
+                size: i64::try_from(entry.size).unwrap_or(i64::MAX),
+                tags: (!entry.tags.is_empty())
+                    .then(|| entry.tags.iter().map(ImageRef::familiar).collect()),
+            })
+            .collect();
+        Ok(reply::json(StatusCode::OK, &rows))
+    }
+
+    pub(crate) fn image_tag(&self, name: &str, call: &Call) -> Result<Reply, ApiError> {
+        let image = self.resolve(name)?;
+        let target = reference(call.query.text("repo"), call.query.text("tag"))?;
+        self.images.tag(&image.id, &target).map_err(|cause| {
+            let status = match cause {
+                image::TagError::NotFound { .. } => StatusCode::NOT_FOUND,
+                image::TagError::Digest => StatusCode::BAD_REQUEST,
+                image::TagError::Record { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            ApiError::from_error(status, &cause)
+        })?;
+        self.image_event("tag", &image.id, &target.familiar());
+        Ok(reply::empty(StatusCode::CREATED))
+    }
+
+    pub(crate) async fn image_remove(&self, name: String, call: &Call) -> Result<Reply, ApiError> {
+        let options = RemoveOptions {
+            force: call.query.flag("force"),
+            no_prune: call.query.flag("noprune"),
+        };
+        let running = self.running_holders().await;
+        let images = std::sync::Arc::clone(&self.images);
+        let removed = blocking(move || {
+            images
+                .remove(&name, options, &|holder| running.contains(holder))
+                .map_err(|cause| remove_error(&cause))
+        })
+        .await??;
+        Ok(reply::json(StatusCode::OK, &self.removed_rows(removed)))
+    }
+
+    pub(crate) async fn image_prune(&self, call: &Call) -> Result<Reply, ApiError> {
+        let filters = call.query.filters()?;
+        filters.only(&["dangling", "label", "label!", "until"])?;
+        let dangling = filters.flag("dangling")?.unwrap_or(true);
+        let until = match filters.get("until").first() {
+            Some(text) => time::moment(text)?,
+            None => None,
+        };
+        let images = std::sync::Arc::clone(&self.images);
+        let pruned = blocking(move || {
+            let keep = |image: &Image| {
+                let nanos = image.created.map_or(0, time::unix_nanos);
+                !filters.labels_match(&image.config.config.labels)
+                    || until.is_some_and(|until| nanos >= until)
+            };
+            images
+                .prune(dangling, &keep)
+                .map_err(|cause| remove_error(&cause))
+        })
+        .await??;
+        let rows = self.removed_rows(pruned.removed);
+        let report = ImagesPruneReport {
+            images_deleted: (!rows.is_empty()).then_some(rows),
+            space_reclaimed: pruned.reclaimed,
+        };
+        Ok(reply::json(StatusCode::OK, &report))
+    }
+
+    pub(crate) async fn image_load(&self, call: Call) -> Result<Reply, ApiError> {
+        let quiet = call.query.flag("quiet");
+        let platform = platform(call.query.text("platform"))?;
+        let upload = Upload::new(call.into_body());
+        let app = self.clone();
+        stream_job(move |output| {
+            let mut progress = |step: image::Progress| {
+                if !quiet && let Some(line) = load_progress(&step) {
+                    output.hint(&line);
+                }
+            };
+            let loaded = app
+                .images
+                .load(upload, platform.as_ref(), &mut progress)
+                .map_err(|cause| load_error(&cause))?;
+            for image in loaded {
+                for name in &image.names {
+                    output.line(&stream_text(format!("Loaded image: {}\n", name.familiar())));
+                }
+                if image.names.is_empty() {
+                    output.line(&stream_text(format!("Loaded image ID: {}\n", image.id)));
+                }
+                app.image_event("load", &image.id, &image.id.to_string());
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Makes an image of a tar (`fromSrc`), or says why it cannot be pulled (`fromImage`).
+    pub(crate) async fn image_create(&self, call: Call) -> Result<Reply, ApiError> {
+        let query = &call.query;
+        let source = query.text("fromSrc").to_owned();
+        if source.is_empty() {
+            return self
+                .image_pull(query.text("fromImage"), query.text("tag"))
+                .await;
+        }
+        if source != "-" {
+            return Err(ApiError::unsupported(format!(
+                "cannot import from `{source}`: only the request body is read"
+            )));
+        }
+        let name = query.text("repo");
+        let options = ImportOptions {
+            reference: match name {
+                "" => None,
+                name => Some(reference(name, query.text("tag"))?),
+            },
+            changes: query.all("changes").map(str::to_owned).collect(),
+            message: query
+                .find("message")
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned),
+            platform: platform(query.text("platform"))?,
+        };
+        let upload = Upload::new(call.into_body());
+        let app = self.clone();
+        stream_job(move |output| {
+            let id = app
+                .images
+                .import(upload, options)
+                .map_err(|cause| match &cause {
+                    image::ImportError::Load(load) => load_error(load),
+                    image::ImportError::Change { .. } => {
+                        ApiError::from_error(StatusCode::BAD_REQUEST, &cause)
+                    }
+                })?;
+            app.image_event("import", &id, &id.to_string());
+            output.line(&Progress {
+                status: id.to_string(),
+                ..Progress::default()
+            });
+            Ok(())
+        })
+        .await
+    }
+
+    async fn image_pull(&self, name: &str, tag: &str) -> Result<Reply, ApiError> {
+        let wanted = reference(name, tag)?;
+        if self.images.resolve(&wanted.familiar()).is_ok() {
+            let text = format!("Status: Image is up to date for {}", wanted.familiar());
+            return stream_job(move |output| {
+                output.line(&Progress {
+                    status: text,
+                    ..Progress::default()
+                });
+                Ok(())
+            })
+            .await;
+        }
+        Err(ApiError::not_found(format!(
+            "pull access denied for {}, repository does not exist or may require 'docker login': \
+             denied: requested access to the resource is denied",
+            wanted.familiar_repository()
+        )))
+    }
+
+    pub(crate) fn image_save(&self, name: Option<String>, call: &Call) -> Result<Reply, ApiError> {
+        let names: Vec<String> = match name {
+            Some(name) => vec![name],
+            None => call
+                .query
+                .all("names")
+                .flat_map(|names| names.split(','))
+                .map(str::to_owned)
+                .collect(),
+        };
+        for name in &names {
+            self.resolve(name)?;
+        }
+        let (sender, answer) = reply::stream("application/x-tar");
+        let images = std::sync::Arc::clone(&self.images);
+        tokio::task::spawn_blocking(move || {
+            // The head is sent; a broken archive shows itself by its missing end.
+            let _ = images.save(&names, ChannelWriter(sender));
+        });
+        Ok(answer)
+    }
+
+    pub(crate) fn resolve(&self, name: &str) -> Result<Image, ApiError> {
+        self.images
+            .resolve(name)
+            .map_err(|cause| resolve_error(&cause))
+    }
+
+    fn removed_rows(&self, removed: Vec<Removed>) -> Vec<ImageDeleteItem> {
+        removed
+            .into_iter()
+            .map(|effect| match effect {
+                Removed::Untagged(name) => ImageDeleteItem {
+                    untagged: name.familiar(),
+                    ..ImageDeleteItem::default()
+                },
+                Removed::Deleted(digest) => ImageDeleteItem {
+                    deleted: digest.to_string(),
+                    ..ImageDeleteItem::default()
+                },
+            })
+            .collect()
+    }
+}
+
+/// Runs blocking work; a panic in it is a 500.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|cause| ApiError::internal(cause.to_string()))
+}
+
+/// Where a job writes its lines; the first one decides that the answer is a 200.
+pub(crate) struct Output {
+    lines: mpsc::Sender<Bytes>,
+    started: Option<oneshot::Sender<Result<(), ApiError>>>,
+}
+
+impl Output {
+    fn start(&mut self) {
+        if let Some(started) = self.started.take() {
+            let _ = started.send(Ok(()));
+        }
+    }
+
+    /// Writes a line; a client that is gone does not stop the work.
+    pub(crate) fn line(&mut self, progress: &Progress) {
+        self.start();
+        let _ = self.lines.blocking_send(reply::line(progress, LINE_END));
+    }
+
+    /// Writes a line unless the client is slow.
+    fn hint(&mut self, progress: &Progress) {
+        self.start();
+        let _ = self.lines.try_send(reply::line(progress, LINE_END));
+    }
+}
+
+/// Runs a job that writes progress. Its error is the answer if it wrote nothing, else the last line.
+async fn stream_job(
+    job: impl FnOnce(&mut Output) -> Result<(), ApiError> + Send + 'static,
+) -> Result<Reply, ApiError> {
+    let (lines, answer) = reply::stream("application/json");
+    let (started, first) = oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        let mut output = Output {
+            lines,
+            started: Some(started),
+        };
+        match job(&mut output) {
+            Ok(()) => output.start(),
+            Err(cause) => match output.started.take() {
+                Some(started) => drop(started.send(Err(cause))),
+                None => output.line(&Progress {
+                    error: cause.message.clone(),
+                    error_detail: Some(docker_api::types::ErrorDetail {
+                        code: 0,
+                        message: cause.message,
+                    }),
+                    ..Progress::default()
+                }),
+            },
+        }
+    });
+    match first.await {
+        Ok(result) => result.map(|()| answer),
+        Err(_) => Err(ApiError::internal("the job has ended without a result")),
+    }
+}
+
+/// A writer into a body.
+struct ChannelWriter(mpsc::Sender<Bytes>);
+
+impl std::io::Write for ChannelWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let piece = Bytes::copy_from_slice(bytes);
+        match self.0.blocking_send(piece) {
+            Ok(()) => Ok(bytes.len()),
+            Err(_) => Err(std::io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn stream_text(text: String) -> Progress {
+    Progress {
+        stream: text,
+        ..Progress::default()
+    }
+}
+
+fn load_progress(step: &image::Progress) -> Option<Progress> {
+    let image::Progress::Layer {
+        diff_id,
+        bytes,
+        total,
+    } = step
+    else {
+        return None;
+    };
+    Some(Progress {
+        status: "Loading layer".to_owned(),
+        id: diff_id.short(),
+        progress_detail: Some(ProgressDetail {
+            current: i64::try_from(*bytes).unwrap_or(i64::MAX),
+            total: i64::try_from(*total).unwrap_or(i64::MAX),
+        }),
+        ..Progress::default()
+    })
+}
+
+/// Joins a name and a tag that may also stand in the name.
+fn reference(name: &str, tag: &str) -> Result<ImageRef, ApiError> {
+    let invalid = |cause: oci::ParseReferenceError| ApiError::invalid(cause.to_string());
+    let name: ImageRef = name.parse().map_err(invalid)?;
+    if tag.is_empty() {
+        return Ok(name.or_latest());
+    }
+    match tag.parse() {
+        Ok(digest) if tag.contains(':') => Ok(name.with_digest(digest)),
+        _ => name.with_tag(tag).map_err(invalid),
+    }
+}
+
+/// Reads a platform as `os[/arch[/variant]]` or as JSON.
+pub(crate) fn platform(text: &str) -> Result<Option<Platform>, ApiError> {
+    match text {
+        "" => Ok(None),
+        json if json.starts_with('{') => serde_json::from_str(json)
+            .map(Some)
+            .map_err(|cause| ApiError::invalid(format!("failed to parse platform: {cause}"))),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|cause: oci::ParsePlatformError| ApiError::invalid(cause.to_string())),
+    }
+}
+
+/// Leaves only the names that the filter wants; tells whether the image stays.
+fn keep_references(image: &mut Image, filters: &Filters) -> bool {
+    let patterns = filters.get("reference");
+    if patterns.is_empty() {
+        return true;
+    }
+    let wanted = |name: &ImageRef| {
+        patterns.iter().any(|pattern| {
+            glob::matches(pattern, &name.familiar())
+                || glob::matches(pattern, &name.familiar_repository())
+                || glob::matches(pattern, &name.to_string())
+        })
+    };
+    image.repo_tags.retain(wanted);
+    image.repo_digests.retain(wanted);
+    !image.repo_tags.is_empty() || !image.repo_digests.is_empty()
+}
+
+fn familiar(names: &[ImageRef]) -> Vec<String> {
+    names.iter().map(ImageRef::familiar).collect()
+}
+
+/// Makes a row of a list.
+pub(crate) fn summary(image: &Image, version: ApiVersion) -> ImageSummary {
+    let size = i64::try_from(image.size).unwrap_or(i64::MAX);
+    let (mut tags, mut digests) = (familiar(&image.repo_tags), familiar(&image.repo_digests));
+    if version < ApiVersion::v1(43) && tags.is_empty() && digests.is_empty() {
+        tags.push("<none>:<none>".to_owned());
+        digests.push("<none>@<none>".to_owned());
+    }
+    let labels = &image.config.config.labels;
+    ImageSummary {
+        containers: i64::try_from(image.holders.len()).unwrap_or(0),
+        created: image
+            .created
+            .map_or(0, |at| time::unix_nanos(at) / 1_000_000_000),
+        id: image.id.to_string(),
+        labels: (!labels.is_empty()).then(|| labels.clone()),
+        parent_id: String::new(),
+        repo_digests: Some(digests),
+        repo_tags: Some(tags),
+        shared_size: -1,
+        size,
+        virtual_size: (version < ApiVersion::v1(44)).then_some(size),
+    }
+}
+
+fn inspect(image: &Image, version: ApiVersion) -> ImageInspect {
+    let size = i64::try_from(image.size).unwrap_or(i64::MAX);
+    let config = &image.config;
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    ImageInspect {
+        id: image.id.to_string(),
+        repo_tags: familiar(&image.repo_tags),
+        repo_digests: familiar(&image.repo_digests),
+        parent: String::new(),
+        comment: text(&config.comment),
+        created: text(&config.created),
+        docker_version: text(&config.docker_version),
+        author: text(&config.author),
+        architecture: config.architecture.clone(),
+        variant: text(&config.variant),
+        os: config.os.clone(),
+        os_version: text(&config.os_version),
+        size,
+        virtual_size: (version < ApiVersion::v1(44)).then_some(size),
+        graph_driver: GraphDriver {
+            data: None,
+            name: "overlay2".to_owned(),
+        },
+        root_fs: RootFs {
+            kind: "layers".to_owned(),
+            layers: image.layers.iter().map(ToString::to_string).collect(),
+        },
+        metadata: ImageMetadata {
+            last_tag_time: time::rfc3339_or_zero(image.last_tagged.map(time::unix_nanos)),
+        },
+        config: inspect_config(&config.config),
+    }
+}
+
+fn list_or_null<T: Clone>(list: &[T]) -> Option<Vec<T>> {
+    (!list.is_empty()).then(|| list.to_vec())
+}
+
+fn inspect_config(config: &oci::image::Config) -> ImageInspectConfig {
+    let set = |map: &BTreeMap<String, oci::image::Empty>| -> BTreeMap<String, Empty> {
+        map.keys().map(|key| (key.clone(), Empty {})).collect()
+    };
+    ImageInspectConfig {
+        args_escaped: config.args_escaped,
+        cmd: config.cmd.clone(),
+        entrypoint: config.entrypoint.clone(),
+        env: list_or_null(&config.env),
+        exposed_ports: set(&config.exposed_ports),
+        healthcheck: config.healthcheck.as_ref().map(|probe| HealthConfig {
+            test: probe.test.clone(),
+            interval: probe.interval,
+            timeout: probe.timeout,
+            start_period: probe.start_period,
+            start_interval: probe.start_interval,
+            retries: probe.retries,
+        }),
+        labels: (!config.labels.is_empty()).then(|| config.labels.clone()),
+        on_build: list_or_null(&config.on_build),
+        shell: config.shell.clone(),
+        stop_signal: config.stop_signal.clone().unwrap_or_default(),
+        user: config.user.clone(),
+        volumes: (!config.volumes.is_empty()).then(|| set(&config.volumes)),
+        working_dir: config.working_dir.clone(),
+    }
+}
+
+fn not_found(cause: &(dyn std::error::Error + 'static)) -> ApiError {
+    ApiError::from_error(StatusCode::NOT_FOUND, cause)
+}
+
+pub(crate) fn resolve_error(cause: &image::ResolveError) -> ApiError {
+    let status = match cause {
+        image::ResolveError::NotFound { .. } => StatusCode::NOT_FOUND,
+        image::ResolveError::Ambiguous { .. } | image::ResolveError::Name(_) => {
+            StatusCode::BAD_REQUEST
+        }
+    };
+    ApiError::from_error(status, cause)
+}
+
+fn remove_error(cause: &image::RemoveError) -> ApiError {
+    match cause {
+        image::RemoveError::Resolve(cause) => resolve_error(cause),
+        image::RemoveError::Conflict { .. } => ApiError::conflict(error::chain(cause)),
+        image::RemoveError::Record(_) | image::RemoveError::Io { .. } => {
+            ApiError::internal(error::chain(cause))
+        }
+    }
+}
+
+fn load_error(cause: &image::LoadError) -> ApiError {
+    let status = match cause {
+        image::LoadError::Invalid { .. } | image::LoadError::Digest { .. } => {
+            StatusCode::BAD_REQUEST
+        }
+        image::LoadError::Platform { .. } => StatusCode::NOT_FOUND,
+        image::LoadError::Io { .. } | image::LoadError::Record(_) => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    };
+    ApiError::from_error(status, cause)
+}
+
+impl App {
+    /// Tells the listeners of events what happened with an image.
+    pub(crate) fn image_event(&self, _action: &str, _id: &ImageId, _name: &str) {}
+
+    /// Gives the containers that run now.
+    async fn running_holders(&self) -> std::collections::HashSet<String> {
+        std::collections::HashSet::new()
+    }
+}

@@ -1,0 +1,152 @@
+//! `/volumes/…`.
+
+use crate::app::App;
+use crate::images::blocking;
+use crate::reply::{self, Reply};
+use crate::request::Call;
+use crate::{ApiError, time};
+use docker_api::filters::Filters;
+use docker_api::types::{
+    Volume, VolumeCreateBody, VolumeListResponse, VolumeUsage, VolumesPruneReport,
+};
+use http::StatusCode;
+use std::sync::Arc;
+
+impl App {
+    pub(crate) fn volume_list(&self, call: &Call) -> Result<Reply, ApiError> {
+        let filters = call.query.filters()?;
+        filters.only(&["dangling", "driver", "label", "label!", "name"])?;
+        let dangling = filters.flag("dangling")?;
+        let volumes = self.volumes.list();
+        let rows = volumes.iter().filter(|volume| {
+            dangling.is_none_or(|wanted| wanted == volume.holders.is_empty())
+                && filters.matches("driver", |driver| driver == "local")
+                && filters.matches("name", |name| volume.name.as_str().contains(name))
+                && filters.labels_match(&volume.labels)
+        });
+        let answer = VolumeListResponse {
+            volumes: rows.map(json).collect(),
+            warnings: None,
+        };
+        Ok(reply::json(StatusCode::OK, &answer))
+    }
+
+    pub(crate) fn volume_inspect(&self, name: &str) -> Result<Reply, ApiError> {
+        let volume = self.volumes.get(name);
+        let volume = volume.map_err(|cause| ApiError::from_error(StatusCode::NOT_FOUND, &cause))?;
+        Ok(reply::json(StatusCode::OK, &json(&volume)))
+    }
+
+    pub(crate) async fn volume_create(&self, mut call: Call) -> Result<Reply, ApiError> {
+        let body: VolumeCreateBody = call.json().await?;
+        let name = match body.name.as_str() {
+            "" => None,
+            name => Some(
+                name.parse::<volume::Name>()
+                    .map_err(|cause| ApiError::invalid(format!("create {name}: {cause}")))?,
+            ),
+        };
+        let spec = volume::Spec {
+            name,
+            driver: body.driver,
+            driver_opts: body.driver_opts.unwrap_or_default(),
+            labels: body.labels.unwrap_or_default(),
+        };
+        let volumes = Arc::clone(&self.volumes);
+        let volume = blocking(move || volumes.create(spec))
+            .await?
+            .map_err(|cause| {
+                use volume::CreateError as Cause;
+                let status = match cause {
+                    Cause::Driver { .. } => StatusCode::NOT_FOUND,
+                    Cause::Option { .. } => StatusCode::BAD_REQUEST,
+                    Cause::Exists { .. } => StatusCode::CONFLICT,
+                    Cause::Io { .. } | Cause::Record(_) => StatusCode::INTERNAL_SERVER_ERROR,
+                };
+                ApiError::from_error(status, &cause)
+            })?;
+        Ok(reply::json(StatusCode::CREATED, &json(&volume)))
+    }
+
+    pub(crate) async fn volume_remove(&self, name: String, call: &Call) -> Result<Reply, ApiError> {
+        let force = call.query.flag("force");
+        let volumes = Arc::clone(&self.volumes);
+        blocking(move || volumes.remove(&name, force))
+            .await?
+            .map_err(|cause| remove_error(&cause))?;
+        Ok(reply::empty(StatusCode::NO_CONTENT))
+    }
+
+    pub(crate) async fn volume_prune(&self, call: &Call) -> Result<Reply, ApiError> {
+        let filters = call.query.filters()?;
+        filters.only(&["label", "label!", "all"])?;
+        // Before 1.42 named volumes were pruned too.
+        let old = call.version < docker_api::version::ApiVersion::v1(42);
+        let all = filters.flag("all")?.unwrap_or(old);
+        let volumes = Arc::clone(&self.volumes);
+        let pruned = blocking(move || prune(&volumes, all, &filters))
+            .await?
+            .map_err(|cause| remove_error(&cause))?;
+        let names: Vec<String> = pruned.removed.iter().map(ToString::to_string).collect();
+        let report = VolumesPruneReport {
+            volumes_deleted: (!names.is_empty()).then_some(names),
+            space_reclaimed: pruned.reclaimed,
+        };
+        Ok(reply::json(StatusCode::OK, &report))
+    }
+
+    /// Makes the rows of `/system/df`, with sizes.
+    pub(crate) fn volume_usage(&self) -> Vec<Volume> {
+        let volumes = self.volumes.list();
+        let rows = volumes.iter().map(|volume| {
+            let size = self.volumes.size(volume.name.as_str()).ok();
+            Volume {
+                usage_data: Some(VolumeUsage {
+                    ref_count: i64::try_from(volume.holders.len()).unwrap_or(-1),
+                    size: size.and_then(|size| i64::try_from(size).ok()).unwrap_or(-1),
+                }),
+                ..json(volume)
+            }
+        });
+        rows.collect()
+    }
+}
+
+fn prune(
+    volumes: &volume::Volumes,
+    all: bool,
+    filters: &Filters,
+) -> Result<volume::Pruned, volume::RemoveError> {
+    volumes.prune(all, &|volume| !filters.labels_match(&volume.labels))
+}
+
+fn json(volume: &volume::Volume) -> Volume {
+    Volume {
+        created_at: time::rfc3339_seconds(time::unix_nanos(volume.created)),
+        driver: "local".to_owned(),
+        labels: (!volume.labels.is_empty() || volume.anonymous).then(|| {
+            let mut labels = volume.labels.clone();
+            if volume.anonymous {
+                labels.insert("com.docker.volume.anonymous".to_owned(), String::new());
+            }
+            labels
+        }),
+        mountpoint: volume.mountpoint.display().to_string(),
+        name: volume.name.to_string(),
+        options: (!volume.driver_opts.is_empty()).then(|| volume.driver_opts.clone()),
+        scope: "local".to_owned(),
+        status: None,
+        usage_data: None,
+    }
+}
+
+fn remove_error(cause: &volume::RemoveError) -> ApiError {
+    let status = match cause {
+        volume::RemoveError::NotFound(_) => StatusCode::NOT_FOUND,
+        volume::RemoveError::InUse { .. } => StatusCode::CONFLICT,
+        volume::RemoveError::Record(_) | volume::RemoveError::Io { .. } => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    };
+    ApiError::from_error(status, cause)
+}
