@@ -22,6 +22,17 @@ pub struct App {
     pub(crate) volumes: Arc<volume::Volumes>,
 }
 
+impl App {
+    /// Joins what the handlers work with.
+    pub fn new(images: Arc<image::Images>, volumes: Arc<volume::Volumes>) -> Self {
+        Self {
+            host: Arc::new(Host::read()),
+            images,
+            volumes,
+        }
+    }
+}
+
 /// Serves clients until `shutdown` is ready. Acts that have begun go on.
 pub async fn serve(listener: UnixListener, app: App, shutdown: impl Future<Output = ()>) {
     let app = Arc::new(app);
@@ -89,6 +100,20 @@ impl App {
         let reply = match route {
             Route::Ping => crate::system::ping(),
             Route::Version => crate::system::version(&self.host),
+            Route::ImageList => self.image_list(&call)?,
+            Route::ImageLoad => self.image_load(call).await?,
+            Route::ImageCreate => self.image_create(call).await?,
+            Route::ImagePrune => self.image_prune(&call).await?,
+            Route::ImageSave(name) => self.image_save(name, &call)?,
+            Route::ImageInspect(name) => self.image_inspect(&name, call.version)?,
+            Route::ImageHistory(name) => self.image_history(&name)?,
+            Route::ImageTag(name) => self.image_tag(&name, &call)?,
+            Route::ImageRemove(name) => self.image_remove(name, &call).await?,
+            Route::VolumeList => self.volume_list(&call)?,
+            Route::VolumeCreate => self.volume_create(call).await?,
+            Route::VolumePrune => self.volume_prune(&call).await?,
+            Route::VolumeInspect(name) => self.volume_inspect(&name)?,
+            Route::VolumeRemove(name) => self.volume_remove(name, &call).await?,
             _ => return Err(ApiError::unsupported("not implemented")),
         };
         Ok(Outcome::Reply(reply))

@@ -13,6 +13,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -66,6 +67,9 @@ fn run(arguments: &[OsString]) -> anyhow::Result<()> {
 async fn serve(options: &Options) -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
+    let images = Arc::new(image::Images::open(&options.root)?);
+    let volumes = Arc::new(volume::Volumes::open(&options.root)?);
+    let app = server::App::new(images, volumes);
     let listener = match socket::inherited()? {
         Some(listener) => listener,
         None => socket::listen(&options.socket)?,
