@@ -1,1 +1,34 @@
-//! engine
+//! Containers: what is wanted, what is, and the way between.
+
+pub mod spec;
+
+mod engine;
+mod error;
+mod event;
+mod id;
+mod view;
+
+pub use engine::{
+    AttachOptions, Created, Engine, ExecStartOptions, LogStream, LogsOptions, Options, Overview,
+    PreparedRun, Pruned, RunOptions, Top, Update, WaitCondition, WaitHandle, Waited,
+};
+pub use error::{
+    CreateError, ErrorKind, ExecError, InvalidSpec, LookupError, OpenError, OperationError,
+    RemoveError, RenameError, StartError, UserError,
+};
+pub use event::{Event, EventKind, EventStream, Events};
+pub use id::{ContainerId, ContainerName, ExecId, ParseIdError, ParseNameError};
+pub use supervisor::logs::{LogEntry, Stream};
+pub use view::{
+    BoundPort, Container, Endpoint, ExecSpec, ExecView, Exit, Health, HealthStatus, MountPoint,
+    Probe, Process, Stats, Status,
+};
+
+/// Unix time in nanoseconds.
+pub(crate) fn now() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .ok()
+        .and_then(|age| u64::try_from(age.as_nanos()).ok())
+        .unwrap_or_default()
+}
