@@ -68,9 +68,7 @@ pub enum InvalidSpec {
     #[error("Conflicting options: Nano CPUs and CPU {0} cannot both be set.")]
     CpuConflict(&'static str),
     /// More processors than there are.
-    #[error(
-        "Range of CPUs is from 0.01 to {0}.00, as there are only {0} CPUs available"
-    )]
+    #[error("Range of CPUs is from 0.01 to {0}.00, as there are only {0} CPUs available")]
     Cpus(u64),
     /// Period out of its range.
     #[error("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")]
@@ -364,7 +362,10 @@ impl StartError {
     pub fn exit_code(&self) -> i32 {
         let text = self.to_string();
         let has = |part: &str| text.contains(part);
-        if has("executable file not found") || has("no such file or directory") || has("system cannot find the file") {
+        if has("executable file not found")
+            || has("no such file or directory")
+            || has("system cannot find the file")
+        {
             127
         } else if has("permission denied") || has("is a directory") || has("not a directory") {
             126
@@ -491,9 +492,7 @@ pub enum RemoveError {
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// It runs.
-    #[error(
-        "cannot remove container \"/{name}\": container is {status}: {hint}"
-    )]
+    #[error("cannot remove container \"/{name}\": container is {status}: {hint}")]
     Running {
         /// Name.
         name: ContainerName,

@@ -17,9 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use log::{LogConfig, ParseLogConfigError};
-pub use mode::{
-    CgroupnsMode, IpcMode, NetworkMode, ParseModeError, PidMode, UsernsMode, UtsMode,
-};
+pub use mode::{CgroupnsMode, IpcMode, NetworkMode, ParseModeError, PidMode, UsernsMode, UtsMode};
 pub use mount::{Bind, Mount, MountKind, MountSource, ParseMountError, Propagation, VolumeFrom};
 pub use network::{EndpointSettings, ExtraHost, ParseExtraHostError};
 pub use port::{ParsePortError, Port, PortBinding, PortRange, Protocol};

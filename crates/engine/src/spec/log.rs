@@ -55,13 +55,31 @@ impl LogConfig {
         driver: &str,
         options: BTreeMap<String, String>,
     ) -> Result<Self, ParseLogConfigError> {
-        let driver = if driver.is_empty() { "json-file" } else { driver };
+        let driver = if driver.is_empty() {
+            "json-file"
+        } else {
+            driver
+        };
         let known: &[&str] = match driver {
             "json-file" => &[
-                "max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex",
-                "tag", "mode", "max-buffer-size",
+                "max-size",
+                "max-file",
+                "compress",
+                "labels",
+                "labels-regex",
+                "env",
+                "env-regex",
+                "tag",
+                "mode",
+                "max-buffer-size",
             ],
-            "local" => &["max-size", "max-file", "compress", "mode", "max-buffer-size"],
+            "local" => &[
+                "max-size",
+                "max-file",
+                "compress",
+                "mode",
+                "max-buffer-size",
+            ],
             "none" => &["mode", "max-buffer-size"],
             other => return Err(ParseLogConfigError::UnknownDriver(other.to_owned())),
         };

@@ -116,7 +116,10 @@ impl FromStr for IpcMode {
             "host" => Ok(Self::Host),
             _ => match text.strip_prefix("container:") {
                 Some(id) if !id.is_empty() => Ok(Self::Container(id.to_owned())),
-                _ => Err(ParseModeError { what: "IPC", value: text.to_owned() }),
+                _ => Err(ParseModeError {
+                    what: "IPC",
+                    value: text.to_owned(),
+                }),
             },
         }
     }
@@ -158,7 +161,10 @@ impl FromStr for PidMode {
             "host" => Ok(Self::Host),
             _ => match text.strip_prefix("container:") {
                 Some(id) if !id.is_empty() => Ok(Self::Container(id.to_owned())),
-                _ => Err(ParseModeError { what: "PID", value: text.to_owned() }),
+                _ => Err(ParseModeError {
+                    what: "PID",
+                    value: text.to_owned(),
+                }),
             },
         }
     }
@@ -193,7 +199,10 @@ impl FromStr for UtsMode {
         match text {
             "" => Ok(Self::Private),
             "host" => Ok(Self::Host),
-            _ => Err(ParseModeError { what: "UTS", value: text.to_owned() }),
+            _ => Err(ParseModeError {
+                what: "UTS",
+                value: text.to_owned(),
+            }),
         }
     }
 }
@@ -226,7 +235,10 @@ impl FromStr for UsernsMode {
         match text {
             "" => Ok(Self::Default),
             "host" => Ok(Self::Host),
-            _ => Err(ParseModeError { what: "userns", value: text.to_owned() }),
+            _ => Err(ParseModeError {
+                what: "userns",
+                value: text.to_owned(),
+            }),
         }
     }
 }
@@ -262,7 +274,10 @@ impl FromStr for CgroupnsMode {
             "" => Ok(Self::Default),
             "private" => Ok(Self::Private),
             "host" => Ok(Self::Host),
-            _ => Err(ParseModeError { what: "cgroup namespace", value: text.to_owned() }),
+            _ => Err(ParseModeError {
+                what: "cgroup namespace",
+                value: text.to_owned(),
+            }),
         }
     }
 }

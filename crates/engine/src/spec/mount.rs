@@ -302,9 +302,9 @@ impl Mount {
                 )),
             ),
             MountKind::Bind { .. } => ("bind", None),
-            MountKind::Volume { name: Some(name), .. } => {
-                ("volume", volume_name(name).err().map(|e| e.to_string()))
-            }
+            MountKind::Volume {
+                name: Some(name), ..
+            } => ("volume", volume_name(name).err().map(|e| e.to_string())),
             MountKind::Volume { name: None, .. } => ("volume", None),
             MountKind::Tmpfs { .. } => ("tmpfs", None),
             MountKind::Image { source, .. } if source.is_empty() => {
@@ -375,12 +375,29 @@ mod tests {
 
     #[test]
     fn binds_survive_their_text() {
-        for text in ["/a:/b", "/a:/b:ro", "data:/b:nocopy", "/b", "/a:/b:rshared,ro"] {
+        for text in [
+            "/a:/b",
+            "/a:/b:ro",
+            "data:/b:nocopy",
+            "/b",
+            "/a:/b:rshared,ro",
+        ] {
             assert_eq!(text.parse::<Bind>().unwrap().to_string(), text);
         }
-        for text in ["", "/a:b", "/a:/", "/a:/b:zz", "a/b:/c", ":/b", "/a:/b:ro:x"] {
+        for text in [
+            "",
+            "/a:b",
+            "/a:/",
+            "/a:/b:zz",
+            "a/b:/c",
+            ":/b",
+            "/a:/b:ro:x",
+        ] {
             assert!(text.parse::<Bind>().is_err(), "{text}");
         }
-        assert_eq!("/a//c/../b/:/x/".parse::<Bind>().unwrap().to_string(), "/a/b:/x");
+        assert_eq!(
+            "/a//c/../b/:/x/".parse::<Bind>().unwrap().to_string(),
+            "/a/b:/x"
+        );
     }
 }

@@ -73,11 +73,17 @@ impl FromStr for Signal {
             let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
                 (Some(""), _) => REAL_TIME_MIN,
                 (_, Some("")) => REAL_TIME_MAX,
-                (Some(offset), _) => REAL_TIME_MIN + offset.strip_prefix('+')?.parse::<i32>().ok()?,
-                (_, Some(offset)) => REAL_TIME_MAX - offset.strip_prefix('-')?.parse::<i32>().ok()?,
+                (Some(offset), _) => {
+                    REAL_TIME_MIN + offset.strip_prefix('+')?.parse::<i32>().ok()?
+                }
+                (_, Some(offset)) => {
+                    REAL_TIME_MAX - offset.strip_prefix('-')?.parse::<i32>().ok()?
+                }
                 (None, None) => return None,
             };
-            (REAL_TIME_MIN..=REAL_TIME_MAX).contains(&number).then_some(number)
+            (REAL_TIME_MIN..=REAL_TIME_MAX)
+                .contains(&number)
+                .then_some(number)
         };
         by_name
             .or_else(by_alias)
