@@ -1,4 +1,5 @@
 //! Between Docker's JSON and the domain.
 
-pub(crate) mod binds;
-pub(crate) mod ports;
+pub(crate) mod create;
+pub(crate) mod host;
+pub(crate) mod show;
