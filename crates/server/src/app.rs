@@ -6,10 +6,10 @@ use crate::reply::{self, Reply};
 use crate::request::Call;
 use crate::router::{self, ContainerVerb, Route};
 use crate::{ApiError, connection};
+use engine::Engine;
 use http::{Method, Request};
 use hyper::body::Incoming;
-use std::future::ready;
-use std::io;
+use network::Networks;
 use std::sync::Arc;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
@@ -18,15 +18,24 @@ use tokio::task::JoinSet;
 #[derive(Debug, Clone)]
 pub struct App {
     pub(crate) host: Arc<Host>,
+    pub(crate) engine: Engine,
+    pub(crate) networks: Arc<Networks>,
     pub(crate) images: Arc<image::Images>,
     pub(crate) volumes: Arc<volume::Volumes>,
 }
 
 impl App {
     /// Joins what the handlers work with.
-    pub fn new(images: Arc<image::Images>, volumes: Arc<volume::Volumes>) -> Self {
+    pub fn new(
+        engine: Engine,
+        images: Arc<image::Images>,
+        networks: Arc<Networks>,
+        volumes: Arc<volume::Volumes>,
+    ) -> Self {
         Self {
             host: Arc::new(Host::read()),
+            engine,
+            networks,
             images,
             volumes,
         }

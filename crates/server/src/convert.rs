@@ -3,3 +3,4 @@
 pub(crate) mod create;
 pub(crate) mod host;
 pub(crate) mod show;
+pub(crate) mod view;

@@ -51,6 +51,23 @@ impl ApiError {
     }
 }
 
+/// Makes an error of the engine's kinds.
+pub(crate) fn of_kind(
+    kind: engine::ErrorKind,
+    error: &(dyn std::error::Error + 'static),
+) -> ApiError {
+    use engine::ErrorKind as Kind;
+    let status = match kind {
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::Invalid => StatusCode::BAD_REQUEST,
+        Kind::NotModified => StatusCode::NOT_MODIFIED,
+        Kind::Unsupported => StatusCode::NOT_IMPLEMENTED,
+        Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    ApiError::from_error(status, error)
+}
+
 /// Writes an error and its causes in one line.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();

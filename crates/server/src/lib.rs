@@ -2,6 +2,7 @@
 
 mod app;
 mod connection;
+mod containers;
 mod convert;
 mod error;
 pub mod glob;
