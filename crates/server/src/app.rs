@@ -1,11 +1,11 @@
 //! From a request to its handler.
 
-use crate::connection::{Hijack, Outcome, Takeover};
+use crate::connection::Outcome;
 use crate::host::Host;
 use crate::reply::{self, Reply};
 use crate::request::Call;
 use crate::router::{self, ContainerVerb, Route};
-use crate::{ApiError, connection};
+use crate::{ApiError, connection, system};
 use engine::Engine;
 use http::{Method, Request};
 use hyper::body::Incoming;
@@ -20,6 +20,7 @@ pub struct App {
     pub(crate) host: Arc<Host>,
     pub(crate) engine: Engine,
     pub(crate) networks: Arc<Networks>,
+    pub(crate) root: Arc<str>,
     pub(crate) images: Arc<image::Images>,
     pub(crate) volumes: Arc<volume::Volumes>,
 }
@@ -31,6 +32,7 @@ impl App {
         images: Arc<image::Images>,
         networks: Arc<Networks>,
         volumes: Arc<volume::Volumes>,
+        root: &std::path::Path,
     ) -> Self {
         Self {
             host: Arc::new(Host::read()),
@@ -38,6 +40,7 @@ impl App {
             networks,
             images,
             volumes,
+            root: root.display().to_string().into(),
         }
     }
 }
@@ -107,24 +110,113 @@ fn target(request: Request<Incoming>) -> Target {
 impl App {
     async fn dispatch(&self, route: Route, call: Call) -> Result<Outcome, ApiError> {
         let reply = match route {
-            Route::Ping => crate::system::ping(),
-            Route::Version => crate::system::version(&self.host),
-            Route::ImageList => self.image_list(&call)?,
-            Route::ImageLoad => self.image_load(call).await?,
-            Route::ImageCreate => self.image_create(call).await?,
-            Route::ImagePrune => self.image_prune(&call).await?,
-            Route::ImageSave(name) => self.image_save(name, &call)?,
-            Route::ImageInspect(name) => self.image_inspect(&name, call.version)?,
-            Route::ImageHistory(name) => self.image_history(&name)?,
-            Route::ImageTag(name) => self.image_tag(&name, &call)?,
-            Route::ImageRemove(name) => self.image_remove(name, &call).await?,
-            Route::VolumeList => self.volume_list(&call)?,
-            Route::VolumeCreate => self.volume_create(call).await?,
-            Route::VolumePrune => self.volume_prune(&call).await?,
-            Route::VolumeInspect(name) => self.volume_inspect(&name)?,
-            Route::VolumeRemove(name) => self.volume_remove(name, &call).await?,
-            _ => return Err(ApiError::unsupported("not implemented")),
+            Route::Run => return self.run(call).await,
+            Route::ExecStart(id) => return self.exec_start(id, call).await,
+            Route::Container(ContainerVerb::Attach, name) => {
+                return self.container_attach(&name, &call);
+            }
+            Route::Container(verb, name) => self.container(verb, &name, call).await?,
+            Route::ContainerCreate => self.container_create(call).await?,
+            Route::ContainerList => self.container_list(&call).await?,
+            Route::ContainerPrune => self.container_prune(&call).await?,
+            Route::ExecInspect(id) => self.exec_inspect(&id)?,
+            Route::ExecResize(id) => self.exec_resize(&id, &call).await?,
+            Route::Ping => system::ping(),
+            Route::Version => system::version(&self.host),
+            Route::Info => self.info(),
+            Route::DiskUsage => self.disk_usage(&call).await?,
+            Route::Events => self.event_stream(&call)?,
+            other => self.resource(other, call).await?,
         };
         Ok(Outcome::Reply(reply))
+    }
+
+    async fn container(
+        &self,
+        verb: ContainerVerb,
+        name: &str,
+        call: Call,
+    ) -> Result<Reply, ApiError> {
+        use ContainerVerb as Verb;
+        match verb {
+            Verb::Inspect => self.container_inspect(name, &call).await,
+            Verb::Top => self.container_top(name, &call).await,
+            Verb::Logs => self.container_logs(name, &call).await,
+            Verb::Stats => self.container_stats(name, &call).await,
+            Verb::Start => self.container_start(name).await,
+            Verb::Stop => self.container_stop(name, &call).await,
+            Verb::Restart => self.container_restart(name, &call).await,
+            Verb::Kill => self.container_kill(name, &call).await,
+            Verb::Pause => self.container_pause(name).await,
+            Verb::Unpause => self.container_unpause(name).await,
+            Verb::Wait => self.container_wait(name, &call),
+            Verb::Resize => self.container_resize(name, &call).await,
+            Verb::Exec => self.exec_create(name, call).await,
+            Verb::Rename => self.container_rename(name, &call).await,
+            Verb::Update => self.container_update(name, call).await,
+            Verb::Remove => self.container_remove(name, &call).await,
+            Verb::Attach
+            | Verb::AttachWebSocket
+            | Verb::Changes
+            | Verb::Export
+            | Verb::ArchiveStat
+            | Verb::ArchiveGet
+            | Verb::ArchivePut => {
+                // A container that is not there is said first, as Docker does.
+                self.lookup(name)?;
+                Err(ApiError::unsupported("this engine cannot do that yet"))
+            }
+        }
+    }
+
+    async fn resource(&self, route: Route, call: Call) -> Result<Reply, ApiError> {
+        match route {
+            Route::ImageList => self.image_list(&call),
+            Route::ImageLoad => self.image_load(call).await,
+            Route::ImageCreate => self.image_create(call).await,
+            Route::ImagePrune => self.image_prune(&call).await,
+            Route::ImageSave(name) => self.image_save(name, &call),
+            Route::ImageInspect(name) => self.image_inspect(&name, call.version),
+            Route::ImageHistory(name) => self.image_history(&name),
+            Route::ImageTag(name) => self.image_tag(&name, &call),
+            Route::ImageRemove(name) => self.image_remove(name, &call).await,
+            Route::VolumeList => self.volume_list(&call),
+            Route::VolumeCreate => self.volume_create(call).await,
+            Route::VolumePrune => self.volume_prune(&call).await,
+            Route::VolumeInspect(name) => self.volume_inspect(&name),
+            Route::VolumeRemove(name) => self.volume_remove(name, &call).await,
+            Route::NetworkList => self.network_list(&call),
+            Route::NetworkCreate => self.network_create(call).await,
+            Route::NetworkPrune => self.network_prune(&call).await,
+            Route::NetworkInspect(name) => self.network_inspect(&name),
+            Route::NetworkRemove(name) => self.network_remove(name).await,
+            Route::NetworkDisconnect(name) => self.network_disconnect(name, call).await,
+            Route::Swarm => Err(ApiError::new(
+                http::StatusCode::SERVICE_UNAVAILABLE,
+                "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm \
+                 join\" to connect this node to swarm and try again.",
+            )),
+            _ => Err(ApiError::unsupported("this engine cannot do that yet")),
+        }
+    }
+
+    fn info(&self) -> Reply {
+        let overview = self.engine.overview();
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        let counts = system::Counts {
+            running: count(overview.running),
+            paused: count(overview.paused),
+            stopped: count(overview.stopped),
+            images: count(self.images.list().len()),
+            listeners: 0,
+        };
+        let mut info = system::info(&self.host, &self.root, counts);
+        info.warnings = (!overview.damaged.is_empty()).then(|| {
+            let damaged = overview.damaged.iter();
+            damaged
+                .map(|reason| format!("WARNING: set aside: {reason}"))
+                .collect()
+        });
+        reply::json(http::StatusCode::OK, &info)
     }
 }

@@ -113,7 +113,7 @@ impl App {
         }
     }
 
-    async fn measure(&self, row: &mut ContainerSummary) {
+    pub(crate) async fn measure(&self, row: &mut ContainerSummary) {
         if let Ok((own, image)) = self.engine.sizes(&row.id).await {
             let total = own.saturating_add(image);
             row.size_rw = (own != 0).then(|| i64::try_from(own).unwrap_or(i64::MAX));

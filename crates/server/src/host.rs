@@ -5,6 +5,8 @@ use std::fs;
 /// The host's facts that do not change while it runs.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Host {
+    /// Tells this host from others.
+    pub id: String,
     pub kernel_version: String,
     pub name: String,
     pub operating_system: String,
@@ -31,6 +33,7 @@ impl Host {
             .and_then(|rest| rest.split_whitespace().next()?.parse::<i64>().ok());
         let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
+            id: text("/etc/machine-id").trim().to_owned(),
             kernel_version: kernel("osrelease"),
             name: kernel("hostname"),
             operating_system: field("PRETTY_NAME="),

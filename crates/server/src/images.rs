@@ -16,7 +16,7 @@ use docker_api::version::ApiVersion;
 use http::StatusCode;
 use image::{Image, ImageId, ImportOptions, RemoveOptions, Removed};
 use oci::{ImageRef, Platform};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use tokio::sync::{mpsc, oneshot};
 
 /// How progress lines end.
@@ -115,7 +115,7 @@ impl App {
             force: call.query.flag("force"),
             no_prune: call.query.flag("noprune"),
         };
-        let running = self.running_holders().await;
+        let running = self.running_holders();
         let images = std::sync::Arc::clone(&self.images);
         let removed = blocking(move || {
             images
@@ -123,7 +123,8 @@ impl App {
                 .map_err(|cause| remove_error(&cause))
         })
         .await??;
-        Ok(reply::json(StatusCode::OK, &self.removed_rows(removed)))
+        self.removal_events(&removed);
+        Ok(reply::json(StatusCode::OK, &removed_rows(removed)))
     }
 
     pub(crate) async fn image_prune(&self, call: &Call) -> Result<Reply, ApiError> {
@@ -146,7 +147,8 @@ impl App {
                 .map_err(|cause| remove_error(&cause))
         })
         .await??;
-        let rows = self.removed_rows(pruned.removed);
+        self.removal_events(&pruned.removed);
+        let rows = removed_rows(pruned.removed);
         let report = ImagesPruneReport {
             images_deleted: (!rows.is_empty()).then_some(rows),
             space_reclaimed: pruned.reclaimed,
@@ -280,21 +282,40 @@ impl App {
             .map_err(|cause| resolve_error(&cause))
     }
 
-    fn removed_rows(&self, removed: Vec<Removed>) -> Vec<ImageDeleteItem> {
-        removed
-            .into_iter()
-            .map(|effect| match effect {
-                Removed::Untagged(name) => ImageDeleteItem {
-                    untagged: name.familiar(),
-                    ..ImageDeleteItem::default()
-                },
-                Removed::Deleted(digest) => ImageDeleteItem {
-                    deleted: digest.to_string(),
-                    ..ImageDeleteItem::default()
-                },
-            })
-            .collect()
+    fn removal_events(&self, removed: &[Removed]) {
+        // Layers are deleted behind their image; the first digest is the image's.
+        let id = removed.iter().find_map(|effect| match effect {
+            Removed::Deleted(digest) => Some(ImageId(*digest)),
+            Removed::Untagged(_) => None,
+        });
+        for effect in removed {
+            if let Removed::Untagged(name) = effect
+                && let Some(id) =
+                    id.or_else(|| Some(self.images.resolve(&name.familiar()).ok()?.id))
+            {
+                self.image_event("untag", &id, &name.familiar());
+            }
+        }
+        if let Some(id) = id {
+            self.image_event("delete", &id, &id.to_string());
+        }
     }
+}
+
+fn removed_rows(removed: Vec<Removed>) -> Vec<ImageDeleteItem> {
+    removed
+        .into_iter()
+        .map(|effect| match effect {
+            Removed::Untagged(name) => ImageDeleteItem {
+                untagged: name.familiar(),
+                ..ImageDeleteItem::default()
+            },
+            Removed::Deleted(digest) => ImageDeleteItem {
+                deleted: digest.to_string(),
+                ..ImageDeleteItem::default()
+            },
+        })
+        .collect()
 }
 
 /// Runs blocking work; a panic in it is a 500.
@@ -586,11 +607,12 @@ fn load_error(cause: &image::LoadError) -> ApiError {
 }
 
 impl App {
-    /// Tells the listeners of events what happened with an image.
-    pub(crate) fn image_event(&self, _action: &str, _id: &ImageId, _name: &str) {}
-
     /// Gives the containers that run now.
-    async fn running_holders(&self) -> std::collections::HashSet<String> {
-        std::collections::HashSet::new()
+    fn running_holders(&self) -> HashSet<String> {
+        let containers = self.engine.list();
+        let running = containers
+            .iter()
+            .filter(|container| container.status.is_running());
+        running.map(|container| container.id.to_string()).collect()
     }
 }

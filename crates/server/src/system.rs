@@ -1,11 +1,14 @@
 //! `/_ping`, `/version`, `/info`: the engine about itself.
 
+use crate::ApiError;
+use crate::app::App;
 use crate::host::{self, Host};
 use crate::reply::{self, Reply, SERVER_VERSION};
+use crate::request::Call;
 use bytes::Bytes;
 use docker_api::types::{
-    ComponentVersion, FirewallInfo, PlatformName, PluginsInfo, RegistryConfig, RuntimeInfo,
-    SwarmInfo, SystemInfo, Version,
+    ComponentVersion, DiskUsage, FirewallInfo, ImageSummary, PlatformName, PluginsInfo,
+    RegistryConfig, RuntimeInfo, SwarmInfo, SystemInfo, Version,
 };
 use docker_api::version::{API_VERSION_MAX, API_VERSION_MIN};
 use http::StatusCode;
@@ -77,10 +80,10 @@ pub(crate) struct Counts {
 }
 
 /// Answers `GET /info`.
-pub(crate) fn info(host: &Host, id: &str, root: &str, counts: Counts) -> SystemInfo {
+pub(crate) fn info(host: &Host, root: &str, counts: Counts) -> SystemInfo {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     SystemInfo {
-        id: id.to_owned(),
+        id: host.id.clone(),
         containers: counts.running + counts.paused + counts.stopped,
         containers_running: counts.running,
         containers_paused: counts.paused,
@@ -151,5 +154,40 @@ fn registry_config() -> RegistryConfig {
         insecure_registry_cidrs: vec!["::1/128".to_owned(), "127.0.0.0/8".to_owned()],
         index_configs: BTreeMap::from([("docker.io".to_owned(), hub)]),
         mirrors: None,
+    }
+}
+
+impl App {
+    /// Answers `GET /system/df`.
+    pub(crate) async fn disk_usage(&self, call: &Call) -> Result<Reply, ApiError> {
+        let now = std::time::SystemTime::now();
+        let mut containers = Vec::new();
+        for container in self.engine.list() {
+            let mut row = crate::convert::view::summary(&container, now);
+            self.measure(&mut row).await;
+            containers.push(row);
+        }
+        let images = self.images.list();
+        let app = self.clone();
+        let volumes = crate::images::blocking(move || app.volume_usage()).await?;
+        let sizes = images
+            .iter()
+            .map(|image| i64::try_from(image.size).unwrap_or(0));
+        let usage = DiskUsage {
+            layers_size: sizes.sum(),
+            images: Some(
+                images
+                    .iter()
+                    .map(|image| ImageSummary {
+                        shared_size: 0,
+                        ..crate::images::summary(image, call.version)
+                    })
+                    .collect(),
+            ),
+            containers: Some(containers),
+            volumes: Some(volumes),
+            build_cache: Some(Vec::new()),
+        };
+        Ok(reply::json(StatusCode::OK, &usage))
     }
 }

@@ -70,6 +70,13 @@ pub fn rfc3339(nanos: i64) -> String {
     text
 }
 
+/// Writes a time with all nine digits of its fraction, as log lines have it.
+pub fn rfc3339_fixed(nanos: i64) -> String {
+    let text = rfc3339_seconds(nanos);
+    let seconds = text.strip_suffix('Z').unwrap_or(&text);
+    format!("{seconds}.{:09}Z", nanos.rem_euclid(1_000_000_000))
+}
+
 /// Writes a time without its fraction of a second.
 pub fn rfc3339_seconds(nanos: i64) -> String {
     rfc3339(nanos - nanos.rem_euclid(1_000_000_000))
@@ -144,13 +151,13 @@ pub fn from_unix_nanos(nanos: i64) -> SystemTime {
     time.unwrap_or(UNIX_EPOCH)
 }
 
-/// Reads `since` and `until`: `seconds[.nanos]` or RFC 3339; empty and `0` are none.
+/// Reads `since` and `until`: `seconds[.nanos]` or RFC 3339; empty is none.
 ///
 /// # Errors
 /// 400 for any other text.
 /// **Source:** moby, `api/types/time`, `ParseTimestamps`.
 pub fn timestamp(text: &str) -> Result<Option<i64>, ApiError> {
-    if text.is_empty() || text == "0" {
+    if text.is_empty() {
         return Ok(None);
     }
     let nanos = seconds_and_nanos(text).or_else(|| parse_rfc3339(text));

@@ -65,15 +65,18 @@ impl App {
                 };
                 ApiError::from_error(status, &cause)
             })?;
+        self.volume_event("create", volume.name.as_str());
         Ok(reply::json(StatusCode::CREATED, &json(&volume)))
     }
 
     pub(crate) async fn volume_remove(&self, name: String, call: &Call) -> Result<Reply, ApiError> {
         let force = call.query.flag("force");
         let volumes = Arc::clone(&self.volumes);
+        let removed = name.clone();
         blocking(move || volumes.remove(&name, force))
             .await?
             .map_err(|cause| remove_error(&cause))?;
+        self.volume_event("destroy", &removed);
         Ok(reply::empty(StatusCode::NO_CONTENT))
     }
 

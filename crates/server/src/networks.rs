@@ -1,0 +1,308 @@
+//! `/networks/…`.
+
+use crate::app::App;
+use crate::images::blocking;
+use crate::reply::{self, Reply};
+use crate::request::Call;
+use crate::{ApiError, error, time};
+use docker_api::types::{
+    ConfigReference, Ipam, IpamConfig, NetworkContainer, NetworkCreateBody, NetworkCreateResponse,
+    NetworkDisconnectBody, NetworkResource, NetworksPruneReport,
+};
+use http::StatusCode;
+use network::network::{Bridge, Driver, Network, NetworkSpec};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl App {
+    pub(crate) fn network_list(&self, call: &Call) -> Result<Reply, ApiError> {
+        let filters = call.query.filters()?;
+        filters.only(&[
+            "dangling", "driver", "id", "label", "label!", "name", "scope", "type",
+        ])?;
+        let dangling = filters.flag("dangling")?;
+        let networks = self.networks.list();
+        let rows = networks.iter().filter(|network| {
+            let builtin = is_predefined(network);
+            filters.matches("driver", |driver| driver == network.driver.as_str())
+                && filters.matches("id", |id| network.id.to_string().starts_with(id))
+                && filters.matches("name", |name| network.name.contains(name))
+                && filters.matches("scope", |scope| scope == "local")
+                && filters.matches("type", |kind| {
+                    kind == if builtin { "builtin" } else { "custom" }
+                })
+                && filters.labels_match(&network.labels)
+                && dangling
+                    .is_none_or(|wanted| wanted == (network.endpoints.is_empty() && !builtin))
+        });
+        // Lists do not show the containers.
+        let rows: Vec<NetworkResource> = rows
+            .map(|network| NetworkResource {
+                containers: BTreeMap::new(),
+                ..json(network)
+            })
+            .collect();
+        Ok(reply::json(StatusCode::OK, &rows))
+    }
+
+    pub(crate) fn network_inspect(&self, name: &str) -> Result<Reply, ApiError> {
+        let network = self.networks.inspect(name);
+        let network = network.map_err(|cause| resolve_error(&cause))?;
+        Ok(reply::json(StatusCode::OK, &json(&network)))
+    }
+
+    pub(crate) async fn network_create(&self, mut call: Call) -> Result<Reply, ApiError> {
+        let body: NetworkCreateBody = call.json().await?;
+        let name = body.name.clone();
+        let spec = parse(body)?;
+        let networks = Arc::clone(&self.networks);
+        let created = blocking(move || networks.create(spec)).await?;
+        let id = created.map_err(|cause| {
+            use network::CreateError as Cause;
+            let status = match cause {
+                Cause::NameTaken { .. } => StatusCode::CONFLICT,
+                Cause::Invalid { .. } => StatusCode::BAD_REQUEST,
+                Cause::Overlap => StatusCode::FORBIDDEN,
+                Cause::NoSubnet => StatusCode::NOT_FOUND,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            ApiError::from_error(status, &cause)
+        })?;
+        let attributes = BTreeMap::from([
+            ("name".to_owned(), name),
+            ("type".to_owned(), "bridge".to_owned()),
+        ]);
+        self.network_event("create", &id.to_string(), attributes);
+        let answer = NetworkCreateResponse {
+            id: id.to_string(),
+            warning: String::new(),
+        };
+        Ok(reply::json(StatusCode::CREATED, &answer))
+    }
+
+    pub(crate) async fn network_remove(&self, name: String) -> Result<Reply, ApiError> {
+        let networks = Arc::clone(&self.networks);
+        let removed = blocking(move || networks.remove(&name)).await?;
+        let network = removed.map_err(|cause| match &cause {
+            network::RemoveError::Resolve(cause) => resolve_error(cause),
+            network::RemoveError::Predefined { .. } | network::RemoveError::InUse { .. } => {
+                ApiError::from_error(StatusCode::FORBIDDEN, &cause)
+            }
+            _ => ApiError::internal(error::chain(&cause)),
+        })?;
+        self.network_event(
+            "destroy",
+            &network.id.to_string(),
+            event_attributes(&network),
+        );
+        Ok(reply::empty(StatusCode::NO_CONTENT))
+    }
+
+    pub(crate) async fn network_prune(&self, call: &Call) -> Result<Reply, ApiError> {
+        let filters = call.query.filters()?;
+        filters.only(&["label", "label!", "until"])?;
+        let until = match filters.get("until").first() {
+            Some(text) => time::moment(text)?,
+            None => None,
+        };
+        // A container that does not run has no endpoint, but it needs its network.
+        let wanted: std::collections::BTreeSet<String> = self
+            .engine
+            .list()
+            .iter()
+            .flat_map(|container| crate::convert::view::networks(container).into_keys())
+            .collect();
+        let networks = Arc::clone(&self.networks);
+        let removed = blocking(move || {
+            let unused = networks.list().into_iter().filter(|network| {
+                !is_predefined(network)
+                    && network.endpoints.is_empty()
+                    && !wanted.contains(&network.name)
+                    && filters.labels_match(&network.labels)
+                    && until.is_none_or(|until| time::unix_nanos(network.created) < until)
+            });
+            // One that got into use meanwhile stays.
+            let removed = unused.filter(|network| networks.remove(&network.id.to_string()).is_ok());
+            removed.collect::<Vec<Network>>()
+        })
+        .await?;
+        for network in &removed {
+            self.network_event(
+                "destroy",
+                &network.id.to_string(),
+                event_attributes(network),
+            );
+        }
+        let names: Vec<String> = removed.into_iter().map(|network| network.name).collect();
+        let report = NetworksPruneReport {
+            networks_deleted: (!names.is_empty()).then_some(names),
+        };
+        Ok(reply::json(StatusCode::OK, &report))
+    }
+
+    pub(crate) async fn network_disconnect(
+        &self,
+        name: String,
+        mut call: Call,
+    ) -> Result<Reply, ApiError> {
+        let body: NetworkDisconnectBody = call.json().await?;
+        let container = self.lookup(&body.container)?;
+        let holder = container.id.to_string();
+        let networks = Arc::clone(&self.networks);
+        let gone = blocking(move || networks.disconnect(&holder, &name)).await?;
+        gone.map_err(|cause| match &cause {
+            network::DisconnectError::Resolve(cause) => resolve_error(cause),
+            network::DisconnectError::NotAttached { .. } => {
+                ApiError::from_error(StatusCode::FORBIDDEN, &cause)
+            }
+            _ => ApiError::internal(error::chain(&cause)),
+        })?;
+        Ok(reply::empty(StatusCode::OK))
+    }
+}
+
+fn event_attributes(network: &Network) -> BTreeMap<String, String> {
+    BTreeMap::from([
+        ("name".to_owned(), network.name.clone()),
+        ("type".to_owned(), network.driver.as_str().to_owned()),
+    ])
+}
+
+fn is_predefined(network: &Network) -> bool {
+    matches!(network.name.as_str(), "bridge" | "host" | "none")
+}
+
+/// Parses a create body.
+fn parse(body: NetworkCreateBody) -> Result<NetworkSpec, ApiError> {
+    if body.name.trim().is_empty() {
+        return Err(ApiError::invalid("network name cannot be empty"));
+    }
+    if !matches!(body.driver.as_str(), "" | "bridge" | "default") {
+        return Err(ApiError::not_found(format!(
+            "could not find plugin {} in v1 plugin registry: plugin not found",
+            body.driver
+        )));
+    }
+    if body.enable_ipv6 == Some(true) {
+        return Err(ApiError::unsupported("networks have no IPv6 addresses yet"));
+    }
+    let pools = body.ipam.unwrap_or_default().config.unwrap_or_default();
+    if pools.len() > 1 {
+        return Err(ApiError::invalid(
+            "a bridge network has one IPv4 subnet at most",
+        ));
+    }
+    let pool = pools.into_iter().next().unwrap_or_default();
+    let subnet = |text: &str| match text {
+        "" => Ok(None),
+        text => text
+            .parse()
+            .map(Some)
+            .map_err(|cause: network::address::SubnetError| ApiError::invalid(cause.to_string())),
+    };
+    let gateway = match pool.gateway.as_str() {
+        "" => None,
+        text => Some(
+            text.parse()
+                .map_err(|_| ApiError::invalid(format!("invalid gateway address: {text}")))?,
+        ),
+    };
+    Ok(NetworkSpec {
+        name: body.name,
+        subnet: subnet(&pool.subnet)?,
+        ip_range: subnet(&pool.ip_range)?,
+        gateway,
+        internal: body.internal,
+        attachable: body.attachable,
+        options: body.options.unwrap_or_default(),
+        labels: body.labels.unwrap_or_default(),
+    })
+}
+
+fn options(network: &Network, bridge: Option<&Bridge>) -> BTreeMap<String, String> {
+    let mut options = network.options.clone();
+    if let Some(bridge) = bridge
+        && network.name == "bridge"
+    {
+        for (name, value) in [
+            (
+                "com.docker.network.bridge.default_bridge",
+                "true".to_owned(),
+            ),
+            (
+                "com.docker.network.bridge.enable_icc",
+                bridge.icc.to_string(),
+            ),
+            (
+                "com.docker.network.bridge.enable_ip_masquerade",
+                bridge.masquerade.to_string(),
+            ),
+            (
+                "com.docker.network.bridge.host_binding_ipv4",
+                bridge.host_ip.to_string(),
+            ),
+            ("com.docker.network.bridge.name", bridge.link.to_string()),
+            ("com.docker.network.driver.mtu", bridge.mtu.to_string()),
+        ] {
+            options.entry(name.to_owned()).or_insert(value);
+        }
+    }
+    options
+}
+
+fn json(network: &Network) -> NetworkResource {
+    let bridge = network.bridge.as_ref();
+    let containers = network.endpoints.iter().map(|endpoint| {
+        let container = NetworkContainer {
+            name: endpoint.container_name.clone(),
+            endpoint_id: endpoint.id.to_string(),
+            mac_address: endpoint.mac.to_string(),
+            ipv4_address: format!("{}/{}", endpoint.address, endpoint.prefix),
+            ipv6_address: String::new(),
+        };
+        (endpoint.holder.clone(), container)
+    });
+    NetworkResource {
+        name: network.name.clone(),
+        id: network.id.to_string(),
+        created: time::rfc3339(time::unix_nanos(network.created)),
+        scope: "local".to_owned(),
+        driver: network.driver.as_str().to_owned(),
+        enable_ipv4: true,
+        enable_ipv6: false,
+        ipam: Ipam {
+            driver: "default".to_owned(),
+            options: match network.driver {
+                Driver::Bridge if !is_predefined(network) => Some(BTreeMap::new()),
+                Driver::Bridge | Driver::Host | Driver::Null => None,
+            },
+            config: bridge.map(|bridge| {
+                vec![IpamConfig {
+                    subnet: bridge.subnet.network().to_string(),
+                    ip_range: bridge
+                        .ip_range
+                        .map(|range| range.to_string())
+                        .unwrap_or_default(),
+                    gateway: bridge.gateway.to_string(),
+                    auxiliary_addresses: None,
+                }]
+            }),
+        },
+        internal: network.internal,
+        attachable: network.attachable,
+        ingress: false,
+        config_from: ConfigReference::default(),
+        config_only: false,
+        containers: containers.collect(),
+        options: options(network, bridge),
+        labels: network.labels.clone(),
+    }
+}
+
+fn resolve_error(cause: &network::ResolveError) -> ApiError {
+    let status = match cause {
+        network::ResolveError::NotFound { .. } => StatusCode::NOT_FOUND,
+        network::ResolveError::Ambiguous { .. } => StatusCode::BAD_REQUEST,
+    };
+    ApiError::from_error(status, cause)
+}
