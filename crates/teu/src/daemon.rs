@@ -7,7 +7,9 @@
 use crate::options::Options;
 use crate::{on_demand, socket};
 use anyhow::Context;
+use engine::Engine;
 use fs_err as fs;
+use network::Networks;
 use rustix::fs::{FlockOperation, Mode};
 use std::ffi::OsString;
 use std::io::Write;
@@ -15,6 +17,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use supervisor::spawner::Spawner;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Threads that carry requests; containers' output does not pass through them.
@@ -49,6 +52,8 @@ fn run(arguments: &[OsString]) -> anyhow::Result<()> {
         rustix::process::geteuid().is_root(),
         "the engine needs to be started by root"
     );
+    // Before any thread, lock or socket: its children outlive this process.
+    let spawner = supervisor::spawner::start().context("cannot start the spawner")?;
     let _locks = (lock(&options.root, 0o710)?, lock(&options.run, 0o755)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -58,18 +63,28 @@ fn run(arguments: &[OsString]) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the engine's threads")?;
-    let served = runtime.block_on(serve(&options));
+    let served = runtime.block_on(serve(&options, spawner));
     // Acts that clients have begun end with the process; what they left is reconciled.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(options: &Options) -> anyhow::Result<()> {
+async fn serve(options: &Options, spawner: Spawner) -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let images = Arc::new(image::Images::open(&options.root)?);
     let volumes = Arc::new(volume::Volumes::open(&options.root)?);
-    let app = server::App::new(images, volumes);
+    let networks = Arc::new(Networks::open(network_options(options)?)?);
+    let engine = Engine::open(engine::Options {
+        root: options.root.clone(),
+        run: options.run.clone(),
+        spawner,
+        images: Arc::clone(&images),
+        networks: Arc::clone(&networks),
+        volumes: Arc::clone(&volumes),
+    })
+    .await?;
+    let app = server::App::new(engine.clone(), images, networks, volumes, &options.root);
     let listener = match socket::inherited()? {
         Some(listener) => listener,
         None => socket::listen(&options.socket)?,
@@ -85,7 +100,24 @@ async fn serve(options: &Options) -> anyhow::Result<()> {
     };
     server::serve(listener, app, told).await;
     socket::notify("STOPPING=1");
+    engine.shutdown().await;
+    if let Some(path) = &options.pidfile {
+        // It may be gone already.
+        let _ = fs::remove_file(path);
+    }
     Ok(())
+}
+
+fn network_options(options: &Options) -> anyhow::Result<network::Options> {
+    let bridge = options.bridge.as_deref().unwrap_or("teu0");
+    let address = options.bip.as_deref().map(str::parse).transpose();
+    Ok(network::Options {
+        data: options.root.clone(),
+        run: options.run.clone(),
+        bridge: bridge.parse().context("cannot use the bridge's name")?,
+        address: address.context("cannot use the bridge's address")?,
+        mtu: None,
+    })
 }
 
 /// Tells that the engine listens: to the service manager, by a file, and to who started it on demand.

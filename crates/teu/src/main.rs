@@ -18,13 +18,17 @@ enum Role {
     Daemon,
     /// An OCI runtime.
     Oci,
+    /// Process 1 of a container with `--init`.
+    Init,
 }
 
 impl Role {
     fn of(arguments: &[OsString]) -> Self {
         let name = arguments.first().map(Path::new).and_then(Path::file_name);
-        if name.is_some_and(|name| name == "runc") {
-            return Self::Oci;
+        match name.and_then(|name| name.to_str()) {
+            Some("runc") => return Self::Oci,
+            Some("docker-init") => return Self::Init,
+            _ => {}
         }
         match arguments.get(1).and_then(|first| first.to_str()) {
             Some("daemon") => Self::Daemon,
@@ -38,6 +42,7 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     match Role::of(&arguments) {
         Role::Daemon => daemon::main(arguments.get(2..).unwrap_or_default()),
+        Role::Init => supervisor::init::main(arguments),
         Role::Oci => ExitCode::FAILURE,
         Role::Cli => ExitCode::FAILURE,
     }
