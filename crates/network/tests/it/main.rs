@@ -1,0 +1,5 @@
+//! Networks on the real kernel, each test in network namespaces of its own.
+
+mod attach;
+mod host;
+mod publish;

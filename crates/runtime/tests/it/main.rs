@@ -1,5 +1,0 @@
-//! Real containers from a busybox root, each in namespaces of its own.
-
-mod bundle;
-mod isolation;
-mod life;
