@@ -3,6 +3,7 @@
 mod loading;
 mod naming;
 mod removing;
+mod saving;
 mod snapshots;
 
 use std::path::Path;

@@ -224,10 +224,9 @@ impl<R: Read> Archive<R> {
         if left > 0 && io::copy(&mut self.by_ref().take(left), &mut io::sink())? != left {
             return Err(TarError::Truncated);
         }
-        let mut padding = [0; BLOCK];
-        let length = usize::try_from(self.padding).unwrap_or_default();
-        self.padding = 0;
-        self.input.read_exact(&mut padding[..length])?;
+        let padding = std::mem::take(&mut self.padding);
+        // Some writers leave the last padding and the end of the archive out.
+        self.done |= io::copy(&mut self.input.by_ref().take(padding), &mut io::sink())? != padding;
         Ok(())
     }
 
@@ -438,7 +437,8 @@ mod tests {
     #[test]
     fn cut_archives_are_errors() {
         let whole = [with_data(b"a", b'0', &[1; 700]), with_data(b"b", b'5', b"")].concat();
-        for end in (1..whole.len()).filter(|end| *end != 3 * BLOCK) {
+        // The padding of the first file may be missing.
+        for end in (1..whole.len()).filter(|end| !(BLOCK + 700..=3 * BLOCK).contains(end)) {
             let mut archive = Archive::new(&whole[..end]);
             let result = (|| {
                 while archive.next_entry()?.is_some() {}
