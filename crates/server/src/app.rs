@@ -108,6 +108,10 @@ fn target(request: Request<Incoming>) -> Target {
 }
 
 impl App {
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "`resource` names all that are left"
+    )]
     async fn dispatch(&self, route: Route, call: Call) -> Result<Outcome, ApiError> {
         let reply = match route {
             Route::Run => return self.run(call).await,
@@ -196,7 +200,27 @@ impl App {
                 "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm \
                  join\" to connect this node to swarm and try again.",
             )),
-            _ => Err(ApiError::unsupported("this engine cannot do that yet")),
+            Route::Auth
+            | Route::Build
+            | Route::Commit
+            | Route::ImageSearch
+            | Route::ImagePush(_)
+            | Route::NetworkConnect(_) => {
+                Err(ApiError::unsupported("this engine cannot do that yet"))
+            }
+            Route::Run
+            | Route::ExecStart(_)
+            | Route::ExecResize(_)
+            | Route::ExecInspect(_)
+            | Route::Container(..)
+            | Route::ContainerCreate
+            | Route::ContainerList
+            | Route::ContainerPrune
+            | Route::Ping
+            | Route::Version
+            | Route::Info
+            | Route::DiskUsage
+            | Route::Events => Err(ApiError::not_found("page not found")),
         }
     }
 

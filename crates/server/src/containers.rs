@@ -168,11 +168,11 @@ impl App {
     pub(crate) async fn container_kill(&self, name: &str, call: &Call) -> Result<Reply, ApiError> {
         let signal = optional_signal(call)?.unwrap_or(Signal::KILL);
         let killed = self.engine.kill(name, signal).await;
-        killed.map_err(|cause| match cause {
-            engine::OperationError::NotRunning(_) => {
-                ApiError::conflict(format!("cannot kill container: {name}: {cause}"))
+        killed.map_err(|cause| {
+            if matches!(cause, engine::OperationError::NotRunning(_)) {
+                return ApiError::conflict(format!("cannot kill container: {name}: {cause}"));
             }
-            cause => of_kind(cause.kind(), &cause),
+            of_kind(cause.kind(), &cause)
         })?;
         Ok(reply::empty(StatusCode::NO_CONTENT))
     }

@@ -10,6 +10,7 @@ use docker_api::types::{
     ThrottlingData,
 };
 use http::StatusCode;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How often a stream tells the counters.
@@ -79,21 +80,8 @@ impl App {
     }
 }
 
-fn convert(from: engine::Stats, host: &crate::host::Host) -> Stats {
-    let block = |entries: Vec<(u64, u64, String, u64)>| -> Option<Vec<BlkioEntry>> {
-        let entries = entries
-            .into_iter()
-            .map(|(major, minor, op, value)| BlkioEntry {
-                major,
-                minor,
-                op: op.to_lowercase(),
-                value,
-            });
-        Some(entries.collect())
-    };
-    let bytes = from.block_io_bytes.into_iter();
-    let operations = from.block_io_operations.into_iter();
-    let networks = from.networks.into_iter().map(|(name, counters)| {
+fn networks(from: &engine::Stats) -> BTreeMap<String, NetworkStats> {
+    let networks = from.networks.iter().map(|(name, counters)| {
         let counters = NetworkStats {
             rx_bytes: counters.rx_bytes,
             rx_packets: counters.rx_packets,
@@ -104,27 +92,37 @@ fn convert(from: engine::Stats, host: &crate::host::Host) -> Stats {
             tx_errors: counters.tx_errors,
             tx_dropped: counters.tx_dropped,
         };
-        (name, counters)
+        (name.clone(), counters)
     });
+    networks.collect()
+}
+
+fn block_io(from: &engine::Stats) -> BlkioStats {
+    let [bytes, operations] = [&from.block_io_bytes, &from.block_io_operations].map(|entries| {
+        let entries = entries.iter().map(|entry| BlkioEntry {
+            major: entry.major,
+            minor: entry.minor,
+            op: entry.operation.to_lowercase(),
+            value: entry.value,
+        });
+        Some(entries.collect())
+    });
+    BlkioStats {
+        io_service_bytes_recursive: bytes,
+        io_serviced_recursive: operations,
+        ..BlkioStats::default()
+    }
+}
+
+fn convert(from: engine::Stats, host: &crate::host::Host) -> Stats {
     Stats {
         read: time::rfc3339(i64::try_from(from.read_at).unwrap_or(0)),
+        networks: networks(&from),
         pids_stats: PidsStats {
             current: from.pids_current,
             limit: from.pids_limit.unwrap_or(u64::MAX),
         },
-        blkio_stats: BlkioStats {
-            io_service_bytes_recursive: block(
-                bytes
-                    .map(|entry| (entry.major, entry.minor, entry.operation, entry.value))
-                    .collect(),
-            ),
-            io_serviced_recursive: block(
-                operations
-                    .map(|entry| (entry.major, entry.minor, entry.operation, entry.value))
-                    .collect(),
-            ),
-            ..BlkioStats::default()
-        },
+        blkio_stats: block_io(&from),
         cpu_stats: CpuStats {
             cpu_usage: CpuUsage {
                 total_usage: from.cpu_total_ns,
@@ -149,7 +147,6 @@ fn convert(from: engine::Stats, host: &crate::host::Host) -> Stats {
                 .memory_limit
                 .unwrap_or_else(|| u64::try_from(host.memory_bytes).unwrap_or(0)),
         },
-        networks: networks.collect(),
         ..Stats::default()
     }
 }

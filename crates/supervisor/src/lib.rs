@@ -1,19 +1,23 @@
 //! The parent of one container: stdio or terminal, log, attach, exec, exit record, and its wire protocol.
 
+mod client;
+mod connections;
 pub mod control;
 pub mod exit;
 pub mod init;
+mod log;
 pub mod logs;
+mod memory;
+mod poller;
+mod proc;
 pub mod protocol;
 pub mod spawner;
+mod streams;
+mod supervisor;
+mod time;
 
 pub use control::{Control, Received, connect};
 pub use exit::{ReadExitError, read_exit};
-
-/// A seccomp profile that cannot be compiled.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot compile the seccomp profile")]
-pub struct CompileSeccompError(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 /// Compiles a seccomp profile into the bytes that [`protocol::Launch::seccomp`] takes.
 ///
@@ -24,6 +28,11 @@ pub struct CompileSeccompError(#[source] Box<dyn std::error::Error + Send + Sync
 pub fn compile_seccomp(
     profile: &oci::runtime::Seccomp,
 ) -> Result<protocol::Bytes, CompileSeccompError> {
-    let _ = profile;
-    Err(CompileSeccompError("not yet".into()))
+    let program = runtime::seccomp::compile(profile).map_err(CompileSeccompError)?;
+    Ok(protocol::Bytes(program.to_bytes()))
 }
+
+/// A seccomp profile that cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot compile the seccomp profile")]
+pub struct CompileSeccompError(#[source] runtime::seccomp::CompileError);

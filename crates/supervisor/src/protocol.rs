@@ -311,9 +311,9 @@ pub struct Stats {
     pub pids_current: u64,
     /// Their limit; none is unlimited.
     pub pids_limit: Option<u64>,
-    /// Bytes of block I/O by device and direction.
+    /// Bytes of block I/O by device and direction; device 0:0 is all together.
     pub block_io_bytes: Vec<BlockIo>,
-    /// Operations of block I/O by device and direction.
+    /// Operations of block I/O by device and direction; empty where the kernel does not count them.
     pub block_io_operations: Vec<BlockIo>,
     /// Those of network interfaces, by name, without the loopback.
     pub networks: BTreeMap<String, InterfaceStats>,
@@ -327,7 +327,7 @@ pub struct BlockIo {
     pub major: u64,
     /// Minor number.
     pub minor: u64,
-    /// `Read`, `Write` and so on.
+    /// `Read` or `Write`.
     pub operation: String,
     /// Bytes or operations.
     pub value: u64,

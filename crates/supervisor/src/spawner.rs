@@ -1,9 +1,20 @@
 //! The small process that is forked before the engine has threads, and forks supervisors.
+//!
+//! A fork costs in proportion to the memory of the process that forks, and is safe only in one with
+//! a single thread; the engine has much of the one and many of the other.
 
+use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::AssertUnwindSafe;
+
+use rustix::process::Signal;
+use sys::cgroup::FastMigration;
+use sys::fork::Fork;
+use sys::signal::{Disposition, set_disposition};
 
 use crate::protocol::{Launch, codec};
+use crate::supervisor;
 
 /// The engine's end of the spawner; the spawner ends when it is dropped, the supervisors do not.
 #[derive(Debug)]
@@ -15,7 +26,14 @@ pub struct Spawner(OwnedFd);
 /// As fork(2); and if the process has threads already, since only one of them would be there
 /// afterwards, with locks that nobody opens.
 pub fn start() -> io::Result<Spawner> {
-    Err(io::ErrorKind::Unsupported.into())
+    let (ours, theirs) = sys::seqpacket::pair()?;
+    match sys::fork::fork()? {
+        Fork::Parent(_) => Ok(Spawner(ours)),
+        Fork::Child => end(|| {
+            drop(ours);
+            match run(theirs)? {}
+        }),
+    }
 }
 
 impl Spawner {
@@ -29,4 +47,57 @@ impl Spawner {
         codec::send(self.0.as_fd(), launch, &[theirs.as_fd()])?;
         Ok(ours)
     }
+}
+
+/// Runs the code of a forked child and ends the process, even if it panics: the frames above
+/// belong to the parent and must not be returned to.
+fn end(child: impl FnOnce() -> io::Result<()>) -> ! {
+    let result = std::panic::catch_unwind(AssertUnwindSafe(child));
+    sys::process::exit_now(i32::from(!matches!(result, Ok(Ok(())))))
+}
+
+fn run(engine: OwnedFd) -> io::Result<Infallible> {
+    detach(engine.as_fd())?;
+    rustix::thread::set_name(c"teu-spawner")?;
+    // Supervisors are reaped by the kernel.
+    set_disposition(Signal::CHILD, Disposition::Ignore)?;
+    // Without it a container takes longer to start, and nothing else.
+    let migration = FastMigration::hold().ok();
+    loop {
+        let Some((message, fds)) = sys::seqpacket::receive(engine.as_fd())? else {
+            sys::process::exit_now(0);
+        };
+        // If the fork fails the connection is closed, and the engine sees that.
+        if let Ok(Fork::Child) = sys::fork::fork() {
+            drop((migration, engine));
+            end(|| {
+                set_disposition(Signal::CHILD, Disposition::Default)?;
+                rustix::process::setsid()?;
+                rustix::thread::set_name(c"teu-supervisor")?;
+                supervisor::main(&message, fds)
+            });
+        }
+    }
+}
+
+/// Lets go of all that belongs to the engine: descriptors, terminal, directory.
+fn detach(kept: BorrowedFd<'_>) -> io::Result<()> {
+    let number = std::os::fd::AsRawFd::as_raw_fd(&kept);
+    let number = u32::try_from(number).map_err(|_| io::ErrorKind::InvalidInput)?;
+    if number > 3 {
+        sys::process::close_range(3, number - 1)?;
+    }
+    sys::process::close_range(number + 1, u32::MAX)?;
+    let null = rustix::fs::open(
+        "/dev/null",
+        rustix::fs::OFlags::RDWR,
+        rustix::fs::Mode::empty(),
+    )?;
+    for standard in 0..3 {
+        sys::process::redirect(null.as_fd(), standard)?;
+    }
+    drop(null);
+    rustix::process::setsid()?;
+    rustix::process::chdir("/")?;
+    Ok(())
 }

@@ -1,6 +1,8 @@
 //! Typed Linux: mounts, namespaces, processes, filters. The only crate with `unsafe`.
 
 pub mod cgroup;
+#[allow(unsafe_code, reason = "fork has no safe wrapper")]
+pub mod fork;
 #[allow(
     unsafe_code,
     reason = "mount_setattr and open_tree_attr have no safe wrapper"
@@ -18,3 +20,8 @@ pub mod reserve;
 #[allow(unsafe_code, reason = "seccomp(2) has no safe wrapper")]
 pub mod seccomp;
 pub mod seqpacket;
+#[allow(
+    unsafe_code,
+    reason = "dispositions, masks and sigwaitinfo have no safe wrapper"
+)]
+pub mod signal;

@@ -214,7 +214,7 @@ pub fn set_io_priority(class: u32, level: u32) -> io::Result<()> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SchedulerAttributes {
     /// Size of this structure, set by [`set_scheduler`].
-    size: u32,
+    pub size: u32,
     /// Policy number.
     pub policy: u32,
     /// Flags.
@@ -269,4 +269,41 @@ fn check(result: libc::c_long) -> io::Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// Brings the loopback interface of the calling process's network namespace up, netdevice(7).
+///
+/// # Errors
+/// As ioctl(2) with SIOCSIFFLAGS.
+pub fn loopback_up() -> io::Result<()> {
+    #[repr(C)]
+    struct InterfaceFlags {
+        name: [u8; 16],
+        flags: i16,
+        rest: [u8; 22],
+    }
+    let socket = rustix::net::socket_with(
+        rustix::net::AddressFamily::INET,
+        rustix::net::SocketType::DGRAM,
+        rustix::net::SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let mut name = [0; 16];
+    name[..2].copy_from_slice(b"lo");
+    let request = InterfaceFlags {
+        name,
+        flags: 0x1 | 0x40,
+        rest: [0; 22],
+    }; // IFF_UP | IFF_RUNNING
+    // SAFETY: ioctl(2) SIOCSIFFLAGS reads a `struct ifreq` of 40 bytes, which lives through the call.
+    check(
+        unsafe {
+            libc::ioctl(
+                socket.as_raw_fd(),
+                libc::SIOCSIFFLAGS,
+                std::ptr::from_ref(&request),
+            )
+        }
+        .into(),
+    )
 }

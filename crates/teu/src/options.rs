@@ -25,9 +25,6 @@ pub(crate) struct Options {
     pub detached: bool,
 }
 
-/// The socket of the engine that runs for the whole host.
-pub(crate) const SOCKET_DEFAULT: &str = "/run/teu/teu.sock";
-
 impl Options {
     /// Reads the flags; a socket that is not named lies in the run directory.
     ///
@@ -58,7 +55,9 @@ impl Options {
                 Long("pidfile") | Short('p') => pidfile = Some(parser.value()?.into()),
                 Long("log-level") | Short('l') => drop(parser.value()?),
                 Long("detached") => detached = true,
-                _ => return Err(argument.unexpected().into()),
+                Short(_) | Long(_) | lexopt::Arg::Value(_) => {
+                    return Err(argument.unexpected().into());
+                }
             }
         }
         let socket = socket.unwrap_or_else(|| run.join("teu.sock"));

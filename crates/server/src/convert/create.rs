@@ -5,7 +5,7 @@ use crate::ApiError;
 use docker_api::types::{
     ContainerConfig, ContainerCreateBody, EndpointIpam, HealthConfig, HostConfig, NetworkEndpoint,
 };
-use engine::spec::{Config, EndpointSettings, Healthcheck, NetworkMode, Spec};
+use engine::spec::{Config, EndpointSettings, Healthcheck, Spec};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -30,10 +30,7 @@ pub(crate) fn spec(body: ContainerCreateBody) -> Result<Spec, ApiError> {
     check_together(&config, &host_config)?;
     let host = host::parse(host_config)?;
     if !mac.is_empty() {
-        let name = match &host.network_mode {
-            NetworkMode::Default => "bridge".to_owned(),
-            mode => mode.to_string(),
-        };
+        let name = super::show::network_mode(&host.network_mode);
         networks.entry(name).or_default().mac.get_or_insert(mac);
     }
     Ok(Spec {

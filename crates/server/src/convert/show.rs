@@ -99,9 +99,24 @@ pub(crate) fn config(from: &Config) -> ContainerConfig {
 
 /// Tells what `HostConfig.NetworkMode` shows.
 pub(crate) fn network_mode(mode: &NetworkMode) -> String {
-    match mode {
-        NetworkMode::Default => "bridge".to_owned(),
-        mode => mode.to_string(),
+    if *mode == NetworkMode::Default {
+        return "bridge".to_owned();
+    }
+    mode.to_string()
+}
+
+fn log_config(from: &spec::LogConfig) -> LogConfig {
+    LogConfig {
+        kind: from.driver.clone(),
+        config: Some(from.options.clone()),
+    }
+}
+
+/// Writes a restart policy.
+pub(crate) fn restart_policy(from: spec::RestartPolicy) -> types::RestartPolicy {
+    types::RestartPolicy {
+        name: from.name().to_owned(),
+        maximum_retry_count: i64::from(from.retries_max()),
     }
 }
 
@@ -148,24 +163,12 @@ pub(crate) fn host_config(from: &spec::HostConfig, cgroup_v2: bool) -> HostConfi
     } else {
         from.shm_bytes
     };
-    let cgroupns = match from.cgroupns_mode {
-        CgroupnsMode::Default if cgroup_v2 => "private".to_owned(),
-        CgroupnsMode::Default => "host".to_owned(),
-        ref mode => mode.to_string(),
-    };
     let shown = HostConfig {
         binds: texts(&from.binds),
         container_id_file: from.container_id_file.clone(),
-        log_config: LogConfig {
-            kind: from.log.driver.clone(),
-            config: Some(from.log.options.clone()),
-        },
-        network_mode: network_mode(&from.network_mode),
+        log_config: log_config(&from.log),
         port_bindings: Some(port_bindings(from)),
-        restart_policy: types::RestartPolicy {
-            name: from.restart_policy.name().to_owned(),
-            maximum_retry_count: i64::from(from.restart_policy.retries_max()),
-        },
+        restart_policy: restart_policy(from.restart_policy),
         auto_remove: from.auto_remove,
         volume_driver: from.volume_driver.clone(),
         volumes_from: texts(&from.volumes_from),
@@ -173,27 +176,19 @@ pub(crate) fn host_config(from: &spec::HostConfig, cgroup_v2: bool) -> HostConfi
         annotations: map_or_absent(&from.annotations),
         cap_add: or_null(&from.cap_add),
         cap_drop: or_null(&from.cap_drop),
-        cgroupns_mode: cgroupns,
         dns: Some(from.dns.iter().map(ToString::to_string).collect()),
         dns_options: Some(from.dns_options.clone()),
         dns_search: Some(from.dns_search.clone()),
         extra_hosts: texts(&from.extra_hosts),
         group_add: or_null(&from.group_add),
-        ipc_mode: match from.ipc_mode {
-            IpcMode::Default => "private".to_owned(),
-            ref mode => mode.to_string(),
-        },
         links: or_null(&from.links),
         oom_score_adj: from.oom_score_adj,
-        pid_mode: from.pid_mode.to_string(),
         privileged: from.privileged,
         publish_all_ports: from.publish_all_ports,
         readonly_rootfs: from.readonly_rootfs,
         security_opt: texts(&from.security_options),
         storage_opt: map_or_absent(&from.storage_options),
         tmpfs: map_or_absent(&from.tmpfs),
-        uts_mode: from.uts_mode.to_string(),
-        userns_mode: from.userns_mode.to_string(),
         shm_size: i64::try_from(shm_bytes).unwrap_or(i64::MAX),
         sysctls: map_or_absent(&from.sysctls),
         runtime: if from.runtime.is_empty() {
@@ -209,7 +204,30 @@ pub(crate) fn host_config(from: &spec::HostConfig, cgroup_v2: bool) -> HostConfi
         init: from.init,
         ..HostConfig::default()
     };
+    let shown = with_namespaces(shown, from, cgroup_v2);
     with_resources(shown, &from.resources, cgroup_v2)
+}
+
+fn with_namespaces(shown: HostConfig, from: &spec::HostConfig, cgroup_v2: bool) -> HostConfig {
+    let cgroupns = match from.cgroupns_mode {
+        CgroupnsMode::Default if cgroup_v2 => &CgroupnsMode::Private,
+        CgroupnsMode::Default => &CgroupnsMode::Host,
+        CgroupnsMode::Private | CgroupnsMode::Host => &from.cgroupns_mode,
+    };
+    let ipc = if from.ipc_mode == IpcMode::Default {
+        &IpcMode::Private
+    } else {
+        &from.ipc_mode
+    };
+    HostConfig {
+        cgroupns_mode: cgroupns.to_string(),
+        ipc_mode: ipc.to_string(),
+        pid_mode: from.pid_mode.to_string(),
+        uts_mode: from.uts_mode.to_string(),
+        userns_mode: from.userns_mode.to_string(),
+        network_mode: network_mode(&from.network_mode),
+        ..shown
+    }
 }
 
 fn with_resources(shown: HostConfig, from: &spec::Resources, cgroup_v2: bool) -> HostConfig {
@@ -287,53 +305,18 @@ fn mount(from: &spec::Mount) -> Mount {
         ..Mount::default()
     };
     match &from.kind {
-        MountKind::Bind {
-            source,
-            propagation,
-            non_recursive,
-            create_source,
-            read_only_non_recursive,
-            read_only_force_recursive,
-        } => {
-            let options = BindOptions {
-                propagation: propagation.to_string(),
-                non_recursive: *non_recursive,
-                create_mountpoint: *create_source,
-                read_only_non_recursive: *read_only_non_recursive,
-                read_only_force_recursive: *read_only_force_recursive,
-            };
-            Mount {
-                kind: "bind".to_owned(),
-                source: source.clone(),
-                bind_options: (options != BindOptions::default()).then_some(options),
-                ..shown
-            }
-        }
-        MountKind::Volume {
-            name,
-            no_copy,
-            labels,
-            subpath,
-            driver,
-            driver_options,
-        } => {
-            let driver_config = MountDriver {
-                name: driver.clone(),
-                options: map_or_absent(driver_options),
-            };
-            let options = VolumeOptions {
-                no_copy: *no_copy,
-                labels: map_or_absent(labels),
-                subpath: subpath.clone(),
-                driver_config: (driver_config != MountDriver::default()).then_some(driver_config),
-            };
-            Mount {
-                kind: "volume".to_owned(),
-                source: name.clone().unwrap_or_default(),
-                volume_options: (options != VolumeOptions::default()).then_some(options),
-                ..shown
-            }
-        }
+        MountKind::Bind { source, .. } => Mount {
+            kind: "bind".to_owned(),
+            source: source.clone(),
+            bind_options: bind_options(&from.kind),
+            ..shown
+        },
+        MountKind::Volume { name, .. } => Mount {
+            kind: "volume".to_owned(),
+            source: name.clone().unwrap_or_default(),
+            volume_options: volume_options(&from.kind),
+            ..shown
+        },
         MountKind::Tmpfs {
             bytes_max,
             mode,
@@ -358,5 +341,192 @@ fn mount(from: &spec::Mount) -> Mount {
             }),
             ..shown
         },
+    }
+}
+
+fn bind_options(kind: &MountKind) -> Option<BindOptions> {
+    let MountKind::Bind {
+        source: _,
+        propagation,
+        non_recursive,
+        create_source,
+        read_only_non_recursive,
+        read_only_force_recursive,
+    } = kind
+    else {
+        return None;
+    };
+    let options = BindOptions {
+        propagation: propagation.to_string(),
+        non_recursive: *non_recursive,
+        create_mountpoint: *create_source,
+        read_only_non_recursive: *read_only_non_recursive,
+        read_only_force_recursive: *read_only_force_recursive,
+    };
+    (options != BindOptions::default()).then_some(options)
+}
+
+fn volume_options(kind: &MountKind) -> Option<VolumeOptions> {
+    let MountKind::Volume {
+        name: _,
+        no_copy,
+        labels,
+        subpath,
+        driver,
+        driver_options,
+    } = kind
+    else {
+        return None;
+    };
+    let driver_config = MountDriver {
+        name: driver.clone(),
+        options: map_or_absent(driver_options),
+    };
+    let options = VolumeOptions {
+        no_copy: *no_copy,
+        labels: map_or_absent(labels),
+        subpath: subpath.clone(),
+        driver_config: (driver_config != MountDriver::default()).then_some(driver_config),
+    };
+    (options != VolumeOptions::default()).then_some(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use docker_api::types::ContainerCreateBody;
+
+    fn shown(text: &str) -> (ContainerConfig, HostConfig) {
+        let body = ContainerCreateBody::from_slice(text.as_bytes()).unwrap();
+        let spec = crate::convert::create::spec(body).unwrap();
+        (config(&spec.config), host_config(&spec.host, false))
+    }
+
+    fn refusal(text: &str) -> String {
+        let body = ContainerCreateBody::from_slice(text.as_bytes()).unwrap();
+        let error = crate::convert::create::spec(body).unwrap_err();
+        assert_eq!(error.status, http::StatusCode::BAD_REQUEST);
+        error.message
+    }
+
+    #[test]
+    fn defaults_are_those_of_docker() {
+        let (config, host) = shown(r#"{"Image":"busybox","Cmd":"true","HostConfig":{}}"#);
+        assert_eq!(config.cmd, Some(vec!["true".to_owned()]));
+        let json = serde_json::to_value(&host).unwrap();
+        for (field, value) in [
+            ("NetworkMode", serde_json::json!("bridge")),
+            ("Binds", serde_json::Value::Null),
+            ("CapAdd", serde_json::Value::Null),
+            ("Dns", serde_json::json!([])),
+            ("PortBindings", serde_json::json!({})),
+            ("CgroupnsMode", serde_json::json!("host")),
+            ("IpcMode", serde_json::json!("private")),
+            ("ShmSize", serde_json::json!(67_108_864)),
+            ("Runtime", serde_json::json!("runc")),
+            ("OomKillDisable", serde_json::json!(false)),
+            ("ConsoleSize", serde_json::json!([0, 0])),
+            (
+                "LogConfig",
+                serde_json::json!({"Type":"json-file","Config":{}}),
+            ),
+            (
+                "RestartPolicy",
+                serde_json::json!({"Name":"no","MaximumRetryCount":0}),
+            ),
+        ] {
+            assert_eq!(json[field], value, "{field}");
+        }
+        assert_eq!(json["MaskedPaths"].as_array().unwrap().len(), 12);
+        assert!(json.get("Tmpfs").is_none() && json.get("Init").is_none());
+    }
+
+    #[test]
+    fn what_was_asked_for_comes_back() {
+        let asked = r#"{"Image":"a","Env":["A=1"],"ExposedPorts":{"80/tcp":{}},"StopSignal":"SIGINT",
+            "Healthcheck":{"Test":["CMD","true"],"Interval":1000000000},
+            "HostConfig":{"Binds":["/etc/hosts:/h:ro","data:/d"],"PortBindings":{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"8080"}]},
+            "Mounts":[{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":1024}},
+                      {"Type":"volume","Target":"/v","Source":"data","VolumeOptions":{"NoCopy":true}}],
+            "Memory":16777216,"CapAdd":["NET_ADMIN"],"SecurityOpt":["no-new-privileges"],"Privileged":true,
+            "Ulimits":[{"Name":"nofile","Hard":2,"Soft":1}],"Devices":[{"PathOnHost":"/dev/null","PathInContainer":"/dev/n","CgroupPermissions":"r"}],
+            "RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3}}}"#;
+        let (config, host) = shown(asked);
+        let asked: serde_json::Value = serde_json::from_str(asked).unwrap();
+        let host = serde_json::to_value(&host).unwrap();
+        for (field, value) in asked["HostConfig"].as_object().unwrap() {
+            assert_eq!(&host[field], value, "{field}");
+        }
+        assert_eq!(host["MaskedPaths"], serde_json::Value::Null);
+        let config = serde_json::to_value(&config).unwrap();
+        for field in ["Env", "ExposedPorts", "StopSignal", "Healthcheck"] {
+            assert_eq!(config[field], asked[field], "{field}");
+        }
+    }
+
+    #[test]
+    fn refusals_are_docker_s() {
+        for (body, part) in [
+            (
+                r#"{"Image":"a","StopSignal":"NOPE"}"#,
+                "invalid signal: NOPE",
+            ),
+            (
+                r#"{"Image":"a","Env":["=x"]}"#,
+                "invalid environment variable: =x",
+            ),
+            (
+                r#"{"Image":"a","WorkingDir":"x"}"#,
+                "needs to be an absolute path",
+            ),
+            (
+                r#"{"Image":"a","HostConfig":{"Binds":["a:b:c:d"]}}"#,
+                "invalid volume specification",
+            ),
+            (
+                r#"{"Image":"a","HostConfig":{"NetworkMode":"container:"}}"#,
+                "invalid network mode",
+            ),
+            (
+                r#"{"Image":"a","HostConfig":{"Runtime":"kata"}}"#,
+                "unknown or invalid runtime name: kata",
+            ),
+            (
+                r#"{"Image":"a","HostConfig":{"RestartPolicy":{"Name":"zz"}}}"#,
+                "unknown policy 'zz'",
+            ),
+            (
+                r#"{"Image":"a","HostConfig":{"AutoRemove":true,"RestartPolicy":{"Name":"always"}}}"#,
+                "can't create 'AutoRemove' container with restart policy",
+            ),
+            (
+                r#"{"Image":"a","HostConfig":{"Mounts":[{"Type":"zz","Target":"/a"}]}}"#,
+                "mount type unknown",
+            ),
+            (
+                r#"{"Image":"a","HostConfig":{"Mounts":[{"Type":"bind","Target":"/a"}]}}"#,
+                "Source must not be empty",
+            ),
+            (
+                r#"{"Image":"a","HostConfig":{"LogConfig":{"Type":"zz"}}}"#,
+                "no log driver named 'zz'",
+            ),
+            (
+                r#"{"Image":"a","HostConfig":{"PortBindings":{"x/tcp":null}}}"#,
+                "invalid port specification",
+            ),
+            (r#"{"Image":"a","HostConfig":{"Dns":["x"]}}"#, "x"),
+            (
+                r#"{"Image":"a","HostConfig":{"ShmSize":-1}}"#,
+                "SHM size can not be less than 0",
+            ),
+            (
+                r#"{"Image":"a","Healthcheck":{"Interval":5}}"#,
+                "Interval in Healthcheck cannot be less than 1ms",
+            ),
+        ] {
+            let message = refusal(body);
+            assert!(message.contains(part), "{body}: {message}");
+        }
     }
 }

@@ -1,0 +1,284 @@
+//! The mounts of the specification, each made detached and attached by descriptor.
+
+mod cgroups;
+mod copy_up;
+mod idmap;
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::Path;
+
+use oci::runtime::{Mount, NamespaceType, Spec};
+use rustix::fs::CWD;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
+    move_mount, open_tree,
+};
+use sys::mount::Attributes;
+
+use super::path::{self, Kind};
+use super::{Failure, Outcome, Trying as _, namespace};
+
+/// A mount's options, sorted by who takes them.
+#[derive(Debug, Default)]
+pub(super) struct Options {
+    bind: bool,
+    recursive: bool,
+    attributes: Attributes,
+    recursive_attributes: Attributes,
+    propagation: Vec<MountPropagationFlags>,
+    copy_up: bool,
+    idmap: Option<bool>,
+    /// For the file system: `key=value` or a flag.
+    data: Vec<String>,
+}
+
+/// Propagation by its name.
+pub(super) fn propagation(name: &str) -> Option<MountPropagationFlags> {
+    use MountPropagationFlags as Flags;
+    let kind = match name.strip_prefix('r').unwrap_or(name) {
+        "private" => Flags::PRIVATE,
+        "shared" => Flags::SHARED,
+        "slave" => Flags::DOWNSTREAM,
+        "unbindable" => Flags::UNBINDABLE,
+        _ => return None,
+    };
+    Some(if name.starts_with('r') {
+        kind | Flags::REC
+    } else {
+        kind
+    })
+}
+
+/// Attribute options: name, bits set, bits cleared. **Source:** runtime-spec, `config.md`, Linux mount options.
+const ATTRIBUTES: [(&str, u64, u64); 19] = [
+    ("ro", sys::mount::READ_ONLY, 0),
+    ("rw", 0, sys::mount::READ_ONLY),
+    ("nosuid", sys::mount::NO_SUID, 0),
+    ("suid", 0, sys::mount::NO_SUID),
+    ("nodev", sys::mount::NO_DEV, 0),
+    ("dev", 0, sys::mount::NO_DEV),
+    ("noexec", sys::mount::NO_EXEC, 0),
+    ("exec", 0, sys::mount::NO_EXEC),
+    ("noatime", sys::mount::NO_ATIME, sys::mount::ATIME),
+    ("atime", 0, sys::mount::ATIME),
+    ("relatime", 0, sys::mount::ATIME),
+    ("norelatime", 0, sys::mount::ATIME),
+    ("strictatime", sys::mount::STRICT_ATIME, sys::mount::ATIME),
+    ("nostrictatime", 0, sys::mount::ATIME),
+    ("nodiratime", sys::mount::NO_DIR_ATIME, 0),
+    ("diratime", 0, sys::mount::NO_DIR_ATIME),
+    ("nosymfollow", sys::mount::NO_SYMFOLLOW, 0),
+    ("symfollow", 0, sys::mount::NO_SYMFOLLOW),
+    ("defaults", 0, 0),
+];
+
+impl Options {
+    fn parse(mount: &Mount) -> Self {
+        let mut options = Self {
+            bind: mount.kind.as_deref() == Some("bind"),
+            ..Self::default()
+        };
+        for option in &mount.options {
+            options.add(option);
+        }
+        if mount.kind.as_deref() == Some("bind")
+            && !options.recursive
+            && mount.options.iter().all(|option| option != "bind")
+        {
+            options.recursive = true;
+        }
+        options
+    }
+
+    fn add(&mut self, option: &str) {
+        if let Some(flags) = propagation(option) {
+            return self.propagation.push(flags);
+        }
+        if let Some((_, set, clear)) = ATTRIBUTES.iter().find(|(name, ..)| *name == option) {
+            self.attributes.set = self.attributes.set & !clear | set;
+            self.attributes.clear = self.attributes.clear & !set | clear;
+            return;
+        }
+        let inner = option.strip_prefix('r').unwrap_or_default();
+        if let Some((_, set, clear)) = ATTRIBUTES.iter().find(|(name, ..)| *name == inner) {
+            self.recursive_attributes.set |= set;
+            self.recursive_attributes.clear |= clear;
+            return;
+        }
+        match option {
+            "bind" => self.bind = true,
+            "rbind" => (self.bind, self.recursive) = (true, true),
+            "tmpcopyup" => self.copy_up = true,
+            "idmap" => self.idmap = Some(false),
+            "ridmap" => self.idmap = Some(true),
+            // Taken by mount(8), not by the kernel.
+            "async" | "auto" | "noauto" | "_netdev" | "user" | "nouser" | "nofail" => {}
+            _ => self.data.push(option.to_owned()),
+        }
+    }
+}
+
+/// Makes every mount in order.
+pub(crate) fn all(spec: &Spec, root: &OwnedFd, cgroup: &crate::cgroup::Cgroup) -> Outcome<()> {
+    for mount in &spec.mounts {
+        one(spec, root, mount, cgroup).map_err(|failure| {
+            let source = mount.source.as_deref().unwrap_or(Path::new("none"));
+            Failure(format!(
+                "error mounting \"{}\" to rootfs at \"{}\": {failure}",
+                source.display(),
+                mount.destination.display()
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+fn one(spec: &Spec, root: &OwnedFd, mount: &Mount, cgroup: &crate::cgroup::Cgroup) -> Outcome<()> {
+    let options = Options::parse(mount);
+    let kind = mount.kind.as_deref().unwrap_or("none");
+    if options.bind {
+        let source = mount
+            .source
+            .as_deref()
+            .ok_or_else(|| Failure("a bind mount needs a source".into()))?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | if options.recursive {
+                OpenTreeFlags::AT_RECURSIVE
+            } else {
+                OpenTreeFlags::empty()
+            };
+        let tree =
+            open_tree(CWD, source, flags).trying(|| format!("mount src={}", source.display()))?;
+        let folder = path::is_folder(&tree).trying(|| "stat".into())?;
+        return attach(
+            spec,
+            root,
+            mount,
+            &options,
+            tree,
+            if folder { Kind::Folder } else { Kind::File },
+        );
+    }
+    match kind {
+        "cgroup" | "cgroup2" => return cgroups::mount(spec, root, mount, cgroup),
+        "proc" if !namespace::is_new(spec, NamespaceType::Pid) && spec_user(spec) => {
+            return rebind(spec, root, mount, &options, "/proc");
+        }
+        "sysfs" if !namespace::is_new(spec, NamespaceType::Network) && spec_user(spec) => {
+            return rebind(spec, root, mount, &options, "/sys");
+        }
+        "mqueue" if !namespace::is_new(spec, NamespaceType::Ipc) && spec_user(spec) => {
+            return rebind(spec, root, mount, &options, "/dev/mqueue");
+        }
+        _ => {}
+    }
+    let tree = make(kind, mount.source.as_deref(), &options.data)?;
+    attach(spec, root, mount, &options, tree, Kind::Folder)
+}
+
+fn spec_user(spec: &Spec) -> bool {
+    namespace::find(spec, NamespaceType::User).is_some()
+}
+
+/// A user namespace that does not own the namespace behind a file system cannot mount it anew: the host's is passed on.
+fn rebind(
+    spec: &Spec,
+    root: &OwnedFd,
+    mount: &Mount,
+    options: &Options,
+    source: &str,
+) -> Outcome<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(CWD, source, flags).trying(|| format!("opening {source}"))?;
+    attach(spec, root, mount, options, tree, Kind::Folder)
+}
+
+/// A new file system, mounted nowhere yet.
+pub(super) fn make(kind: &str, source: Option<&Path>, data: &[String]) -> Outcome<OwnedFd> {
+    let fs = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).trying(|| format!("file system {kind}"))?;
+    let source = source.unwrap_or(Path::new(kind));
+    fsconfig_set_string(&fs, "source", source).trying(|| format!("source {}", source.display()))?;
+    for option in data {
+        match option.split_once('=') {
+            Some((key, value)) => fsconfig_set_string(&fs, key, value),
+            None => fsconfig_set_flag(&fs, option.as_str()),
+        }
+        .trying(|| format!("option {option}"))?;
+    }
+    fsconfig_create(&fs).trying(|| format!("mounting {kind}"))?;
+    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
+        .trying(|| format!("mounting {kind}"))
+}
+
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one mount has these six sides, all of them only here"
+)]
+/// Sets the attributes of a detached tree and attaches it at its place in the root.
+fn attach(
+    spec: &Spec,
+    root: &OwnedFd,
+    mount: &Mount,
+    options: &Options,
+    tree: OwnedFd,
+    kind: Kind,
+) -> Outcome<()> {
+    let what = || "setting mount attributes".to_owned();
+    if let Some(recursive) = options
+        .idmap
+        .or_else(|| (!mount.uid_mappings.is_empty()).then_some(options.recursive))
+    {
+        idmap::apply(spec, mount, tree.as_fd(), recursive)?;
+    }
+    if options.attributes != Attributes::default() {
+        sys::mount::set_attributes(tree.as_fd(), false, options.attributes).trying(what)?;
+    }
+    if options.recursive_attributes != Attributes::default() {
+        sys::mount::set_attributes(tree.as_fd(), true, options.recursive_attributes)
+            .trying(what)?;
+    }
+    let target = target(root, &mount.destination, mount.kind.as_deref(), kind)?;
+    if options.copy_up {
+        copy_up::copy(&target, &tree)?;
+    }
+    place(&tree, &target)?;
+    for flags in &options.propagation {
+        let recursive = flags.contains(MountPropagationFlags::REC);
+        let propagation = u64::from((*flags - MountPropagationFlags::REC).bits());
+        sys::mount::set_attributes(
+            tree.as_fd(),
+            recursive,
+            Attributes {
+                propagation,
+                ..Default::default()
+            },
+        )
+        .trying(|| "setting propagation".into())?;
+    }
+    Ok(())
+}
+
+/// Where a mount goes. /proc and /sys must be the image's own folders, not links of it (CVE-2019-19921, CVE-2023-27561).
+fn target(root: &OwnedFd, destination: &Path, fs: Option<&str>, kind: Kind) -> Outcome<OwnedFd> {
+    if matches!(fs, Some("proc" | "sysfs")) {
+        path::ensure(root, destination, kind)?;
+        return path::resolve_plain(root, destination)
+            .trying(|| format!("{} must be a folder, not a link", destination.display()));
+    }
+    let target = path::ensure(root, destination, kind)?;
+    let folder = path::is_folder(&target).trying(|| "stat".into())?;
+    if folder != (kind == Kind::Folder) {
+        return Err(Failure("not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type".into()));
+    }
+    Ok(target)
+}
+
+/// Attaches a detached tree on an open place.
+pub(super) fn place(tree: &OwnedFd, target: &OwnedFd) -> Outcome<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    move_mount(tree, "", target, "", flags).trying(|| "attaching the mount".into())
+}

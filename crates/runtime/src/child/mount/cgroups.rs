@@ -1,0 +1,82 @@
+//! The container's view of its cgroups.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use oci::runtime::{Mount, NamespaceType, Spec};
+use rustix::fs::{CWD, symlinkat};
+use rustix::mount::{OpenTreeFlags, open_tree};
+
+use super::{attach, make};
+use crate::cgroup::{Cgroup, Mode};
+use crate::child::path::Kind;
+use crate::child::{Outcome, Trying as _, namespace, path};
+
+/// Mounts cgroup v2 as one file system, and v1 as a tmpfs with one mount per hierarchy, as Docker does.
+pub(super) fn mount(spec: &Spec, root: &OwnedFd, mount: &Mount, cgroup: &Cgroup) -> Outcome<()> {
+    let options = super::Options::parse(mount);
+    let new = namespace::is_new(spec, NamespaceType::Cgroup);
+    match cgroup.mode() {
+        Mode::Unified => {
+            let tree = if new {
+                make("cgroup2", Some(Path::new("cgroup")), &[])?
+            } else {
+                bind(
+                    &Path::new("/sys/fs/cgroup")
+                        .join(cgroup.path().strip_prefix("/").unwrap_or(cgroup.path())),
+                )?
+            };
+            attach(spec, root, mount, &options, tree, Kind::Folder)
+        }
+        Mode::Hybrid => {
+            let tmpfs = make("tmpfs", Some(Path::new("tmpfs")), &["mode=755".into()])?;
+            let plain = super::Options {
+                attributes: sys::mount::Attributes {
+                    set: options.attributes.set & !sys::mount::READ_ONLY,
+                    ..options.attributes
+                },
+                ..Default::default()
+            };
+            attach(spec, root, mount, &plain, tmpfs, Kind::Folder)?;
+            for hierarchy in cgroup.hierarchies() {
+                let tree = if new {
+                    make(
+                        hierarchy.kind,
+                        Some(Path::new("cgroup")),
+                        &hierarchy.options,
+                    )?
+                } else {
+                    bind(
+                        &hierarchy
+                            .mount
+                            .join(cgroup.path().strip_prefix("/").unwrap_or(cgroup.path())),
+                    )?
+                };
+                let inner = Mount {
+                    destination: mount.destination.join(&hierarchy.name),
+                    ..mount.clone()
+                };
+                attach(spec, root, &inner, &options, tree, Kind::Folder)?;
+                let folder = path::resolve(root, &mount.destination)
+                    .trying(|| "opening the cgroup folder".into())?;
+                for name in hierarchy
+                    .name
+                    .split(',')
+                    .filter(|name| *name != hierarchy.name)
+                {
+                    symlinkat(&hierarchy.name, &folder, name)
+                        .trying(|| format!("linking {name}"))?;
+                }
+            }
+            let folder = path::resolve(root, &mount.destination)
+                .trying(|| "opening the cgroup folder".into())?;
+            sys::mount::set_attributes(std::os::fd::AsFd::as_fd(&folder), false, options.attributes)
+                .trying(|| "making it read-only".into())
+        }
+    }
+}
+
+fn bind(source: &Path) -> Outcome<OwnedFd> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    open_tree(CWD, source, flags).trying(|| format!("opening {}", source.display()))
+}

@@ -1,0 +1,95 @@
+//! Namespaces: joining, the late ones, names and clocks.
+
+use std::os::fd::AsFd as _;
+
+use oci::runtime::{Namespace, NamespaceType, Spec};
+use rustix::fs::{Mode, OFlags, open};
+
+use super::{Outcome, Trying as _};
+
+/// The kernel's flag of a kind.
+pub(crate) fn flag(kind: NamespaceType) -> u64 {
+    match kind {
+        NamespaceType::Mount => sys::process::NEW_MOUNT,
+        NamespaceType::Pid => sys::process::NEW_PID,
+        NamespaceType::Network => sys::process::NEW_NETWORK,
+        NamespaceType::Ipc => sys::process::NEW_IPC,
+        NamespaceType::Uts => sys::process::NEW_UTS,
+        NamespaceType::User => sys::process::NEW_USER,
+        NamespaceType::Cgroup => sys::process::NEW_CGROUP,
+        NamespaceType::Time => sys::process::NEW_TIME,
+    }
+}
+
+/// Whether the container gets a new namespace of this kind.
+pub(crate) fn is_new(spec: &Spec, kind: NamespaceType) -> bool {
+    find(spec, kind).is_some_and(|namespace| namespace.path.is_none())
+}
+
+/// The namespace of a kind, if the specification names one.
+pub(crate) fn find(spec: &Spec, kind: NamespaceType) -> Option<&Namespace> {
+    spec.linux
+        .as_ref()?
+        .namespaces
+        .iter()
+        .find(|namespace| namespace.kind == kind)
+}
+
+/// Joins the namespaces given by path (the pid namespace was joined by the parent) and makes those that clone cannot.
+pub(crate) fn enter(spec: &Spec) -> Outcome<()> {
+    use NamespaceType::{Cgroup, Ipc, Mount, Network, Time, User, Uts};
+    // The user namespace first: it grants the right to enter the others it owns. The mount namespace last: the paths are the host's.
+    let mut joined = Vec::new();
+    for kind in [User, Ipc, Uts, Network, Cgroup, Time, Mount] {
+        let Some(path) = find(spec, kind).and_then(|namespace| namespace.path.as_ref()) else {
+            continue;
+        };
+        let fd = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .trying(|| format!("opening namespace {}", path.display()))?;
+        joined.push((kind, fd, path));
+    }
+    for (kind, fd, path) in joined {
+        sys::process::setns(fd.as_fd(), flag(kind))
+            .trying(|| format!("joining namespace {}", path.display()))?;
+    }
+    if is_new(spec, Cgroup) {
+        // Made here, not by clone: its root is the cgroup that the parent has moved this process into.
+        sys::process::unshare(flag(Cgroup)).trying(|| "making a cgroup namespace".into())?;
+    }
+    if is_new(spec, Time) {
+        make_time(spec)?;
+    }
+    Ok(())
+}
+
+/// A time namespace takes only children; a process enters its own by setns. **Source:** time_namespaces(7).
+fn make_time(spec: &Spec) -> Outcome<()> {
+    sys::process::unshare(flag(NamespaceType::Time)).trying(|| "making a time namespace".into())?;
+    let offsets = spec.linux.as_ref().map(|linux| &linux.time_offsets);
+    for (clock, offset) in offsets.into_iter().flatten() {
+        let line = format!("{clock} {} {}\n", offset.secs, offset.nanosecs);
+        std::fs::write("/proc/self/timens_offsets", &line)
+            .trying(|| format!("setting the offset of clock {clock}"))?;
+    }
+    let own = open(
+        "/proc/self/ns/time_for_children",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .trying(|| "opening the time namespace".into())?;
+    sys::process::setns(own.as_fd(), flag(NamespaceType::Time))
+        .trying(|| "entering the time namespace".into())
+}
+
+/// Host and domain name.
+pub(crate) fn names(spec: &Spec) -> Outcome<()> {
+    if let Some(name) = &spec.hostname {
+        rustix::system::sethostname(name.as_bytes())
+            .trying(|| format!("setting the host name {name}"))?;
+    }
+    if let Some(name) = &spec.domainname {
+        rustix::system::setdomainname(name.as_bytes())
+            .trying(|| format!("setting the domain name {name}"))?;
+    }
+    Ok(())
+}

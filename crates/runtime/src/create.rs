@@ -1,0 +1,451 @@
+//! Creating and starting a container, seen from its parent.
+
+use std::io::{Read as _, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+
+use oci::runtime::{Hook, IdMapping, Mount, NamespaceType, Spec, State};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
+
+use crate::Stdio;
+use crate::cgroup::Cgroup;
+use crate::child::{self, Failure, Outcome, Plan, Trying as _};
+use crate::seccomp::Program;
+use crate::sync::{End, Message, pair};
+
+/// What is needed to create a container.
+#[derive(Debug)]
+pub struct CreateRequest<'a> {
+    /// Name of the container, unique on this host.
+    pub id: &'a str,
+    /// What it is.
+    pub spec: &'a Spec,
+    /// Folder of the bundle; paths of the specification are relative to it. A root mount is attached over it.
+    pub bundle: &'a Path,
+    /// The root file system, instead of `spec.root.path`: an overlay with `lowerdir=a:b`, `upperdir=` and `workdir=`.
+    pub root_mount: Option<&'a Mount>,
+    /// Standard streams.
+    pub stdio: Stdio,
+    /// A ready filter; `None` compiles `spec.linux.seccomp`.
+    pub seccomp: Option<&'a Program>,
+    /// How the start is told.
+    pub gate: Gate,
+    /// Descriptors after 2 that the program inherits.
+    pub preserve_fds: u32,
+}
+
+/// How a created container learns that it may start.
+#[derive(Debug)]
+pub enum Gate {
+    /// By [`Container::start`].
+    Message,
+    /// When someone opens this FIFO (an `O_PATH` descriptor) for reading.
+    Fifo(OwnedFd),
+}
+
+/// The container could not be created; nothing of it is left.
+#[derive(Debug, thiserror::Error)]
+#[error("unable to start container process: {0}")]
+pub struct CreateError(String);
+
+/// The container could not be started; it is dead.
+#[derive(Debug, thiserror::Error)]
+#[error("unable to start container process: {0}")]
+pub struct StartError(String);
+
+/// A created container. Dropping it leaves the process alone.
+#[derive(Debug)]
+pub struct Container {
+    pid: Pid,
+    pidfd: OwnedFd,
+    end: End,
+    terminal: Option<OwnedFd>,
+    cgroup: Cgroup,
+    warnings: Vec<String>,
+}
+
+impl Container {
+    /// First process, as the caller sees it.
+    #[must_use]
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Descriptor of the first process; readable when it has ended.
+    #[must_use]
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Takes the master of the terminal, if it has one.
+    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.terminal.take()
+    }
+
+    /// Opens its network namespace.
+    ///
+    /// # Errors
+    /// If the process is gone.
+    pub fn network_namespace(&self) -> std::io::Result<OwnedFd> {
+        Ok(open(
+            format!("/proc/{}/ns/net", self.pid.as_raw_nonzero()),
+            OFlags::RDONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?)
+    }
+
+    /// Its cgroup.
+    #[must_use]
+    pub fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
+    }
+
+    /// What did not go quite as asked, in words for people.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Lets the program run; returns when exec has succeeded or failed.
+    ///
+    /// # Errors
+    /// If exec fails; the process has then ended.
+    pub fn start(&mut self) -> Result<(), StartError> {
+        self.end
+            .send(b's', "", None)
+            .map_err(|error| StartError(error.to_string()))?;
+        match self.end.receive() {
+            Ok(Message::Closed) => Ok(()),
+            Ok(Message::Failed(text)) => Err(StartError(text)),
+            Ok(other) => Err(StartError(format!("unexpected message: {other:?}"))),
+            Err(error) => Err(StartError(error.to_string())),
+        }
+    }
+}
+
+/// Makes the namespaces, cgroups and mounts of a container; its process then waits for the start.
+///
+/// Forks: the caller must be single-threaded.
+///
+/// # Errors
+/// What is wrong with the specification, or what the kernel refused. The process and the cgroup are removed again.
+pub fn create(request: CreateRequest<'_>) -> Result<Container, CreateError> {
+    if let Some(fault) = crate::spec_check::fault(request.spec, request.root_mount.is_some()) {
+        return Err(CreateError(fault));
+    }
+    let linux = request.spec.linux.as_ref();
+    let own_filter;
+    let filter = match (
+        request.seccomp,
+        linux.and_then(|linux| linux.seccomp.as_ref()),
+    ) {
+        (Some(filter), _) => Some(filter),
+        (None, Some(profile)) => {
+            own_filter =
+                crate::seccomp::compile(profile).map_err(|error| CreateError(error.to_string()))?;
+            Some(&own_filter)
+        }
+        (None, None) => None,
+    };
+    let cgroup =
+        Cgroup::create(request.id, linux).map_err(|error| CreateError(error.to_string()))?;
+    match fork(request, filter, cgroup) {
+        Ok(container) => Ok(container),
+        Err((failure, cgroup)) => {
+            // The failure is what the caller must know; a cgroup that stays is found by its name at the next start.
+            let _best_effort = cgroup.remove();
+            Err(CreateError(failure.0))
+        }
+    }
+}
+
+fn fork(
+    request: CreateRequest<'_>,
+    filter: Option<&Program>,
+    cgroup: Cgroup,
+) -> Result<Container, (Failure, Cgroup)> {
+    let spec = request.spec;
+    let result = (|| {
+        let (ours, theirs) = pair().trying(|| "socketpair".into())?;
+        let flags = clone_flags(spec);
+        let joined_pid = join_pid_namespace(spec)?;
+        let into = cgroup
+            .unified_folder()
+            .trying(|| "opening the cgroup".into())?;
+        let side = sys::process::clone3(flags, into.as_ref().map(OwnedFd::as_fd))
+            .trying(|| "clone".into());
+        if let Some(own) = joined_pid {
+            sys::process::setns(own.as_fd(), sys::process::NEW_PID)
+                .trying(|| "returning to the own pid namespace".into())?;
+        }
+        Ok((ours, theirs, side?))
+    })();
+    let (ours, theirs, side) = match result {
+        Ok(parts) => parts,
+        Err(failure) => return Err((failure, cgroup)),
+    };
+    match side {
+        sys::process::Side::Child => {
+            drop(ours);
+            let plan = Plan {
+                spec,
+                bundle: request.bundle,
+                root_mount: request.root_mount,
+                stdio: request.stdio,
+                filter,
+                cgroup: &cgroup,
+                gate: request.gate,
+                preserve_fds: request.preserve_fds,
+            };
+            let failure = child::run(plan, &theirs);
+            let _the_parent_may_be_gone = theirs.send(b'e', &failure.0, None);
+            sys::process::exit_now(1)
+        }
+        sys::process::Side::Parent { pid, pidfd } => {
+            drop(theirs);
+            drop(request.stdio);
+            let mut container = Container {
+                pid,
+                pidfd,
+                end: ours,
+                terminal: None,
+                cgroup,
+                warnings: Vec::new(),
+            };
+            match guide(&mut container, spec) {
+                Ok(()) => Ok(container),
+                Err(failure) => {
+                    let _already_dead = pidfd_send_signal(&container.pidfd, Signal::KILL);
+                    let _reaped = waitid(
+                        WaitId::PidFd(container.pidfd.as_fd()),
+                        WaitIdOptions::EXITED,
+                    );
+                    Err((failure, container.cgroup))
+                }
+            }
+        }
+    }
+}
+
+/// Does for the child what it cannot do itself, until it is ready.
+fn guide(container: &mut Container, spec: &Spec) -> Outcome<()> {
+    let folder = format!("/proc/{}", container.pid.as_raw_nonzero());
+    container
+        .cgroup
+        .join(container.pid)
+        .trying(|| "entering the cgroup".into())?;
+    if let Some(score) = spec
+        .process
+        .as_ref()
+        .and_then(|process| process.oom_score_adj)
+    {
+        lower_or_raise(
+            &format!("{folder}/oom_score_adj"),
+            score,
+            &mut container.warnings,
+        )?;
+    }
+    if let Some(linux) = spec
+        .linux
+        .as_ref()
+        .filter(|_| has_new(spec, NamespaceType::User))
+    {
+        write_mappings(&folder, &linux.uid_mappings, &linux.gid_mappings)?;
+    }
+    container
+        .end
+        .send(b'j', "", None)
+        .trying(|| "telling the child".into())?;
+    loop {
+        match container
+            .end
+            .receive()
+            .trying(|| "waiting for the child".into())?
+        {
+            Message::Ready(terminal) => {
+                container.terminal = terminal;
+                return Ok(());
+            }
+            Message::Hooks => {
+                let hooks = spec.hooks.as_ref();
+                let pid = container.pid.as_raw_nonzero().get();
+                for (kind, list) in [
+                    ("prestart", hooks.map(|hooks| &hooks.prestart)),
+                    ("createRuntime", hooks.map(|hooks| &hooks.create_runtime)),
+                ] {
+                    run_hooks(
+                        kind,
+                        list.map(Vec::as_slice).unwrap_or_default(),
+                        spec,
+                        "creating",
+                        pid,
+                    )?;
+                }
+                container
+                    .end
+                    .send(b'j', "", None)
+                    .trying(|| "telling the child".into())?;
+            }
+            Message::Warning(text) => container.warnings.push(text),
+            Message::Failed(text) => return Err(Failure(text)),
+            Message::Closed => {
+                return Err(Failure(
+                    "the process died while it was set up (out of memory?)".into(),
+                ));
+            }
+            other @ (Message::Joined | Message::Start) => {
+                return Err(Failure(format!("unexpected message: {other:?}")));
+            }
+        }
+    }
+}
+
+/// Lowering the score needs CAP_SYS_RESOURCE; without it the container keeps the caller's score and a warning is left.
+fn lower_or_raise(file: &str, score: i64, warnings: &mut Vec<String>) -> Outcome<()> {
+    match std::fs::write(file, score.to_string()) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            warnings.push(format!(
+                "oomScoreAdj: setting {score} needs CAP_SYS_RESOURCE"
+            ));
+            Ok(())
+        }
+        Err(error) => Err(Failure(format!("setting oomScoreAdj {score}: {error}"))),
+    }
+}
+
+/// Writes the mappings of a new user namespace through the /proc folder of its first process.
+pub(crate) fn write_mappings(folder: &str, uids: &[IdMapping], gids: &[IdMapping]) -> Outcome<()> {
+    for (name, mappings) in [("uid_map", uids), ("gid_map", gids)] {
+        let lines: String = mappings
+            .iter()
+            .map(|map| format!("{} {} {}\n", map.container_id, map.host_id, map.size))
+            .collect();
+        std::fs::write(format!("{folder}/{name}"), lines).trying(|| format!("writing {name}"))?;
+    }
+    Ok(())
+}
+
+fn has_new(spec: &Spec, kind: NamespaceType) -> bool {
+    spec.linux.as_ref().is_some_and(|linux| {
+        linux
+            .namespaces
+            .iter()
+            .any(|ns| ns.kind == kind && ns.path.is_none())
+    })
+}
+
+/// What clone3 makes; cgroup and time namespaces are made later by the child itself.
+fn clone_flags(spec: &Spec) -> u64 {
+    use NamespaceType::{Ipc, Mount, Network, Pid, User, Uts};
+    let kinds = [
+        (Mount, sys::process::NEW_MOUNT),
+        (Pid, sys::process::NEW_PID),
+        (Network, sys::process::NEW_NETWORK),
+        (Ipc, sys::process::NEW_IPC),
+        (Uts, sys::process::NEW_UTS),
+        (User, sys::process::NEW_USER),
+    ];
+    kinds
+        .iter()
+        .filter(|(kind, _)| has_new(spec, *kind))
+        .fold(0, |flags, (_, flag)| flags | flag)
+}
+
+/// Joins a pid namespace for the next child; returns the way back.
+fn join_pid_namespace(spec: &Spec) -> Outcome<Option<OwnedFd>> {
+    let namespace = spec.linux.as_ref().and_then(|linux| {
+        linux
+            .namespaces
+            .iter()
+            .find(|ns| ns.kind == NamespaceType::Pid)
+    });
+    let Some(path) = namespace.and_then(|namespace| namespace.path.as_ref()) else {
+        return Ok(None);
+    };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let own = open("/proc/self/ns/pid", flags, Mode::empty())
+        .trying(|| "opening the own pid namespace".into())?;
+    let fd = open(path, flags, Mode::empty())
+        .trying(|| format!("opening namespace {}", path.display()))?;
+    sys::process::setns(fd.as_fd(), sys::process::NEW_PID)
+        .trying(|| format!("joining namespace {}", path.display()))?;
+    Ok(Some(own))
+}
+
+/// Runs hook programs, each with the container's state on standard input. **Source:** runtime-spec, `config.md`, POSIX-platform hooks.
+pub(crate) fn run_hooks(
+    kind: &str,
+    hooks: &[Hook],
+    spec: &Spec,
+    status: &str,
+    pid: i32,
+) -> Outcome<()> {
+    for hook in hooks {
+        let what = || format!("{kind} hook {}", hook.path.display());
+        let state = State {
+            oci_version: oci::runtime::VERSION.into(),
+            status: status.into(),
+            pid: (pid > 0).then_some(pid.into()),
+            annotations: spec.annotations.clone(),
+            ..State::default()
+        };
+        let text = serde_json::to_vec(&state).trying(what)?;
+        #[allow(
+            clippy::disallowed_methods,
+            reason = "hooks are programs that the specification asks for"
+        )]
+        let mut command = std::process::Command::new(&hook.path);
+        if let Some((name, rest)) = hook.args.split_first() {
+            command.arg0(name).args(rest);
+        }
+        command
+            .env_clear()
+            .envs(hook.env.iter().filter_map(|entry| entry.split_once('=')));
+        command
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().trying(what)?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A hook need not read its input.
+            let _broken_pipe = stdin.write_all(&text);
+        }
+        wait_hook(&mut child, hook.timeout).trying(what)?;
+    }
+    Ok(())
+}
+
+fn wait_hook(child: &mut std::process::Child, timeout: Option<u64>) -> std::io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    if let Some(seconds) = timeout {
+        let pidfd = rustix::process::pidfd_open(
+            Pid::from_child(child),
+            rustix::process::PidfdFlags::empty(),
+        )?;
+        let limit = Timespec {
+            tv_sec: i64::try_from(seconds).unwrap_or(i64::MAX),
+            tv_nsec: 0,
+        };
+        if poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit))? == 0 {
+            child.kill()?;
+            child.wait()?;
+            return Err(std::io::Error::other(format!("killed after {seconds} s")));
+        }
+    }
+    let mut text = String::new();
+    if let Some(stderr) = child.stderr.take() {
+        stderr.take(4096).read_to_string(&mut text)?;
+    }
+    let status = child.wait()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(std::io::Error::other(format!(
+            "{status}, stderr: {}",
+            text.trim()
+        )))
+    }
+}

@@ -1,0 +1,5 @@
+//! Real containers from a busybox root, each in namespaces of its own.
+
+mod bundle;
+mod isolation;
+mod life;
