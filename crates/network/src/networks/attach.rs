@@ -170,7 +170,12 @@ impl Networks {
         endpoint: &Endpoint,
         place: &Place,
     ) -> Result<(), Refused> {
-        let hairpin = !endpoint.ports.is_empty() && bridge::bridges_call_rules();
+        // Where packets inside of a bridge pass the rules, destinations are translated before the bridge looks at
+        // its ports: a container's own port needs the hairpin, and the rules alone keep neighbours apart, for an
+        // isolated port would drop what comes by way of a published port.
+        let rules = bridge::bridges_call_rules();
+        let hairpin = rules && !endpoint.ports.is_empty();
+        let isolated = !rules && !place.bridge.icc;
         let mut route = self.route();
         let create = |index: u32, route: &mut Connection| {
             let mut batch = Batch::new();
@@ -187,7 +192,7 @@ impl Networks {
             if hairpin {
                 link::set_port(&mut batch, &endpoint.link, BridgePort::Hairpin);
             }
-            if !place.bridge.icc {
+            if isolated {
                 link::set_port(&mut batch, &endpoint.link, BridgePort::Isolated);
             }
             link::up(&mut batch, &endpoint.link);

@@ -2,4 +2,7 @@
 
 mod attach;
 mod host;
+
+mod networks;
 mod publish;
+mod restart;
