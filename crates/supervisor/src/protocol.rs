@@ -207,6 +207,8 @@ pub struct Attach {
     pub multiplexed: bool,
     /// Input that lets the client go, with terminals only; empty is never.
     pub detach_keys: DetachKeys,
+    /// At the end the connection stays open for whoever else holds it, for a last word of its own.
+    pub keep_open: bool,
 }
 
 /// One more process in a running container.
