@@ -25,3 +25,8 @@ pub mod seqpacket;
     reason = "dispositions, masks and sigwaitinfo have no safe wrapper"
 )]
 pub mod signal;
+#[allow(
+    unsafe_code,
+    reason = "signalfd, dispositions and masks have no safe wrapper"
+)]
+pub mod signalfd;
