@@ -50,10 +50,8 @@ fn run(arguments: Vec<OsString>) -> io::Result<u8> {
 fn execute(arguments: Vec<OsString>, mask: sys::signal::Mask) -> ! {
     let failed = |error: &io::Error| {
         let name = arguments[0].to_string_lossy();
-        let code = match error.kind() {
-            io::ErrorKind::NotFound => NOT_FOUND,
-            _ => NOT_EXECUTABLE,
-        };
+        let found = error.kind() != io::ErrorKind::NotFound;
+        let code = if found { NOT_EXECUTABLE } else { NOT_FOUND };
         fail(&format!("docker-init: exec {name} failed: {error}\n"), code);
         sys::process::exit_now(i32::from(code))
     };

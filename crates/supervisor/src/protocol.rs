@@ -4,65 +4,20 @@
 //! (`SCM_RIGHTS`). A message that is too large for a datagram travels in a memory file, see
 //! [`codec`]. Unknown fields are ignored, so that a new engine can talk to an old supervisor.
 
+mod bytes;
 pub mod codec;
 mod keys;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use bytes::Bytes;
 pub use keys::{DetachKeys, ParseDetachKeysError};
 
 /// The version that is spoken here; a supervisor names its own in [`State::version`].
 pub const VERSION: u32 = 1;
-
-/// Bytes that are written as hexadecimal digits in JSON.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bytes(pub Vec<u8>);
-
-impl Serialize for Bytes {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = String::with_capacity(self.0.len() * 2);
-        for byte in &self.0 {
-            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-            text.push(char::from(DIGITS[usize::from(byte & 15)]));
-        }
-        serializer.serialize_str(&text)
-    }
-}
-
-impl<'de> Deserialize<'de> for Bytes {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Hexadecimal;
-        impl serde::de::Visitor<'_> for Hexadecimal {
-            type Value = Bytes;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an even number of hexadecimal digits")
-            }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Bytes, E> {
-                let digit = |c: u8| {
-                    char::from(c)
-                        .to_digit(16)
-                        .and_then(|d| u8::try_from(d).ok())
-                };
-                let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-                if !rest.is_empty() {
-                    return Err(E::invalid_length(text.len(), &self));
-                }
-                pairs
-                    .iter()
-                    .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
-                    .collect::<Option<Vec<u8>>>()
-                    .map(Bytes)
-                    .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
-            }
-        }
-        deserializer.deserialize_str(Hexadecimal)
-    }
-}
 
 /// All that a supervisor needs to create one container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -207,8 +162,6 @@ pub struct Attach {
     pub multiplexed: bool,
     /// Input that lets the client go, with terminals only; empty is never.
     pub detach_keys: DetachKeys,
-    /// At the end the connection stays open for whoever else holds it, for a last word of its own.
-    pub keep_open: bool,
 }
 
 /// One more process in a running container.

@@ -92,3 +92,43 @@ fn read_memory_file(file: OwnedFd) -> io::Result<Vec<u8>> {
     file.read_to_end(&mut json)?;
     Ok(json)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use proptest::prelude::*;
+
+    use super::{decode, send};
+    use crate::protocol::{Command, Message, Request};
+
+    fn through_a_socket(request: &Request) -> Request {
+        let (ours, theirs) = sys::seqpacket::pair().unwrap();
+        send(ours.as_fd(), request, &[ours.as_fd()]).unwrap();
+        let (message, mut fds) = sys::seqpacket::receive(theirs.as_fd()).unwrap().unwrap();
+        let decoded = decode(&message, &mut fds).unwrap();
+        assert_eq!(fds.len(), 1, "the memory file is taken off");
+        decoded
+    }
+
+    proptest! {
+        #[test]
+        fn messages_of_all_sizes_come_back(size in 0_usize..300_000, signal in any::<i32>()) {
+            let command = Command::SignalExec { exec_id: "x".repeat(size), signal };
+            let request = Request { sequence: u64::MAX, command };
+            prop_assert_eq!(through_a_socket(&request), request);
+        }
+
+        #[test]
+        fn any_bytes_are_refused_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode::<Request>(&bytes, &mut Vec::new());
+            let _ = decode::<Message>(&bytes, &mut Vec::new());
+        }
+    }
+
+    #[test]
+    fn an_unsealed_memory_file_is_refused() {
+        let file = rustix::fs::memfd_create("x", rustix::fs::MemfdFlags::ALLOW_SEALING).unwrap();
+        assert!(decode::<Request>(b"M", &mut vec![file]).is_err());
+    }
+}

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use oci::runtime::{Mount, Spec};
 use rustix::fs::{Mode, OFlags};
@@ -106,7 +107,9 @@ fn create_container(
         )
     })?;
     if launch.init {
-        put_init_first(&mut launch.spec);
+        let run = launch.control_path.parent().unwrap_or(Path::new("/"));
+        put_init_first(&mut launch.spec, run)
+            .map_err(|error| format!("cannot prepare docker-init: {error}"))?;
     }
     let seccomp = match &launch.seccomp {
         Some(bytes) => {
@@ -137,30 +140,18 @@ fn create_container(
         preserve_fds: 0,
     };
     let mut container = runtime::create(request).map_err(|error| chain(&error))?;
+    let once = launch.stdin == Stdin::Once && !terminal;
+    let end = if once {
+        InputEnd::Close
+    } else {
+        InputEnd::LetGo
+    };
     let prepared = container.network_namespace().and_then(|namespace| {
         if let Some(master) = container.take_terminal() {
             ends = terminal_ends(master)?;
         }
-        let end = if launch.stdin == Stdin::Once && !terminal {
-            InputEnd::Close
-        } else {
-            InputEnd::LetGo
-        };
-        let mut streams = Streams::new(FIRST, ends, end, log);
-        streams.watch_outputs(poller)?;
-        let pidfd = container.pidfd().try_clone_to_owned()?;
-        let exit_token = Some(poller.add(pidfd.as_fd(), Source::Exit(FIRST), Ready::IN)?);
-        let pid = container.pid();
-        Ok((
-            namespace,
-            Process {
-                exec_id: None,
-                pid,
-                pidfd,
-                exit_token,
-                streams,
-            },
-        ))
+        let streams = Streams::new(FIRST, ends, end, log);
+        Ok((namespace, first_process(&container, streams, poller)?))
     });
     match prepared {
         Ok((namespace, first)) => Ok((container, namespace, first)),
@@ -169,6 +160,23 @@ fn create_container(
             Err(error.to_string())
         }
     }
+}
+
+fn first_process(
+    container: &runtime::Container,
+    mut streams: Streams,
+    poller: &mut Poller,
+) -> io::Result<Process> {
+    streams.watch_outputs(poller)?;
+    let pidfd = container.pidfd().try_clone_to_owned()?;
+    let exit_token = Some(poller.add(pidfd.as_fd(), Source::Exit(FIRST), Ready::IN)?);
+    Ok(Process {
+        exec_id: None,
+        pid: container.pid(),
+        pidfd,
+        exit_token,
+        streams,
+    })
 }
 
 /// Makes the streams of a process: its own side, and ours. A terminal's comes later.
@@ -227,11 +235,11 @@ pub(super) fn open_null() -> io::Result<OwnedFd> {
 
 /// Puts our init before the program: this very binary, mounted read-only, so that nothing inside
 /// can change it through `/proc/self/exe` or its path.
-fn put_init_first(spec: &mut Spec) {
+fn put_init_first(spec: &mut Spec, run: &Path) -> io::Result<()> {
     spec.mounts.push(Mount {
         destination: INIT_PATH.into(),
         kind: Some("bind".to_owned()),
-        source: Some("/proc/self/exe".into()),
+        source: Some(own_binary(run)?),
         options: ["bind", "ro", "nosuid", "nodev"]
             .map(str::to_owned)
             .to_vec(),
@@ -242,6 +250,23 @@ fn put_init_first(spec: &mut Spec) {
             .args
             .splice(0..0, [INIT_PATH.to_owned(), "--".to_owned()]);
     }
+    Ok(())
+}
+
+/// A path of the binary that runs here. After an upgrade there is none any more, and a copy is put
+/// into the container's run directory. (`/proc/self/exe` itself leads into another mount
+/// namespace than the container's, from which nothing can be bound: open_tree(2), EINVAL.)
+fn own_binary(run: &Path) -> io::Result<PathBuf> {
+    let running = rustix::fs::stat("/proc/self/exe")?;
+    let path = fs_err::read_link("/proc/self/exe")?;
+    let same =
+        |found: rustix::fs::Stat| (found.st_dev, found.st_ino) == (running.st_dev, running.st_ino);
+    if rustix::fs::stat(&path).is_ok_and(same) {
+        return Ok(path);
+    }
+    let copy = run.join("docker-init");
+    fs_err::copy("/proc/self/exe", &copy)?;
+    Ok(copy)
 }
 
 impl Supervisor {

@@ -8,7 +8,6 @@ mod crash;
 mod life;
 mod net;
 mod oracle;
-mod wire;
 
 use std::path::Path;
 

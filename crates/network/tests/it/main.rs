@@ -1,8 +1,0 @@
-//! Networks on the real kernel, each test in network namespaces of its own.
-
-mod attach;
-mod host;
-
-mod networks;
-mod publish;
-mod restart;
