@@ -172,6 +172,7 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Becomes the program.
     pub(crate) fn execute(self, preserve_fds: u32) -> Outcome<std::convert::Infallible> {
+        sys::signal::reset().trying(|| "resetting signals".into())?;
         sys::process::close_on_exec_from(3 + preserve_fds).trying(|| "close_range".into())?;
         sys::process::execve(&self.program, &self.args, &self.env).map_err(|error| {
             Failure(format!(

@@ -102,3 +102,32 @@ pub fn from_number(number: i32) -> Option<Signal> {
     // are only ever sent to other processes here.
     Some(unsafe { Signal::from_raw_unchecked(number) })
 }
+
+/// Gives every signal its default disposition and unblocks all, as a program expects to begin:
+/// ignored signals and the mask are kept over execve(2), and Rust programs ignore SIGPIPE.
+///
+/// # Errors
+/// As sigprocmask(2).
+pub fn reset() -> io::Result<()> {
+    // The system call itself, as the C library lets nobody touch the two signals it keeps for itself,
+    // and its own posix_spawn(3) leaves them ignored.
+    let default = [0_u64; 4];
+    for number in 1..=libc::SIGRTMAX() {
+        // SAFETY: rt_sigaction(2); handler, flags, restorer and mask of 8 bytes each are all zero, the
+        // default. It fails for SIGKILL and SIGSTOP, which have no other.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                number,
+                default.as_ptr(),
+                std::ptr::null::<u64>(),
+                8,
+            )
+        };
+    }
+    let mut none = MaybeUninit::uninit();
+    // SAFETY: sigemptyset(3); the pointer is to room for a set.
+    unsafe { libc::sigemptyset(none.as_mut_ptr()) };
+    // SAFETY: sigemptyset has just initialised it; it cannot fail with a valid pointer.
+    restore(Mask(unsafe { none.assume_init() }))
+}

@@ -33,7 +33,7 @@ fn root() -> PathBuf {
         std::fs::copy("/bin/busybox", folder.path().join("bin/busybox")).unwrap();
         for name in [
             "sh", "cat", "sleep", "echo", "seq", "yes", "head", "stty", "kill", "printf", "ps",
-            "touch", "tail", "dd", "true", "false", "wc",
+            "touch", "tail", "dd", "true", "false", "wc", "grep",
         ] {
             std::os::unix::fs::symlink("busybox", folder.path().join("bin").join(name)).unwrap();
         }

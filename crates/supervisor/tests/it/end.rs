@@ -34,6 +34,10 @@ pub(crate) const TESTS: &[Test] = &[
     ("init_reaps_and_forwards", init_reaps_and_forwards),
     ("init_tells_a_missing_program", init_tells_a_missing_program),
     ("processes_and_stats", processes_and_stats),
+    (
+        "a_program_begins_with_clean_signals_and_descriptors",
+        a_program_begins_clean,
+    ),
 ];
 
 fn exit_code_and_output(spawner: &Spawner) {
@@ -212,4 +216,32 @@ fn processes_and_stats(spawner: &Spawner) {
         panic!()
     };
     assert!(stats.read_at > 0 && stats.networks.is_empty(), "{stats:?}");
+}
+
+fn a_program_begins_clean(spawner: &Spawner) {
+    let args = ["grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status"].map(str::to_owned);
+    let expected = "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n";
+    let (folder, mut launch) = Bundle::prepare("");
+    launch.spec.process.as_mut().unwrap().args = args.to_vec();
+    let mut bundle = Bundle::launch(spawner, (folder, launch));
+    bundle.engine.tell(Command::Start);
+    bundle.engine.wait_for_exit();
+    assert_eq!(bundle.logged(), expected);
+
+    let mut bundle = Bundle::start(spawner, "exec sleep 1000");
+    let mut exec = crate::bundle::shell("e1", "");
+    exec.process.args = args.to_vec();
+    let (mut client, _) = bundle.engine.exec(exec);
+    assert_eq!(
+        crate::bundle::unframe(&crate::bundle::read_all(&mut client)).0,
+        expected
+    );
+    // The supervisor is spared when memory is short, its container is not.
+    let script = "cat /proc/1/oom_score_adj /proc/self/oom_score_adj; echo /proc/self/fd/*";
+    let (mut client, _) = bundle.engine.exec(crate::bundle::shell("e2", script));
+    let text = crate::bundle::unframe(&crate::bundle::read_all(&mut client)).0;
+    assert_eq!(
+        text,
+        "0\n0\n/proc/self/fd/0 /proc/self/fd/1 /proc/self/fd/2 /proc/self/fd/3\n"
+    );
 }
