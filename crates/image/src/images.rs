@@ -1,26 +1,29 @@
 //! The façade.
 
-use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+mod loading;
+mod naming;
+mod removing;
+mod saving;
+mod snapshots;
 
-use oci::{ImageRef, Platform};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::error::{
-    HistoryError, ImportError, LoadError, OpenError, PinError, PruneError, RemoveError,
-    RemoveSnapshotError, ResolveError, SaveError, SnapshotError, SweepError, TagError,
-};
-use crate::model::{
-    HistoryEntry, Image, ImageId, ImportOptions, Loaded, Progress, Pruned, RemoveOptions, Removed,
-    Snapshot, SnapshotOptions, Swept,
-};
+use oci::image::ImageConfig;
+use store::Table;
+
+use crate::disk::{Disk, names};
+use crate::error::{HistoryError, OpenError, PinError, SweepError};
+use crate::model::{HistoryEntry, Image, ImageId, Swept};
+use crate::state::{Entry, ImageRecord, NameRecord, State, time};
 
 /// All images below one data directory; methods may be called from any thread.
 #[derive(Debug)]
 pub struct Images {
-    #[expect(dead_code, reason = "read as soon as the bodies are in")]
-    root: PathBuf,
+    disk: Disk,
+    records: Table<ImageRecord>,
+    names: Table<NameRecord>,
+    state: Mutex<State>,
 }
 
 impl Images {
@@ -29,93 +32,85 @@ impl Images {
     /// # Errors
     /// [`OpenError`] when a directory cannot be used; damaged records are set aside, see [`Images::sweep`].
     pub fn open(root: &Path) -> Result<Self, OpenError> {
+        let disk =
+            Disk::open(root).map_err(|(path, source)| OpenError::Directory { path, source })?;
+        let (records, images, damaged) =
+            Table::open(disk.images.join("records")).map_err(OpenError::Table)?;
+        let mut state = State::default();
+        state.damaged.extend(
+            damaged
+                .into_iter()
+                .map(|bad| format!("image {}: {}", bad.key, bad.reason)),
+        );
+        for (key, record) in images {
+            match read_record(&disk, &key, record) {
+                Ok((id, entry)) => drop(state.images.insert(id, entry)),
+                Err(reason) => state.damaged.push(format!("image {key}: {reason}")),
+            }
+        }
+        let (name_table, name_records, damaged) =
+            Table::<NameRecord>::open(disk.images.join("names")).map_err(OpenError::Table)?;
+        state.damaged.extend(
+            damaged
+                .into_iter()
+                .map(|bad| format!("name {}: {}", bad.key, bad.reason)),
+        );
+        for (key, record) in name_records {
+            match key.parse() {
+                Ok(name) if state.images.contains_key(&record.image) => {
+                    let _ = state.names.insert(name, record);
+                }
+                Ok(_) => state
+                    .damaged
+                    .push(format!("name {key}: its image {} is missing", record.image)),
+                Err(error) => state.damaged.push(format!("name {key}: {error}")),
+            }
+        }
+        let holders = names(&disk.snapshots);
+        let holders = holders.map_err(|source| OpenError::Directory {
+            path: disk.snapshots.clone(),
+            source,
+        })?;
+        for holder in holders {
+            if let Some(image) = snapshots::read_image(&disk, Path::new(&holder))
+                && let Ok(holder) = holder.into_string()
+            {
+                state.snapshots.insert(holder, image);
+            }
+        }
         Ok(Self {
-            root: root.to_owned(),
+            disk,
+            records,
+            names: name_table,
+            state: Mutex::new(state),
         })
-    }
-
-    /// Loads a docker-archive or OCI archive, plain or compressed, for `platform` (absent: this host's).
-    ///
-    /// # Errors
-    /// [`LoadError`]; nothing of a bad archive is kept.
-    pub fn load(
-        &self,
-        _archive: impl Read,
-        _platform: Option<&Platform>,
-        _progress: &mut dyn FnMut(Progress),
-    ) -> Result<Vec<Loaded>, LoadError> {
-        todo!()
-    }
-
-    /// Makes an image of one layer from a tar of a root file system, plain or compressed.
-    ///
-    /// # Errors
-    /// [`ImportError`]; nothing of a bad tar is kept.
-    pub fn import(&self, _tar: impl Read, _options: ImportOptions) -> Result<ImageId, ImportError> {
-        todo!()
-    }
-
-    /// Writes images as `docker save` does: an OCI layout with Docker's `manifest.json`.
-    ///
-    /// # Errors
-    /// [`SaveError`].
-    pub fn save(&self, _names: &[String], _archive: impl Write) -> Result<(), SaveError> {
-        todo!()
     }
 
     /// Returns all images, the newest first.
     #[must_use]
     pub fn list(&self) -> Vec<Image> {
-        Vec::new()
-    }
-
-    /// Finds an image by name, tag, digest, id or the first digits of an id.
-    ///
-    /// # Errors
-    /// [`ResolveError`].
-    pub fn resolve(&self, name: &str) -> Result<Image, ResolveError> {
-        Err(ResolveError::NotFound {
-            name: name.to_owned(),
-        })
+        let state = self.state();
+        let mut images: Vec<Image> = state
+            .images
+            .keys()
+            .filter_map(|id| state.image(id))
+            .collect();
+        images.sort_by(|one, other| other.created.cmp(&one.created).then(one.id.cmp(&other.id)));
+        images
     }
 
     /// Returns the image with this id.
     #[must_use]
-    pub fn get(&self, _id: &ImageId) -> Option<Image> {
-        None
+    pub fn get(&self, id: &ImageId) -> Option<Image> {
+        self.state().image(id)
     }
 
-    /// Gives an image a further name, taking it from another image where needed.
-    ///
-    /// # Errors
-    /// [`TagError`].
-    pub fn tag(&self, id: &ImageId, _name: &ImageRef) -> Result<(), TagError> {
-        Err(TagError::NotFound { id: *id })
-    }
-
-    /// Removes a name, and the image with its last one; `running` says whether a holder runs now.
-    ///
-    /// # Errors
-    /// [`RemoveError`], with Docker's texts for conflicts.
-    pub fn remove(
-        &self,
-        _name: &str,
-        _options: RemoveOptions,
-        _running: &dyn Fn(&str) -> bool,
-    ) -> Result<Vec<Removed>, RemoveError> {
-        todo!()
-    }
-
-    /// Removes images without holders: those without names, or with `dangling_only` false all; `keep` excepts some.
-    ///
-    /// # Errors
-    /// [`PruneError`].
-    pub fn prune(
-        &self,
-        _dangling_only: bool,
-        _keep: &dyn Fn(&Image) -> bool,
-    ) -> Result<Pruned, PruneError> {
-        todo!()
+    /// Returns the configuration of an image as it was written, whose digest is its id.
+    #[must_use]
+    pub fn raw_config(&self, id: &ImageId) -> Option<String> {
+        self.state()
+            .visible(id)
+            .map(|entry| entry.record.config.clone())
     }
 
     /// Returns the steps an image was made in, the newest first.
@@ -123,86 +118,55 @@ impl Images {
     /// # Errors
     /// [`HistoryError`].
     pub fn history(&self, id: &ImageId) -> Result<Vec<HistoryEntry>, HistoryError> {
-        Err(HistoryError { id: *id })
+        let state = self.state();
+        let entry = state.visible(id).ok_or(HistoryError { id: *id })?;
+        let mut sizes = entry.record.layers.iter().map(|layer| layer.size);
+        let mut steps: Vec<HistoryEntry> = Vec::new();
+        for step in &entry.config.history {
+            steps.push(HistoryEntry {
+                id: None,
+                created: step.created.as_deref().and_then(time),
+                created_by: step.created_by.clone().unwrap_or_default(),
+                tags: Vec::new(),
+                size: if step.empty_layer {
+                    0
+                } else {
+                    sizes.next().unwrap_or(0)
+                },
+                comment: step.comment.clone().unwrap_or_default(),
+            });
+        }
+        steps.reverse();
+        if let Some(newest) = steps.first_mut() {
+            newest.id = Some(*id);
+            newest.tags = state
+                .names_of(id)
+                .into_iter()
+                .filter(|name| name.tag().is_some())
+                .collect();
+        }
+        Ok(steps)
     }
 
     /// Keeps an image while `holder` needs it, until [`Images::unpin`] or the engine ends. A snapshot pins by itself.
     ///
     /// # Errors
     /// [`PinError`].
-    pub fn pin(&self, _holder: &str, id: &ImageId) -> Result<(), PinError> {
-        Err(PinError { id: *id })
+    pub fn pin(&self, holder: &str, id: &ImageId) -> Result<(), PinError> {
+        let mut state = self.state();
+        if state.visible(id).is_none() {
+            return Err(PinError { id: *id });
+        }
+        state.pins.insert(holder.to_owned(), *id);
+        Ok(())
     }
 
     /// Takes a pin away; nothing happens where there is none.
-    pub fn unpin(&self, _holder: &str) {}
-
-    /// Makes a writable layer on top of an image and pins the image.
-    ///
-    /// # Errors
-    /// [`SnapshotError`].
-    pub fn snapshot(
-        &self,
-        _holder: &str,
-        image: &ImageId,
-        _options: SnapshotOptions,
-    ) -> Result<Snapshot, SnapshotError> {
-        Err(SnapshotError::Image { id: *image })
-    }
-
-    /// Returns the snapshot of `holder`, also after a restart of the engine.
-    ///
-    /// # Errors
-    /// [`SnapshotError`].
-    pub fn open_snapshot(
-        &self,
-        holder: &str,
-        _options: SnapshotOptions,
-    ) -> Result<Snapshot, SnapshotError> {
-        Err(SnapshotError::NotFound {
-            holder: holder.to_owned(),
-        })
-    }
-
-    /// Returns the bytes of changed files in the snapshot of `holder`, by walking it.
-    ///
-    /// # Errors
-    /// [`SnapshotError`].
-    pub fn snapshot_size(&self, holder: &str) -> Result<u64, SnapshotError> {
-        Err(SnapshotError::NotFound {
-            holder: holder.to_owned(),
-        })
-    }
-
-    /// Opens the merged root directory of a snapshot, read-only: a detached overlay mount that nothing else sees.
-    ///
-    /// For copying image files into volumes and out of stopped containers. Open paths below it
-    /// with `openat2` and `RESOLVE_IN_ROOT`; the mount ends with the last descriptor.
-    ///
-    /// # Errors
-    /// [`SnapshotError::Io`].
-    pub fn open_root(&self, _snapshot: &Snapshot) -> Result<OwnedFd, SnapshotError> {
-        todo!()
-    }
-
-    /// Reads a small file (at most 1 MiB) of an image, such as `/etc/passwd`; nothing where there is none. Cached.
-    ///
-    /// # Errors
-    /// [`SnapshotError`].
-    pub fn read_file(
-        &self,
-        image: &ImageId,
-        _path: &Path,
-    ) -> Result<Option<Arc<[u8]>>, SnapshotError> {
-        Err(SnapshotError::Image { id: *image })
-    }
-
-    /// Moves the snapshot of `holder` to the trash and takes its pin away; true when there was one.
-    ///
-    /// # Errors
-    /// [`RemoveSnapshotError`].
-    pub fn remove_snapshot(&self, _holder: &str) -> Result<bool, RemoveSnapshotError> {
-        Ok(false)
+    pub fn unpin(&self, holder: &str) {
+        let mut state = self.state();
+        if let Some(image) = state.pins.remove(holder) {
+            self.collect_hidden(&mut state, &image);
+        }
     }
 
     /// Deletes what lies in the trash; call it where time does not matter.
@@ -210,14 +174,87 @@ impl Images {
     /// # Errors
     /// [`SweepError`] after all has been tried.
     pub fn empty_trash(&self) -> Result<(), SweepError> {
-        Ok(())
+        self.disk
+            .empty_trash()
+            .map_err(|(path, source)| SweepError { path, source })
     }
 
     /// Moves to the trash what nothing owns: snapshots of others than `holders`, layers no image names.
     ///
     /// # Errors
     /// [`SweepError`].
-    pub fn sweep(&self, _holders: &[&str]) -> Result<Swept, SweepError> {
-        Ok(Swept::default())
+    pub fn sweep(&self, holders: &[&str]) -> Result<Swept, SweepError> {
+        let mut state = self.state();
+        let mut swept = Swept {
+            damaged: std::mem::take(&mut state.damaged),
+            ..Swept::default()
+        };
+        let list = |path: &Path| {
+            names(path).map_err(|source| SweepError {
+                path: path.to_owned(),
+                source,
+            })
+        };
+        let discard = |path: &Path| match self.disk.discard(path) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(SweepError {
+                path: path.to_owned(),
+                source,
+            }),
+        };
+        for name in list(&self.disk.snapshots)? {
+            if name.to_str().is_some_and(|name| holders.contains(&name)) {
+                continue;
+            }
+            discard(&self.disk.snapshots.join(&name))?;
+            let name = name.to_string_lossy().into_owned();
+            state.snapshots.remove(&name);
+            swept.snapshots.push(name);
+        }
+        let hidden: Vec<ImageId> = state.images.keys().copied().collect();
+        for id in hidden {
+            self.collect_hidden(&mut state, &id);
+        }
+        // A damaged record may be repaired later: its layers are then still wanted.
+        if swept.damaged.is_empty() {
+            for name in list(&self.disk.layers)? {
+                let digest = name
+                    .to_str()
+                    .and_then(|hex| oci::Digest::from_hex(hex).ok());
+                if name == crate::disk::EMPTY || digest.is_some_and(|digest| state.needs(&digest)) {
+                    continue;
+                }
+                discard(&self.disk.layers.join(&name))?;
+                swept.layers.extend(digest);
+            }
+        }
+        Ok(swept)
     }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change is complete before anything can panic, so a poisoned state is still sound.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Checks a record against its key and the layers on disk.
+fn read_record(disk: &Disk, key: &str, record: ImageRecord) -> Result<(ImageId, Entry), String> {
+    let id = oci::Digest::of(record.config.as_bytes());
+    if id.hex() != key {
+        return Err("its configuration has another digest".to_owned());
+    }
+    for layer in &record.layers {
+        if !disk.layer(&layer.diff_id).is_dir() {
+            return Err(format!("its layer {} is missing", layer.diff_id));
+        }
+    }
+    let config: ImageConfig =
+        serde_json::from_str(&record.config).map_err(|error| error.to_string())?;
+    Ok((
+        ImageId(id),
+        Entry {
+            record,
+            config: Arc::new(config),
+        },
+    ))
 }

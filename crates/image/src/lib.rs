@@ -5,9 +5,17 @@
 //! A *snapshot* is a writable layer on top of an image, owned by a *holder* (an opaque text,
 //! in practice a container's id). A *pin* keeps an image while a holder uses it.
 
+mod archive;
+pub mod changes;
+mod compression;
+mod disk;
 mod error;
 mod images;
 mod model;
+mod state;
+mod stream;
+mod tar;
+mod unpack;
 
 pub use error::{
     HistoryError, ImportError, LoadError, OpenError, PinError, PruneError, RemoveError,

@@ -1,7 +1,9 @@
 //! Named and anonymous volumes of the `local` driver.
 
+mod copy;
 mod error;
 mod model;
+mod options;
 mod volumes;
 
 pub use error::{

@@ -1,0 +1,285 @@
+//! Bringing images in: `load` and `import`.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::sync::Arc;
+
+use oci::image::{Config, History, ImageConfig, RootFs};
+use oci::{Digest, Platform};
+use sha2::Digest as _;
+use store::Durability;
+
+use super::Images;
+use crate::archive::{Contents, LayerBlob, Planned, Source, bad_layer, plan};
+use crate::changes;
+use crate::compression::{Compression, sniffing};
+use crate::disk::open_directory;
+use crate::error::{ImportError, LoadError, TagError};
+use crate::model::{ImageId, ImportOptions, Loaded, Progress};
+use crate::state::{Entry, ImageRecord, LayerRecord, State};
+use crate::stream::{Feed, read_chunk};
+use crate::unpack::Limits;
+
+impl Images {
+    /// Loads a docker-archive or OCI archive, plain or compressed, for `platform` (absent: this host's).
+    ///
+    /// # Errors
+    /// [`LoadError`]; nothing of a bad archive is kept.
+    pub fn load(
+        &self,
+        archive: impl Read,
+        platform: Option<&Platform>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<Loaded>, LoadError> {
+        let staging = self
+            .disk
+            .stage()
+            .map_err(|source| io_error("make a staging directory", source))?;
+        let lease = Lease {
+            images: self,
+            layers: std::cell::RefCell::default(),
+        };
+        let archive = sniffing(archive).map_err(|source| io_error("read the archive", source))?;
+        let known = |digest: &Digest| lease.take_known(digest);
+        let source = Source {
+            staging: &staging.path,
+            limits: Limits::default(),
+            known: &known,
+        };
+        let contents = Contents::read(archive, &source, progress)?;
+        let planned = plan(&contents, platform)?;
+        self.commit(&lease, &contents.layers, planned)
+    }
+
+    /// Makes an image of one layer from a tar of a root file system, plain or compressed.
+    ///
+    /// # Errors
+    /// [`ImportError`]; nothing of a bad tar is kept.
+    pub fn import(&self, tar: impl Read, options: ImportOptions) -> Result<ImageId, ImportError> {
+        let platform = options.platform.unwrap_or_else(Platform::host);
+        let mut config = Config::default();
+        changes::apply(&mut config, &options.changes)
+            .map_err(|reason| ImportError::Change { reason })?;
+        let staging = self
+            .disk
+            .stage()
+            .map_err(|source| io_error("make a staging directory", source))?;
+        let lease = Lease {
+            images: self,
+            layers: std::cell::RefCell::default(),
+        };
+        let layer = stage_one(tar, staging.path.join("layer"))?;
+        let created = Some(jiff::Timestamp::now().to_string());
+        let comment = Some(options.message.unwrap_or_default());
+        let image = ImageConfig {
+            architecture: platform.architecture,
+            variant: platform.variant,
+            os: platform.os,
+            os_version: platform.os_version,
+            created: created.clone(),
+            comment: comment.clone(),
+            config,
+            rootfs: RootFs {
+                diff_ids: vec![layer.diff_id],
+                ..RootFs::default()
+            },
+            history: vec![History {
+                created,
+                comment,
+                ..History::default()
+            }],
+            ..ImageConfig::default()
+        };
+        let config = serde_json::to_string(&image)
+            .map_err(|source| io_error("write the configuration", source.into()))?;
+        let names = options
+            .reference
+            .map(oci::ImageRef::or_latest)
+            .into_iter()
+            .collect();
+        let planned = Planned {
+            config,
+            names,
+            layers: vec![0],
+            manifest: None,
+        };
+        let loaded = self.commit(&lease, &[layer], vec![planned])?;
+        Ok(loaded[0].id)
+    }
+
+    /// Makes staged layers and planned images lasting: data first, then the layers' names, then the records.
+    fn commit(
+        &self,
+        lease: &Lease<'_>,
+        layers: &[LayerBlob],
+        planned: Vec<Planned>,
+    ) -> Result<Vec<Loaded>, LoadError> {
+        let used: BTreeSet<usize> = planned
+            .iter()
+            .flat_map(|image| image.layers.iter().copied())
+            .collect();
+        let failed = |source| io_error("store the layers", source);
+        let directory = open_directory(&self.disk.layers).map_err(failed)?;
+        if used.iter().any(|&index| layers[index].staged.is_some()) {
+            // Before anything names the layers: a record must never lead to files that a power cut emptied.
+            rustix::fs::syncfs(&directory).map_err(|error| failed(error.into()))?;
+        }
+        let mut state = self.state();
+        for &index in &used {
+            let layer = &layers[index];
+            lease.take(&mut state, layer.diff_id);
+            let place = self.disk.layer(&layer.diff_id);
+            if let Some(staged) = &layer.staged
+                && !place.is_dir()
+            {
+                fs_err::rename(&staged.path, &place).map_err(failed)?;
+            }
+        }
+        rustix::fs::fsync(&directory).map_err(|error| failed(error.into()))?;
+        planned
+            .into_iter()
+            .map(|image| self.record(&mut state, layers, image))
+            .collect()
+    }
+
+    fn record(
+        &self,
+        state: &mut State,
+        layers: &[LayerBlob],
+        planned: Planned,
+    ) -> Result<Loaded, LoadError> {
+        let id = ImageId(Digest::of(planned.config.as_bytes()));
+        if state.visible(&id).is_none() {
+            let config: ImageConfig =
+                serde_json::from_str(&planned.config).map_err(|error| LoadError::Invalid {
+                    reason: error.to_string(),
+                })?;
+            let layer = |&index: &usize| layer_record(state, &layers[index]);
+            let record = ImageRecord {
+                config: planned.config,
+                layers: planned.layers.iter().map(layer).collect(),
+                manifest: planned.manifest,
+                parent: None,
+                hidden: false,
+            };
+            self.records
+                .put(&id.0.hex(), &record, Durability::Durable)
+                .map_err(LoadError::Record)?;
+            state.images.insert(
+                id,
+                Entry {
+                    record,
+                    config: Arc::new(config),
+                },
+            );
+        }
+        for name in &planned.names {
+            self.put_name(state, name, id)
+                .map_err(|error| match error {
+                    TagError::Record { source, .. } => LoadError::Record(source),
+                    other @ (TagError::NotFound { .. } | TagError::Digest) => LoadError::Invalid {
+                        reason: other.to_string(),
+                    },
+                })?;
+        }
+        Ok(Loaded {
+            id,
+            names: planned.names,
+        })
+    }
+}
+
+/// What is written of a layer: what unpacking found, or what an earlier image recorded.
+fn layer_record(state: &State, layer: &LayerBlob) -> LayerRecord {
+    let diff_id = layer.diff_id;
+    match &layer.staged {
+        Some(staged) => LayerRecord {
+            diff_id,
+            size: staged.unpacked.bytes,
+            opaque_root: staged.unpacked.opaque_root,
+        },
+        None => state.layer(&diff_id).unwrap_or(LayerRecord {
+            diff_id,
+            size: 0,
+            opaque_root: false,
+        }),
+    }
+}
+
+/// Unpacks a stream that is one layer.
+fn stage_one(mut tar: impl Read, directory: std::path::PathBuf) -> Result<LayerBlob, LoadError> {
+    let read = |source| io_error("read the archive", source);
+    let mut chunk = read_chunk(&mut tar).map_err(read)?;
+    let compression = Compression::of(&chunk);
+    if let Compression::Unsupported(kind) = compression {
+        return Err(LoadError::Invalid {
+            reason: format!("{kind} compression is not supported"),
+        });
+    }
+    std::thread::scope(|scope| {
+        let feed = Feed::start(scope, directory, compression, Limits::default());
+        let mut hash = sha2::Sha256::new();
+        while !chunk.is_empty() {
+            hash.update(&chunk);
+            if !feed.send(Arc::new(chunk)) {
+                break;
+            }
+            chunk = read_chunk(&mut tar).map_err(read)?;
+        }
+        let staged = feed.end().wait().map_err(bad_layer)?;
+        let diff_id = staged
+            .diff_id
+            .unwrap_or_else(|| Digest::from_bytes(hash.finalize().into()));
+        Ok(LayerBlob {
+            diff_id,
+            staged: Some(staged),
+        })
+    })
+}
+
+/// Layers that a load counts on: no removal deletes them meanwhile. At the end those that nothing names are deleted.
+struct Lease<'a> {
+    images: &'a Images,
+    layers: std::cell::RefCell<Vec<Digest>>,
+}
+
+impl Lease<'_> {
+    fn take_known(&self, diff_id: &Digest) -> bool {
+        let mut state = self.images.state();
+        let known = state.layer(diff_id).is_some();
+        if known {
+            self.take(&mut state, *diff_id);
+        }
+        known
+    }
+
+    fn take(&self, state: &mut State, diff_id: Digest) {
+        *state.leases.entry(diff_id).or_default() += 1;
+        self.layers.borrow_mut().push(diff_id);
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let mut state = self.images.state();
+        let layers = self.layers.take();
+        for layer in &layers {
+            if let std::collections::hash_map::Entry::Occupied(mut count) =
+                state.leases.entry(*layer)
+            {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
+        }
+        self.images.collect_layers(&state, &layers);
+    }
+}
+
+fn io_error(act: &str, source: std::io::Error) -> LoadError {
+    LoadError::Io {
+        act: act.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,356 @@
+//! Writable layers on top of images.
+//!
+//! A snapshot is a directory `snapshots/<holder>` with `diff` (overlay's upper directory), `work`
+//! and `image`, a symbolic link whose target is the image's id: making it is one call, and its
+//! text is in the file system's journal, so it is never found half-written.
+
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
+
+use super::Images;
+use crate::disk::{Disk, EMPTY, make_directory, open_directory};
+use crate::error::{RemoveSnapshotError, SnapshotError};
+use crate::model::{ImageId, Snapshot, SnapshotOptions};
+use crate::state::State;
+
+/// Longest file that `read_file` reads.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Most files kept in memory.
+const FILES_MAX: usize = 256;
+
+impl Images {
+    /// Makes a writable layer on top of an image and pins the image.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn snapshot(
+        &self,
+        holder: &str,
+        image: &ImageId,
+        options: SnapshotOptions,
+    ) -> Result<Snapshot, SnapshotError> {
+        if !is_file_name(holder) {
+            return Err(SnapshotError::Holder {
+                holder: holder.to_owned(),
+            });
+        }
+        let lower = {
+            let mut state = self.state();
+            if state.visible(image).is_none() {
+                return Err(SnapshotError::Image { id: *image });
+            }
+            if state.snapshots.contains_key(holder) {
+                return Err(SnapshotError::Exists {
+                    holder: holder.to_owned(),
+                });
+            }
+            // The pin comes first, so that no removal comes between.
+            state.snapshots.insert(holder.to_owned(), *image);
+            self.lower(&state, image)
+        };
+        let directory = self.disk.snapshots.join(holder);
+        if let Err(source) = make(&directory, &lower[0], image) {
+            // What was made so far is a stranger to the next sweep, too.
+            let _ = self.disk.discard(&directory);
+            let mut state = self.state();
+            state.snapshots.remove(holder);
+            self.collect_hidden(&mut state, image);
+            return Err(SnapshotError::Io {
+                holder: holder.to_owned(),
+                source,
+            });
+        }
+        Ok(assemble(&directory, lower, *image, options))
+    }
+
+    /// Returns the snapshot of `holder`, also after a restart of the engine.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn open_snapshot(
+        &self,
+        holder: &str,
+        options: SnapshotOptions,
+    ) -> Result<Snapshot, SnapshotError> {
+        let state = self.state();
+        let not_found = || SnapshotError::NotFound {
+            holder: holder.to_owned(),
+        };
+        let image = *state.snapshots.get(holder).ok_or_else(not_found)?;
+        if !state.images.contains_key(&image) {
+            return Err(SnapshotError::Image { id: image });
+        }
+        Ok(assemble(
+            &self.disk.snapshots.join(holder),
+            self.lower(&state, &image),
+            image,
+            options,
+        ))
+    }
+
+    /// Returns the bytes of changed files in the snapshot of `holder`, by walking it.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn snapshot_size(&self, holder: &str) -> Result<u64, SnapshotError> {
+        if !self.state().snapshots.contains_key(holder) {
+            return Err(SnapshotError::NotFound {
+                holder: holder.to_owned(),
+            });
+        }
+        let directory = self.disk.snapshots.join(holder).join("diff");
+        size(&directory).map_err(|source| SnapshotError::Io {
+            holder: holder.to_owned(),
+            source,
+        })
+    }
+
+    /// Moves the snapshot of `holder` to the trash and takes its pin away; true when there was one.
+    ///
+    /// # Errors
+    /// [`RemoveSnapshotError`].
+    pub fn remove_snapshot(&self, holder: &str) -> Result<bool, RemoveSnapshotError> {
+        let mut state = self.state();
+        if !is_file_name(holder) {
+            return Ok(false);
+        }
+        let existed = self
+            .disk
+            .discard(&self.disk.snapshots.join(holder))
+            .map_err(|source| RemoveSnapshotError {
+                holder: holder.to_owned(),
+                source,
+            })?;
+        if let Some(image) = state.snapshots.remove(holder) {
+            self.collect_hidden(&mut state, &image);
+        }
+        Ok(existed)
+    }
+
+    /// Opens the merged root directory of a snapshot, read-only: a detached overlay mount that nothing else sees.
+    ///
+    /// For copying image files into volumes and out of stopped containers. Open paths below it
+    /// with `openat2` and `RESOLVE_IN_ROOT`; the mount ends with the last descriptor.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`].
+    pub fn open_root(&self, snapshot: &Snapshot) -> Result<OwnedFd, SnapshotError> {
+        let lower = std::iter::once(&snapshot.upper).chain(&snapshot.lower);
+        merged(lower).map_err(|source| SnapshotError::Io {
+            holder: String::new(),
+            source,
+        })
+    }
+
+    /// Reads a small file (at most 1 MiB) of an image, such as `/etc/passwd`; nothing where there is none. Cached.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn read_file(
+        &self,
+        image: &ImageId,
+        path: &Path,
+    ) -> Result<Option<Arc<[u8]>>, SnapshotError> {
+        let key = (*image, path.to_owned());
+        let lower = {
+            let state = self.state();
+            if let Some(file) = state.files.get(&key) {
+                return Ok(file.clone());
+            }
+            if state.visible(image).is_none() {
+                return Err(SnapshotError::Image { id: *image });
+            }
+            self.lower(&state, image)
+        };
+        let read = || -> io::Result<Option<Arc<[u8]>>> {
+            let root = if lower.len() == 1 {
+                open_directory(&lower[0])?
+            } else {
+                merged(lower.iter())?
+            };
+            read_small(&root, path)
+        };
+        let file = read().map_err(|source| SnapshotError::Io {
+            holder: image.to_string(),
+            source,
+        })?;
+        let mut state = self.state();
+        if state.files.len() < FILES_MAX && state.visible(image).is_some() {
+            state.files.insert(key, file.clone());
+        }
+        Ok(file)
+    }
+
+    /// Returns the directories of an image's layers, the topmost first.
+    fn lower(&self, state: &State, image: &ImageId) -> Vec<PathBuf> {
+        let mut lower = Vec::new();
+        for layer in state
+            .images
+            .get(image)
+            .iter()
+            .flat_map(|entry| entry.record.layers.iter().rev())
+        {
+            let path = self.disk.layer(&layer.diff_id);
+            // The same layer twice is refused by overlay and hides nothing.
+            if !lower.contains(&path) {
+                lower.push(path);
+            }
+            if layer.opaque_root {
+                break;
+            }
+        }
+        if lower.is_empty() {
+            lower.push(self.disk.layers.join(EMPTY));
+        }
+        lower
+    }
+}
+
+/// A holder is used as a file name, and dots at its start are ours.
+fn is_file_name(holder: &str) -> bool {
+    !holder.is_empty()
+        && holder.len() <= 200
+        && !holder.starts_with('.')
+        && !holder.bytes().any(|b| b == b'/' || b == 0)
+}
+
+fn make(directory: &Path, top: &Path, image: &ImageId) -> io::Result<()> {
+    make_directory(directory, 0o700)?;
+    let upper = directory.join("diff");
+    make_directory(&upper, 0o755)?;
+    make_directory(&directory.join("work"), 0o700)?;
+    // The merged root directory shows owner and mode of the upper one.
+    let (wanted, made) = (fs_err::metadata(top)?, fs_err::metadata(&upper)?);
+    if (wanted.uid(), wanted.gid()) != (made.uid(), made.gid()) {
+        std::os::unix::fs::chown(&upper, Some(wanted.uid()), Some(wanted.gid()))?;
+    }
+    if wanted.mode() != made.mode() {
+        fs_err::set_permissions(
+            &upper,
+            std::fs::Permissions::from_mode(wanted.mode() & 0o7777),
+        )?;
+    }
+    fs_err::os::unix::fs::symlink(image.to_string(), directory.join("image"))
+}
+
+/// Reads which image a snapshot is on.
+pub(super) fn read_image(disk: &Disk, holder: &Path) -> Option<ImageId> {
+    let target = fs_err::read_link(disk.snapshots.join(holder).join("image")).ok()?;
+    target.to_str()?.parse().ok()
+}
+
+fn assemble(
+    directory: &Path,
+    lower: Vec<PathBuf>,
+    image: ImageId,
+    options: SnapshotOptions,
+) -> Snapshot {
+    let (upper, work) = (directory.join("diff"), directory.join("work"));
+    let lowers: Vec<String> = lower.iter().map(|path| escape(path)).collect();
+    let mut mount_options = vec![
+        format!("lowerdir={}", lowers.join(":")),
+        format!("upperdir={}", upper.display()),
+        format!("workdir={}", work.display()),
+    ];
+    if options.volatile {
+        mount_options.push("volatile".to_owned());
+    }
+    let mount = oci::runtime::Mount {
+        destination: PathBuf::from("/"),
+        kind: Some("overlay".to_owned()),
+        source: Some(PathBuf::from("overlay")),
+        options: mount_options,
+        ..oci::runtime::Mount::default()
+    };
+    Snapshot {
+        mount,
+        upper,
+        work,
+        lower,
+        image,
+    }
+}
+
+/// Writes `:` and `\` in a path as overlay's list of lower directories wants them.
+fn escape(path: &Path) -> String {
+    path.display()
+        .to_string()
+        .replace('\\', "\\\\")
+        .replace(':', "\\:")
+}
+
+/// Mounts directories on top of each other, the topmost first, read-only and detached.
+fn merged<'a>(lower: impl Iterator<Item = &'a PathBuf>) -> io::Result<OwnedFd> {
+    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let lower: Vec<&PathBuf> = lower.collect();
+    for path in &lower {
+        // No limit of length or number, unlike `lowerdir`.
+        match rustix::mount::fsconfig_set_string(&context, "lowerdir+", path.as_os_str().as_bytes())
+        {
+            // Kernels before 6.5 know only the joined form.
+            Err(Errno::INVAL) => {
+                let joined: Vec<String> = lower.iter().map(|path| escape(path)).collect();
+                rustix::mount::fsconfig_set_string(&context, "lowerdir", joined.join(":"))?;
+                break;
+            }
+            result => result?,
+        }
+    }
+    rustix::mount::fsconfig_create(&context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOSUID;
+    Ok(rustix::mount::fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        attributes,
+    )?)
+}
+
+fn read_small(root: &OwnedFd, path: &Path) -> io::Result<Option<Arc<[u8]>>> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    // Without blocking: the path may name a pipe.
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = match rustix::fs::openat2(root, path, flags, Mode::empty(), resolve) {
+        Ok(file) => std::fs::File::from(file),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    if !file.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(Some(bytes.into()))
+}
+
+fn size(directory: &Path) -> io::Result<u64> {
+    let mut sum = 0_u64;
+    for entry in fs_err::read_dir(directory)? {
+        let entry = entry?;
+        let metadata = match entry.metadata() {
+            Ok(metadata) => metadata,
+            // The container may remove files meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        if metadata.is_dir() {
+            match size(&entry.path()) {
+                Ok(bytes) => sum = sum.saturating_add(bytes),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        } else if metadata.is_file() {
+            sum = sum.saturating_add(metadata.len());
+        }
+    }
+    Ok(sum)
+}

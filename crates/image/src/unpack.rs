@@ -1,0 +1,484 @@
+//! Unpacks one layer's tar into a directory, for overlay to use as a lower layer.
+//!
+//! Every path is resolved by the kernel below the directory's descriptor (`openat2` with
+//! `RESOLVE_IN_ROOT`), so no name, link or order of entries leads outside. Directories get their
+//! owner, mode, attributes and times at the end: until then none is setgid or has a default ACL
+//! that new files would inherit, and their times are not disturbed. Whiteouts become overlay's:
+//! a character device 0:0, and `trusted.overlay.opaque`.
+//! **Source:** OCI image specification, `layer.md`; Linux, `Documentation/filesystems/overlayfs.rst`.
+
+mod attributes;
+mod data;
+mod path;
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Dev, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::tar::{Archive, Entry, Kind, TarError};
+use attributes::Attributes;
+pub(crate) use path::clean;
+
+/// Start of the names of whiteouts.
+const WHITEOUT: &[u8] = b".wh.";
+/// Start of the names of AUFS' own files, which are skipped.
+const WHITEOUT_META: &[u8] = b".wh..wh.";
+/// Marks a directory that hides the lower one.
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// How paths are resolved: never above the layer, never across a mount or through `/proc`'s links.
+const RESOLVE: ResolveFlags = ResolveFlags::IN_ROOT
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+/// Bounds of what one layer may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// Entries.
+    pub(crate) entries_max: u64,
+    /// Bytes of all files together.
+    pub(crate) bytes_max: u64,
+    /// Bytes that stay free on the disk.
+    pub(crate) free_bytes_min: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            entries_max: 5_000_000,
+            bytes_max: 1 << 40,
+            free_bytes_min: 64 << 20,
+        }
+    }
+}
+
+/// What a layer turned out to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unpacked {
+    /// Bytes of its files.
+    pub(crate) bytes: u64,
+    /// Whether it hides all layers below it.
+    pub(crate) opaque_root: bool,
+}
+
+/// Says why a layer was not unpacked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnpackError {
+    /// The stream is no sound tar.
+    #[error(transparent)]
+    Tar(#[from] TarError),
+    /// An entry or the target of a hard link lies above the layer.
+    #[error("invalid tar archive: `{path}` leads outside of the layer")]
+    Outside { path: String },
+    /// An entry makes no sense.
+    #[error("invalid tar archive: `{path}`: {reason}")]
+    Invalid { path: String, reason: &'static str },
+    /// A bound was passed.
+    #[error("the layer is too large: {what}")]
+    Limit { what: &'static str },
+    /// The kernel refused an entry.
+    #[error("cannot unpack `{path}`")]
+    Entry { path: String, source: io::Error },
+}
+
+/// Unpacks a whole tar into the empty directory `root`; what entries replace is moved into `discard`.
+pub(crate) fn unpack(
+    tar: impl Read,
+    root: &OwnedFd,
+    discard: &OwnedFd,
+    limits: Limits,
+) -> Result<Unpacked, UnpackError> {
+    let mut archive = Archive::new(tar);
+    let mut unpacker = Unpacker {
+        root: root.as_fd(),
+        discard: discard.as_fd(),
+        umask: attributes::umask(),
+        parent: None,
+        directories: HashMap::new(),
+        discarded: 0,
+        entries: 0,
+        budget: data::Budget::new(limits),
+        buffer: vec![0; data::CHUNK],
+    };
+    while let Some(entry) = archive.next_entry()? {
+        unpacker.entry(&mut archive, entry)?;
+    }
+    // The digest of the layer covers what stands after the end of the archive.
+    archive.drain().map_err(TarError::from)?;
+    unpacker.finish()
+}
+
+struct Unpacker<'a> {
+    root: BorrowedFd<'a>,
+    discard: BorrowedFd<'a>,
+    umask: u32,
+    /// The directory used last; most entries share it with the one before.
+    parent: Option<(Vec<u8>, OwnedFd)>,
+    /// What directories get at the end, by clean path.
+    directories: HashMap<Vec<u8>, Directory>,
+    discarded: u64,
+    entries: u64,
+    budget: data::Budget,
+    buffer: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Directory {
+    attributes: Option<Attributes>,
+    opaque: bool,
+}
+
+impl Unpacker<'_> {
+    fn entry<R: Read>(
+        &mut self,
+        archive: &mut Archive<R>,
+        entry: Entry,
+    ) -> Result<(), UnpackError> {
+        self.entries += 1;
+        if self.entries > self.budget.limits.entries_max {
+            return Err(UnpackError::Limit {
+                what: "too many entries",
+            });
+        }
+        let path = path::clean(&entry.path)?;
+        if path.is_empty() {
+            if entry.kind != Kind::Directory {
+                return Err(path::invalid(&entry.path, "the root must be a directory"));
+            }
+            self.directories.entry(path).or_default().attributes = Some(Attributes::of(entry));
+            return Ok(());
+        }
+        let (parent, name) = path::split(&path);
+        if name == OPAQUE {
+            self.parent(parent)?;
+            self.directories.entry(parent.to_vec()).or_default().opaque = true;
+            return Ok(());
+        }
+        if path
+            .split(|&b| b == b'/')
+            .any(|part| part.starts_with(WHITEOUT_META))
+        {
+            return Ok(());
+        }
+        let result = match name.strip_prefix(WHITEOUT) {
+            Some(hidden) => self.whiteout(parent, hidden, &entry),
+            None => self.create(archive, &path, entry),
+        };
+        result.map_err(|error| match error {
+            Failure::Unpack(error) => error,
+            Failure::Kernel(source) => UnpackError::Entry {
+                path: path::show(&path),
+                source,
+            },
+        })
+    }
+
+    fn create<R: Read>(
+        &mut self,
+        archive: &mut Archive<R>,
+        path: &[u8],
+        entry: Entry,
+    ) -> Result<(), Failure> {
+        let (parent, name) = path::split(path);
+        match entry.kind {
+            Kind::Directory => {
+                self.directory(parent, name, path)?;
+                self.directories
+                    .entry(path.to_vec())
+                    .or_default()
+                    .attributes = Some(Attributes::of(entry));
+                Ok(())
+            }
+            Kind::File => self.file(archive, parent, name, entry),
+            Kind::HardLink => self.hard_link(parent, name, path, &entry),
+            Kind::SymbolicLink => {
+                let link = entry.link.clone();
+                self.node(parent, name, entry, |parent, name| {
+                    rustix::fs::symlinkat(&link[..], parent, name)
+                })
+            }
+            Kind::CharacterDevice | Kind::BlockDevice | Kind::Fifo => {
+                let kind = match entry.kind {
+                    Kind::CharacterDevice => FileType::CharacterDevice,
+                    Kind::BlockDevice => FileType::BlockDevice,
+                    _ => FileType::Fifo,
+                };
+                let device: Dev = rustix::fs::makedev(entry.device.0, entry.device.1);
+                let mode = Mode::from_raw_mode(entry.mode);
+                self.node(parent, name, entry, |parent, name| {
+                    rustix::fs::mknodat(parent, name, kind, mode, device)
+                })
+            }
+        }
+    }
+
+    fn file<R: Read>(
+        &mut self,
+        archive: &mut Archive<R>,
+        parent: &[u8],
+        name: &[u8],
+        entry: Entry,
+    ) -> Result<(), Failure> {
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(entry.mode & 0o777);
+        let file = self.replacing(parent, name, |parent, name| {
+            rustix::fs::openat(parent, name, flags, mode)
+        })?;
+        data::write(archive, &file, &entry, &mut self.budget, &mut self.buffer)?;
+        Attributes::of(entry).set_on_new_file(&file, self.umask)?;
+        Ok(())
+    }
+
+    fn node(
+        &mut self,
+        parent: &[u8],
+        name: &[u8],
+        entry: Entry,
+        make: impl Fn(BorrowedFd<'_>, &[u8]) -> Result<(), Errno>,
+    ) -> Result<(), Failure> {
+        let is_link = entry.kind == Kind::SymbolicLink;
+        self.replacing(parent, name, make)?;
+        let parent = self.parent(parent)?;
+        Attributes::of(entry).set_on_node(parent, name, is_link)?;
+        Ok(())
+    }
+
+    fn hard_link(
+        &mut self,
+        parent: &[u8],
+        name: &[u8],
+        path: &[u8],
+        entry: &Entry,
+    ) -> Result<(), Failure> {
+        let target = path::clean(&entry.link)?;
+        if target.is_empty() || target == path {
+            return Err(path::invalid(&entry.path, "a hard link to itself or to the root").into());
+        }
+        let (target_parent, target_name) = path::split(&target);
+        let target_parent = self.open(target_parent, OFlags::PATH | OFlags::DIRECTORY)?;
+        let target_type = FileType::from_raw_mode(
+            rustix::fs::statat(&target_parent, target_name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode,
+        );
+        if target_type == FileType::Directory {
+            return Err(path::invalid(&entry.path, "a hard link to a directory").into());
+        }
+        self.replacing(parent, name, |parent, name| {
+            rustix::fs::linkat(&target_parent, target_name, parent, name, AtFlags::empty())
+        })
+    }
+
+    /// Makes a directory, or keeps the one that is there.
+    fn directory(&mut self, parent: &[u8], name: &[u8], path: &[u8]) -> Result<(), Failure> {
+        let mode = Mode::from_raw_mode(0o755);
+        let parent_fd = self.parent(parent)?;
+        match rustix::fs::mkdirat(parent_fd, name, mode) {
+            Err(Errno::EXIST) => {}
+            result => return Ok(result?),
+        }
+        let stat = rustix::fs::statat(parent_fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            return Ok(());
+        }
+        let hides = is_whiteout(&stat);
+        self.replacing(parent, name, |parent, name| {
+            rustix::fs::mkdirat(parent, name, mode)
+        })?;
+        if hides {
+            self.directories.entry(path.to_vec()).or_default().opaque = true;
+        }
+        Ok(())
+    }
+
+    /// Hides `name` of the layers below, but nothing of this one.
+    fn whiteout(&mut self, parent: &[u8], name: &[u8], entry: &Entry) -> Result<(), Failure> {
+        if matches!(name, b"" | b"." | b"..") {
+            return Err(path::invalid(&entry.path, "a whiteout of nothing").into());
+        }
+        let parent_fd = self.parent(parent)?;
+        let device: Dev = rustix::fs::makedev(0, 0);
+        match rustix::fs::mknodat(
+            parent_fd,
+            name,
+            FileType::CharacterDevice,
+            Mode::empty(),
+            device,
+        ) {
+            Err(Errno::EXIST) => {}
+            result => return Ok(result?),
+        }
+        let stat = rustix::fs::statat(parent_fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            self.directories
+                .entry(path::join(parent, name))
+                .or_default()
+                .opaque = true;
+        }
+        Ok(())
+    }
+
+    /// Makes something under a name, and once more after moving away what is there.
+    fn replacing<T>(
+        &mut self,
+        parent: &[u8],
+        name: &[u8],
+        make: impl Fn(BorrowedFd<'_>, &[u8]) -> Result<T, Errno>,
+    ) -> Result<T, Failure> {
+        let (discard, place) = (self.discard, self.discarded);
+        self.discarded += 1;
+        let parent_fd = self.parent(parent)?;
+        match make(parent_fd, name) {
+            Err(Errno::EXIST) => {}
+            result => return Ok(result?),
+        }
+        rustix::fs::renameat(parent_fd, name, discard, place.to_string())?;
+        let made = make(parent_fd, name)?;
+        // The directory used last may be inside what was moved away.
+        self.parent = None;
+        Ok(made)
+    }
+
+    /// Opens the directory `path`, making what is missing of it.
+    fn parent(&mut self, path: &[u8]) -> Result<BorrowedFd<'_>, Failure> {
+        if self.parent.as_ref().is_none_or(|(known, _)| known != path) {
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            let directory = match self.open(path, flags) {
+                Err(Failure::Kernel(error))
+                    if matches!(
+                        Errno::from_io_error(&error),
+                        Some(Errno::NOENT | Errno::NOTDIR)
+                    ) =>
+                {
+                    self.make_parents(path)?;
+                    self.open(path, flags)?
+                }
+                result => result?,
+            };
+            self.parent = Some((path.to_vec(), directory));
+        }
+        match &self.parent {
+            Some((_, directory)) => Ok(directory.as_fd()),
+            None => Ok(self.root),
+        }
+    }
+
+    fn make_parents(&mut self, path: &[u8]) -> Result<(), Failure> {
+        let ends = path
+            .iter()
+            .enumerate()
+            .filter(|&(_, &b)| b == b'/')
+            .map(|(index, _)| index);
+        for end in ends.chain([path.len()]) {
+            let prefix = &path[..end];
+            if self.open(prefix, OFlags::PATH | OFlags::DIRECTORY).is_ok() {
+                continue;
+            }
+            let (above, name) = path::split(prefix);
+            let above_fd = self.open(above, OFlags::PATH | OFlags::DIRECTORY)?;
+            if let Ok(stat) = rustix::fs::statat(&above_fd, name, AtFlags::SYMLINK_NOFOLLOW)
+                && is_whiteout(&stat)
+            {
+                rustix::fs::unlinkat(&above_fd, name, AtFlags::empty())?;
+                self.directories.entry(prefix.to_vec()).or_default().opaque = true;
+            }
+            rustix::fs::mkdirat(&above_fd, name, Mode::from_raw_mode(0o755))?;
+        }
+        Ok(())
+    }
+
+    fn open(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Failure> {
+        let path = if path.is_empty() { b"." } else { path };
+        Ok(rustix::fs::openat2(
+            self.root,
+            path,
+            flags | OFlags::CLOEXEC,
+            Mode::empty(),
+            RESOLVE,
+        )?)
+    }
+
+    /// Gives the directories what was kept for them.
+    fn finish(mut self) -> Result<Unpacked, UnpackError> {
+        let mut opaque_root = false;
+        for (path, directory) in std::mem::take(&mut self.directories) {
+            opaque_root |= path.is_empty() && directory.opaque;
+            self.finish_directory(&path, &directory)
+                .map_err(|source| UnpackError::Entry {
+                    path: path::show(&path),
+                    source,
+                })?;
+        }
+        Ok(Unpacked {
+            bytes: self.budget.used,
+            opaque_root,
+        })
+    }
+
+    fn finish_directory(&self, path: &[u8], directory: &Directory) -> io::Result<()> {
+        let fd = match self.open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW) {
+            Ok(fd) => fd,
+            // A later entry replaced the directory.
+            Err(Failure::Kernel(error))
+                if matches!(
+                    Errno::from_io_error(&error),
+                    Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
+                ) =>
+            {
+                return Ok(());
+            }
+            Err(Failure::Kernel(error)) => return Err(error),
+            Err(Failure::Unpack(error)) => return Err(io::Error::other(error)),
+        };
+        if directory.opaque {
+            rustix::fs::fsetxattr(
+                &fd,
+                "trusted.overlay.opaque",
+                b"y",
+                rustix::fs::XattrFlags::empty(),
+            )?;
+        }
+        match &directory.attributes {
+            Some(attributes) => attributes.set_on_directory(&fd),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_whiteout(stat: &rustix::fs::Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+/// An error that has its path already, or one of the kernel's that does not.
+enum Failure {
+    Unpack(UnpackError),
+    Kernel(io::Error),
+}
+
+impl From<Errno> for Failure {
+    fn from(error: Errno) -> Self {
+        Self::Kernel(error.into())
+    }
+}
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Kernel(error)
+    }
+}
+impl From<UnpackError> for Failure {
+    fn from(error: UnpackError) -> Self {
+        Self::Unpack(error)
+    }
+}
+impl From<Failure> for UnpackError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unpack(error) => error,
+            Failure::Kernel(source) => Self::Entry {
+                path: String::new(),
+                source,
+            },
+        }
+    }
+}
