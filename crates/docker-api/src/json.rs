@@ -5,7 +5,9 @@
 //! **Source:** Go, package `encoding/json`, `Unmarshal`.
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{DeserializeOwned, Deserializer, IntoDeserializer, Visitor};
+use serde::de::{
+    DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Unexpected, Visitor,
+};
 use serde_json::{Error, Map, Value};
 
 /// Decodes one JSON text.
@@ -95,7 +97,9 @@ impl<'de> Deserializer<'de> for Go {
         match self.0 {
             Value::Object(map) => visit_map(fields_of(map, fields), visitor),
             Value::Null => visit_map(Map::new(), visitor),
-            other @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+            // Serde would read an array as the fields in their order; Go does not.
+            Value::Array(_) => Err(Error::invalid_type(Unexpected::Seq, &visitor)),
+            other @ (Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
                 Go(other).deserialize_any(visitor)
             }
         }
@@ -159,6 +163,7 @@ mod tests {
     fn refuses_what_follows_the_end() {
         assert!(super::from_slice::<Sample>(b"{} x").is_err());
         assert!(super::from_slice::<Sample>(b"").is_err());
+        assert!(super::from_slice::<Sample>(b"[]").is_err());
         assert!(super::from_slice::<Sample>(br#"{"AttachStdin":"yes"}"#).is_err());
     }
 }

@@ -1,14 +1,24 @@
 //! Networks of containers: bridges, addresses, published ports, by netlink alone.
 
 pub mod address;
+mod bindings;
+mod conntrack;
 pub mod endpoint;
+mod errors;
 pub mod files;
+mod ipam;
+mod link;
 pub mod name;
+mod netlink;
 pub mod network;
 mod networks;
+mod nft;
 pub mod port;
+mod ruleset;
+mod wire;
 
-pub use networks::{
-    AttachError, CloseError, CreateError, DisconnectError, Networks, OpenError, Options,
-    RemoveError, ResolveError, SweepError, Swept,
+pub use errors::{
+    AttachError, CloseError, CreateError, DisconnectError, OpenError, RemoveError, ResolveError,
+    SweepError,
 };
+pub use networks::{Networks, Options, Swept};

@@ -1,16 +1,31 @@
 //! The face of the crate: all networks of one engine.
 
+mod attach;
+mod bridge;
+mod create;
+mod open;
+mod rules;
+mod state;
+mod sweep;
+
 use std::collections::BTreeSet;
-use std::io;
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::address::Subnet;
 use crate::endpoint::{Endpoint, EndpointSpec, Sandbox};
-use crate::files::{DnsOptions, HostsOptions};
-use crate::name::{EndpointId, LinkName, NetworkId};
+use crate::errors::{
+    AttachError, CloseError, CreateError, DisconnectError, OpenError, RemoveError, ResolveError,
+    SweepError,
+};
+use crate::files::{self, DnsOptions, HostsOptions};
+use crate::name::{LinkName, NetworkId};
+use crate::netlink::Connection;
 use crate::network::{Network, NetworkSpec};
-use crate::port::BindError;
+use state::{Record, State};
+
+/// The name of the default network.
+const BRIDGE: &str = "bridge";
 
 /// Where an engine keeps its networks and how the default bridge looks.
 #[derive(Debug, Clone)]
@@ -27,196 +42,6 @@ pub struct Options {
     pub mtu: Option<u32>,
 }
 
-/// Why the networks could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The kernel refused a message.
-    #[error("cannot {what}")]
-    Kernel {
-        /// What we tried.
-        what: String,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// No pool has room for the default bridge.
-    #[error("no subnet is free for bridge `{bridge}`")]
-    NoSubnet {
-        /// The bridge.
-        bridge: LinkName,
-    },
-}
-
-/// Why a network was not found.
-#[derive(Debug, thiserror::Error)]
-pub enum ResolveError {
-    /// There is none.
-    #[error("network {reference} not found")]
-    NotFound {
-        /// What was given.
-        reference: String,
-    },
-    /// The beginning of an identity fits several.
-    #[error("network {reference} is ambiguous ({count} matches found on ID prefix)")]
-    Ambiguous {
-        /// What was given.
-        reference: String,
-        /// How many fit.
-        count: usize,
-    },
-}
-
-/// Why a network could not be created.
-#[derive(Debug, thiserror::Error)]
-pub enum CreateError {
-    /// The name is taken.
-    #[error("network with name {name} already exists")]
-    NameTaken {
-        /// The name.
-        name: String,
-    },
-    /// The request cannot be met as it is written.
-    #[error("{reason}")]
-    Invalid {
-        /// Why.
-        reason: String,
-    },
-    /// The subnet is used by another network.
-    #[error("invalid pool request: Pool overlaps with other one on this address space")]
-    Overlap,
-    /// No pool has room.
-    #[error("all predefined address pools have been fully subnetted")]
-    NoSubnet,
-    /// The kernel refused a message.
-    #[error("cannot {what}")]
-    Kernel {
-        /// What we tried.
-        what: String,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-}
-
-/// Why a network could not be removed.
-#[derive(Debug, thiserror::Error)]
-pub enum RemoveError {
-    /// It does not exist.
-    #[error(transparent)]
-    Resolve(#[from] ResolveError),
-    /// `bridge`, `host` and `none` stay.
-    #[error("{name} is a pre-defined network and cannot be removed")]
-    Predefined {
-        /// The name.
-        name: String,
-    },
-    /// Containers use it.
-    #[error("error while removing network: network {name} has active endpoints ({holders})")]
-    InUse {
-        /// The name.
-        name: String,
-        /// The containers.
-        holders: String,
-    },
-    /// The kernel refused a message.
-    #[error("cannot {what}")]
-    Kernel {
-        /// What we tried.
-        what: String,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-}
-
-/// Why a container could not be attached.
-#[derive(Debug, thiserror::Error)]
-pub enum AttachError {
-    /// The network was not found.
-    #[error(transparent)]
-    Resolve(#[from] ResolveError),
-    /// `host` and `none` have no endpoints.
-    #[error("network {network} has no endpoints")]
-    NotBridge {
-        /// The network.
-        network: String,
-    },
-    /// The container is in the network already.
-    #[error("endpoint with name {container_name} already exists in network {network}")]
-    AlreadyAttached {
-        /// The container.
-        container_name: String,
-        /// The network.
-        network: String,
-    },
-    /// All addresses are taken.
-    #[error("no available IPv4 addresses on this network's address pools: {network}")]
-    PoolExhausted {
-        /// The network.
-        network: String,
-    },
-    /// The wanted address is taken.
-    #[error("Address already in use")]
-    AddressInUse,
-    /// The wanted address is outside of the subnet.
-    #[error("no configured subnet contains IP address {address}")]
-    AddressOutside {
-        /// The address.
-        address: Ipv4Addr,
-    },
-    /// A port could not be published.
-    #[error(
-        "driver failed programming external connectivity on endpoint {container_name} ({endpoint}): {source}"
-    )]
-    Bind {
-        /// The container.
-        container_name: String,
-        /// The endpoint.
-        endpoint: EndpointId,
-        /// Why.
-        source: BindError,
-    },
-    /// The kernel refused a message.
-    #[error("cannot {what}")]
-    Kernel {
-        /// What we tried.
-        what: String,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-}
-
-/// Why a container could not be taken out of a network.
-#[derive(Debug, thiserror::Error)]
-pub enum DisconnectError {
-    /// The network was not found.
-    #[error(transparent)]
-    Resolve(#[from] ResolveError),
-    /// The container is not in it.
-    #[error("container {holder} is not connected to network {network}")]
-    NotAttached {
-        /// The container.
-        holder: String,
-        /// The network.
-        network: String,
-    },
-    /// The kernel refused a message.
-    #[error("cannot {what}")]
-    Kernel {
-        /// What we tried.
-        what: String,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-}
-
-/// Why leftovers could not be swept.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {what}")]
-pub struct SweepError {
-    /// What we tried.
-    pub what: String,
-    /// The kernel's answer.
-    pub source: io::Error,
-}
-
 /// What a sweep removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Swept {
@@ -226,33 +51,42 @@ pub struct Swept {
     pub links: Vec<String>,
 }
 
-/// Why bridges and rules could not be removed.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {what}")]
-pub struct CloseError {
-    /// What we tried.
-    pub what: String,
-    /// The kernel's answer.
-    pub source: io::Error,
+/// All networks of one engine; every method may be called from any thread and blocks for milliseconds at most.
+///
+/// Locks are taken in the order `state`, `route`, `filter`.
+#[derive(Debug)]
+pub struct Networks {
+    options: Options,
+    table: String,
+    mtu: u32,
+    records: store::Table<Record>,
+    endpoint_records: store::Table<Endpoint>,
+    state: Mutex<State>,
+    route: Mutex<Connection>,
+    filter: Mutex<Connection>,
 }
 
-/// All networks of one engine; every method may be called from any thread and blocks for milliseconds at most.
-#[derive(Debug)]
-pub struct Networks {}
-
 impl Networks {
-    /// Brings the networks up: bridges, rules, and the ports of endpoints that are on record.
+    /// Brings the networks up in the calling thread's network namespace: bridges, rules, and the ports of endpoints
+    /// that are on record.
     ///
     /// # Errors
     /// [`OpenError`] if a record or the kernel refuses.
-    pub fn open(_options: Options) -> Result<Self, OpenError> {
-        Ok(Self {})
+    pub fn open(options: Options) -> Result<Self, OpenError> {
+        open::open(options)
     }
 
     /// Lists all networks by name.
     #[must_use]
     pub fn list(&self) -> Vec<Network> {
-        Vec::new()
+        let state = self.state();
+        let mut networks: Vec<Network> = state
+            .networks
+            .iter()
+            .map(|member| state.show(member))
+            .collect();
+        networks.sort_by(|one, other| one.name.cmp(&other.name));
+        networks
     }
 
     /// Finds a network by name, identity or unique beginning of its identity.
@@ -260,17 +94,16 @@ impl Networks {
     /// # Errors
     /// [`ResolveError`] if none or several fit.
     pub fn inspect(&self, reference: &str) -> Result<Network, ResolveError> {
-        Err(ResolveError::NotFound {
-            reference: reference.to_owned(),
-        })
+        let state = self.state();
+        Ok(state.show(state.resolve(reference)?))
     }
 
     /// Creates a user-defined bridge network.
     ///
     /// # Errors
     /// [`CreateError`]; nothing is left behind.
-    pub fn create(&self, _spec: NetworkSpec) -> Result<NetworkId, CreateError> {
-        Err(CreateError::NoSubnet)
+    pub fn create(&self, spec: NetworkSpec) -> Result<NetworkId, CreateError> {
+        self.create_network(spec)
     }
 
     /// Removes a user-defined network without endpoints and returns what it was.
@@ -278,10 +111,7 @@ impl Networks {
     /// # Errors
     /// [`RemoveError`] if it is in use, predefined or unknown.
     pub fn remove(&self, reference: &str) -> Result<Network, RemoveError> {
-        Err(ResolveError::NotFound {
-            reference: reference.to_owned(),
-        }
-        .into())
+        self.remove_network(reference)
     }
 
     /// Puts a network namespace into a network and publishes its ports.
@@ -290,65 +120,86 @@ impl Networks {
     /// [`AttachError`]; nothing is left behind.
     pub fn attach(
         &self,
-        _sandbox: &Sandbox<'_>,
+        sandbox: &Sandbox<'_>,
         spec: &EndpointSpec,
     ) -> Result<Endpoint, AttachError> {
-        Err(ResolveError::NotFound {
-            reference: spec.network.clone(),
-        }
-        .into())
+        self.attach_endpoint(sandbox, spec)
     }
 
-    /// Forgets all endpoints of an owner whose network namespace ends: ports and addresses are free at once.
+    /// Forgets all endpoints of an owner whose network namespace ends: ports and addresses are free at once. The
+    /// links pass nothing from now on and go with the namespace.
     ///
     /// # Errors
     /// [`SweepError`] if the kernel refused; the addresses and ports are free nevertheless.
-    pub fn detach(&self, _holder: &str) -> Result<(), SweepError> {
-        Ok(())
+    pub fn detach(&self, holder: &str) -> Result<(), SweepError> {
+        self.detach_holder(holder)
     }
 
     /// Takes a running container out of one network, with its interface.
     ///
     /// # Errors
     /// [`DisconnectError`] if it is not in it or the kernel refuses.
-    pub fn disconnect(&self, _holder: &str, network: &str) -> Result<Endpoint, DisconnectError> {
-        Err(ResolveError::NotFound {
-            reference: network.to_owned(),
-        }
-        .into())
+    pub fn disconnect(&self, holder: &str, network: &str) -> Result<Endpoint, DisconnectError> {
+        self.disconnect_endpoint(holder, network)
     }
 
     /// The endpoints of an owner, in the order in which they were attached.
     #[must_use]
-    pub fn endpoints(&self, _holder: &str) -> Vec<Endpoint> {
-        Vec::new()
+    pub fn endpoints(&self, holder: &str) -> Vec<Endpoint> {
+        self.state()
+            .endpoints
+            .get(holder)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Removes the endpoints of all owners that are not `live`, and links on our bridges that nobody owns.
     ///
     /// # Errors
     /// [`SweepError`] with the first refusal; the rest was tried.
-    pub fn sweep(&self, _live: &BTreeSet<String>) -> Result<Swept, SweepError> {
-        Ok(Swept::default())
+    pub fn sweep(&self, live: &BTreeSet<String>) -> Result<Swept, SweepError> {
+        self.sweep_leftovers(live)
     }
 
     /// The text of a container's `/etc/resolv.conf`.
     #[must_use]
-    pub fn resolv_conf(&self, _options: &DnsOptions) -> String {
-        String::new()
+    pub fn resolv_conf(&self, options: &DnsOptions) -> String {
+        files::resolv_conf(options)
     }
 
     /// The text of a container's `/etc/hosts`; `host-gateway` is the default bridge's address if not given.
     #[must_use]
-    pub fn hosts_file(&self, _options: &HostsOptions) -> String {
-        String::new()
+    pub fn hosts_file(&self, options: &HostsOptions) -> String {
+        let mut options = options.clone();
+        if options.host_gateway.is_none() {
+            let state = self.state();
+            let bridge = state
+                .resolve(BRIDGE)
+                .ok()
+                .and_then(|member| member.record.bridge.as_ref());
+            options.host_gateway = bridge.map(|bridge| bridge.gateway.into());
+        }
+        files::hosts_file(&options)
     }
 
-    /// Removes bridges and rules from the kernel; records stay, so that the next start brings them back.
+    /// Removes bridges and rules from the kernel, unless an endpoint still needs them. Records stay, so that the
+    /// next start brings them back.
     ///
     /// # Errors
     /// [`CloseError`] if the kernel refused.
     pub fn close(&self) -> Result<(), CloseError> {
-        Ok(())
+        self.close_all()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn route(&self) -> MutexGuard<'_, Connection> {
+        self.route.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn filter(&self) -> MutexGuard<'_, Connection> {
+        self.filter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,6 +3,7 @@
 //! On v1 only the hierarchies that a limit needs are joined, with those that count and stop processes: pids, freezer,
 //! memory and cpuacct. A process that joins none of the others stays where its parent is.
 
+mod devices;
 mod stats;
 mod unified;
 mod v1;
@@ -158,6 +159,13 @@ impl Cgroup {
     #[must_use]
     pub fn hierarchies(&self) -> &[Hierarchy] {
         &self.hierarchies
+    }
+
+    /// The hierarchies that this container has a group in.
+    pub(crate) fn joined(&self) -> impl Iterator<Item = &Hierarchy> {
+        self.hierarchies
+            .iter()
+            .filter(|hierarchy| self.folders.contains(&self.folder(hierarchy)))
     }
 
     /// The v2 folder, for CLONE_INTO_CGROUP.

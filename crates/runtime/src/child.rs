@@ -62,6 +62,7 @@ impl std::fmt::Display for Failure {
 /// Everything the process needs, prepared by the parent.
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
+    pub(crate) id: &'a str,
     pub(crate) spec: &'a Spec,
     pub(crate) bundle: &'a std::path::Path,
     pub(crate) root_mount: Option<&'a oci::runtime::Mount>,
@@ -124,7 +125,8 @@ fn set_up(mut plan: Plan<'_>, parent: &End) -> Outcome<std::convert::Infallible>
         Gate::Fifo(fd) => wait_for_fifo(&fd)?,
     }
     if let Some(hooks) = &spec.hooks {
-        crate::create::run_hooks("startContainer", &hooks.start_container, spec, "created", 1)?;
+        let state = crate::hook::state(plan.id, plan.bundle, spec, "created", 1);
+        crate::hook::run("startContainer", &hooks.start_container, &state)?;
     }
     prepared.execute(plan.preserve_fds)
 }
@@ -145,13 +147,8 @@ fn files(plan: &Plan<'_>, process: &Process, parent: &End) -> Outcome<Option<ter
             .send(b'h', "", None)
             .trying(|| "asking for hooks".into())?;
         parent.wait_joined().map_err(Failure)?;
-        crate::create::run_hooks(
-            "createContainer",
-            &hooks.create_container,
-            spec,
-            "creating",
-            0,
-        )?;
+        let state = crate::hook::state(plan.id, plan.bundle, spec, "creating", 0);
+        crate::hook::run("createContainer", &hooks.create_container, &state)?;
     }
     let terminal = wanted
         .then(|| terminal::open(&root, size, true))
@@ -172,7 +169,8 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Becomes the program.
     pub(crate) fn execute(self, preserve_fds: u32) -> Outcome<std::convert::Infallible> {
-        sys::signal::reset().trying(|| "resetting signals".into())?;
+        // The caller may ignore or block signals; a program expects neither.
+        sys::signalfd::reset().trying(|| "resetting signals".into())?;
         sys::process::close_on_exec_from(3 + preserve_fds).trying(|| "close_range".into())?;
         sys::process::execve(&self.program, &self.args, &self.env).map_err(|error| {
             Failure(format!(
@@ -243,13 +241,14 @@ fn redirect(stdio: &mut Stdio, terminal: Option<&terminal::Terminal>) -> Outcome
     }
 }
 
-/// Blocks until someone opens the other end of the FIFO for reading, as `start` does.
+/// Blocks until `start` writes to the FIFO; one that nobody has opened for writing yet is silent, not at its end.
 fn wait_for_fifo(fd: &OwnedFd) -> Outcome<()> {
-    use rustix::fs::{Mode, OFlags};
-    use std::os::fd::AsRawFd as _;
-    let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
-    let fifo = rustix::fs::open(&name, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
-        .trying(|| "waiting for start".into())?;
-    rustix::io::write(&fifo, b"0").trying(|| "answering start".into())?;
-    Ok(())
+    use rustix::event::{PollFd, PollFlags, poll};
+    let what = || "waiting for start".to_owned();
+    while poll(&mut [PollFd::new(fd, PollFlags::IN)], None) == Err(rustix::io::Errno::INTR) {}
+    match rustix::io::read(fd, &mut [0; 1]).trying(what)? {
+        // Whoever opened it has gone without a word.
+        0 => sys::process::exit_now(1),
+        _ => Ok(()),
+    }
 }

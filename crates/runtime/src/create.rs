@@ -1,11 +1,9 @@
 //! Creating and starting a container, seen from its parent.
 
-use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 
-use oci::runtime::{Hook, IdMapping, Mount, NamespaceType, Spec, State};
+use oci::runtime::{IdMapping, Mount, NamespaceType, Spec};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
@@ -41,7 +39,7 @@ pub struct CreateRequest<'a> {
 pub enum Gate {
     /// By [`Container::start`].
     Message,
-    /// When someone opens this FIFO (an `O_PATH` descriptor) for reading.
+    /// When a byte is written to this FIFO (its non-blocking reading end).
     Fifo(OwnedFd),
 }
 
@@ -176,7 +174,8 @@ fn fork(
             .trying(|| "opening the cgroup".into())?;
         let side = sys::process::clone3(flags, into.as_ref().map(OwnedFd::as_fd))
             .trying(|| "clone".into());
-        if let Some(own) = joined_pid {
+        // Only the parent returns: the child stays in the namespace that it was born in.
+        if let Some(own) = joined_pid.filter(|_| !matches!(side, Ok(sys::process::Side::Child))) {
             sys::process::setns(own.as_fd(), sys::process::NEW_PID)
                 .trying(|| "returning to the own pid namespace".into())?;
         }
@@ -190,6 +189,7 @@ fn fork(
         sys::process::Side::Child => {
             drop(ours);
             let plan = Plan {
+                id: request.id,
                 spec,
                 bundle: request.bundle,
                 root_mount: request.root_mount,
@@ -214,7 +214,7 @@ fn fork(
                 cgroup,
                 warnings: Vec::new(),
             };
-            match guide(&mut container, spec) {
+            match guide(&mut container, request.id, request.bundle, spec) {
                 Ok(()) => Ok(container),
                 Err(failure) => {
                     let _already_dead = pidfd_send_signal(&container.pidfd, Signal::KILL);
@@ -230,7 +230,7 @@ fn fork(
 }
 
 /// Does for the child what it cannot do itself, until it is ready.
-fn guide(container: &mut Container, spec: &Spec) -> Outcome<()> {
+fn guide(container: &mut Container, id: &str, bundle: &Path, spec: &Spec) -> Outcome<()> {
     let folder = format!("/proc/{}", container.pid.as_raw_nonzero());
     container
         .cgroup
@@ -275,13 +275,8 @@ fn guide(container: &mut Container, spec: &Spec) -> Outcome<()> {
                     ("prestart", hooks.map(|hooks| &hooks.prestart)),
                     ("createRuntime", hooks.map(|hooks| &hooks.create_runtime)),
                 ] {
-                    run_hooks(
-                        kind,
-                        list.map(Vec::as_slice).unwrap_or_default(),
-                        spec,
-                        "creating",
-                        pid,
-                    )?;
+                    let state = crate::hook::state(id, bundle, spec, "creating", pid);
+                    crate::hook::run(kind, list.map(Vec::as_slice).unwrap_or_default(), &state)?;
                 }
                 container
                     .end
@@ -373,79 +368,4 @@ fn join_pid_namespace(spec: &Spec) -> Outcome<Option<OwnedFd>> {
     sys::process::setns(fd.as_fd(), sys::process::NEW_PID)
         .trying(|| format!("joining namespace {}", path.display()))?;
     Ok(Some(own))
-}
-
-/// Runs hook programs, each with the container's state on standard input. **Source:** runtime-spec, `config.md`, POSIX-platform hooks.
-pub(crate) fn run_hooks(
-    kind: &str,
-    hooks: &[Hook],
-    spec: &Spec,
-    status: &str,
-    pid: i32,
-) -> Outcome<()> {
-    for hook in hooks {
-        let what = || format!("{kind} hook {}", hook.path.display());
-        let state = State {
-            oci_version: oci::runtime::VERSION.into(),
-            status: status.into(),
-            pid: (pid > 0).then_some(pid.into()),
-            annotations: spec.annotations.clone(),
-            ..State::default()
-        };
-        let text = serde_json::to_vec(&state).trying(what)?;
-        #[allow(
-            clippy::disallowed_methods,
-            reason = "hooks are programs that the specification asks for"
-        )]
-        let mut command = std::process::Command::new(&hook.path);
-        if let Some((name, rest)) = hook.args.split_first() {
-            command.arg0(name).args(rest);
-        }
-        command
-            .env_clear()
-            .envs(hook.env.iter().filter_map(|entry| entry.split_once('=')));
-        command
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::piped());
-        let mut child = command.spawn().trying(what)?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A hook need not read its input.
-            let _broken_pipe = stdin.write_all(&text);
-        }
-        wait_hook(&mut child, hook.timeout).trying(what)?;
-    }
-    Ok(())
-}
-
-fn wait_hook(child: &mut std::process::Child, timeout: Option<u64>) -> std::io::Result<()> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    if let Some(seconds) = timeout {
-        let pidfd = rustix::process::pidfd_open(
-            Pid::from_child(child),
-            rustix::process::PidfdFlags::empty(),
-        )?;
-        let limit = Timespec {
-            tv_sec: i64::try_from(seconds).unwrap_or(i64::MAX),
-            tv_nsec: 0,
-        };
-        if poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit))? == 0 {
-            child.kill()?;
-            child.wait()?;
-            return Err(std::io::Error::other(format!("killed after {seconds} s")));
-        }
-    }
-    let mut text = String::new();
-    if let Some(stderr) = child.stderr.take() {
-        stderr.take(4096).read_to_string(&mut text)?;
-    }
-    let status = child.wait()?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(std::io::Error::other(format!(
-            "{status}, stderr: {}",
-            text.trim()
-        )))
-    }
 }

@@ -5,8 +5,10 @@
 pub mod capability;
 pub mod cgroup;
 mod child;
+pub mod cli;
 mod create;
 mod exec;
+mod hook;
 pub mod seccomp;
 mod spec_check;
 mod sync;

@@ -8,11 +8,15 @@ pub mod fork;
     reason = "mount_setattr and open_tree_attr have no safe wrapper"
 )]
 pub mod mount;
+#[allow(unsafe_code, reason = "unshare(2) has no safe wrapper")]
+pub mod netlink;
 #[allow(
     unsafe_code,
     reason = "clone3, execve, close_range and friends have no safe wrapper"
 )]
 pub mod process;
+#[allow(unsafe_code, reason = "SO_ATTACH_FILTER has no safe wrapper")]
+pub mod reserve;
 #[allow(unsafe_code, reason = "seccomp(2) has no safe wrapper")]
 pub mod seccomp;
 pub mod seqpacket;
@@ -21,3 +25,8 @@ pub mod seqpacket;
     reason = "dispositions, masks and sigwaitinfo have no safe wrapper"
 )]
 pub mod signal;
+#[allow(
+    unsafe_code,
+    reason = "signalfd, dispositions and masks have no safe wrapper"
+)]
+pub mod signalfd;

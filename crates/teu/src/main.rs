@@ -16,8 +16,8 @@ enum Role {
     Cli,
     /// The engine.
     Daemon,
-    /// An OCI runtime.
-    Oci,
+    /// An OCI runtime; its arguments follow after so many.
+    Oci(usize),
     /// Process 1 of a container with `--init`.
     Init,
 }
@@ -26,13 +26,13 @@ impl Role {
     fn of(arguments: &[OsString]) -> Self {
         let name = arguments.first().map(Path::new).and_then(Path::file_name);
         match name.and_then(|name| name.to_str()) {
-            Some("runc") => return Self::Oci,
+            Some("runc") => return Self::Oci(1),
             Some("docker-init") => return Self::Init,
             _ => {}
         }
         match arguments.get(1).and_then(|first| first.to_str()) {
             Some("daemon") => Self::Daemon,
-            Some("oci") => Self::Oci,
+            Some("oci") => Self::Oci(2),
             _ => Self::Cli,
         }
     }
@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     match Role::of(&arguments) {
         Role::Daemon => daemon::main(arguments.get(2..).unwrap_or_default()),
         Role::Init => supervisor::init::main(arguments),
-        Role::Oci => ExitCode::FAILURE,
+        Role::Oci(skipped) => runtime::cli::main(arguments.into_iter().skip(skipped).collect()),
         Role::Cli => ExitCode::FAILURE,
     }
 }

@@ -47,28 +47,16 @@ pub(super) fn update(group: &mut Cgroup, resources: &Resources) -> Result<(), Cg
 /// Controllers that some limits need.
 fn needs(resources: &Resources) -> Vec<&'static str> {
     let mut needed = Vec::new();
-    if let Some(cpu) = &resources.cpu {
-        if cpu.shares.is_some()
-            || cpu.quota.is_some()
-            || cpu.period.is_some()
-            || cpu.realtime_runtime.is_some()
-            || cpu.burst.is_some()
-            || cpu.idle.is_some()
-        {
-            needed.push("cpu");
-        }
-        if cpu.cpus.is_some() || cpu.mems.is_some() {
-            needed.push("cpuset");
-        }
+    let cpu = resources.cpu.as_ref();
+    let memory = resources.memory.as_ref();
+    if cpu.is_some_and(|cpu| *cpu != Cpu::default())
+        || memory.is_some_and(|memory| *memory != Memory::default())
+    {
+        // Language runtimes believe limits only where they find all of these mounted.
+        // **Source:** OpenJDK, `cgroupSubsystem_linux.cpp`.
+        needed.extend(["cpu", "cpuset"]);
     }
-    // A list that begins by allowing everything restricts nothing.
-    let free = |rule: &DeviceRule| {
-        rule.allow
-            && rule.kind.as_deref().is_none_or(|kind| kind == "a")
-            && rule.major.is_none()
-            && rule.minor.is_none()
-    };
-    if !resources.devices.is_empty() && !resources.devices.iter().all(free) {
+    if super::devices::rules(&resources.devices).is_some() {
         needed.push("devices");
     }
     if resources.block_io.is_some() {
@@ -151,8 +139,8 @@ fn limit(group: &Cgroup, resources: &Resources) -> Result<(), CgroupError> {
     if let Some(limits) = &resources.cpu {
         cpu(&folder, limits)?;
     }
-    if let Some(folder) = group.controller("devices") {
-        devices(&folder, &resources.devices)?;
+    if let Some(rules) = super::devices::rules(&resources.devices) {
+        devices(&folder("devices")?, &rules)?;
     }
     if let Some(limits) = &resources.block_io {
         block_io(&folder("blkio")?, limits)?;
@@ -275,35 +263,37 @@ fn cpu(
 
 fn devices(folder: &Path, rules: &[DeviceRule]) -> Result<(), CgroupError> {
     for rule in rules {
-        let kind = rule.kind.as_deref().unwrap_or("a");
         let file = if rule.allow {
             "devices.allow"
         } else {
             "devices.deny"
         };
-        if kind == "a" {
+        if super::devices::covers_all(rule) {
             set(folder, file, "a")?;
             continue;
         }
         let number = |number: Option<i64>| {
-            number
-                .filter(|number| *number >= 0)
-                .map_or("*".into(), |number| number.to_string())
+            super::devices::number(number).map_or("*".into(), |number| number.to_string())
         };
+        let (major, minor) = (number(rule.major), number(rule.minor));
         let access = rule
             .access
             .as_deref()
             .filter(|access| !access.is_empty())
             .unwrap_or("rwm");
-        set(
-            folder,
-            file,
-            format_args!(
-                "{kind} {}:{} {access}",
-                number(rule.major),
-                number(rule.minor)
-            ),
-        )?;
+        // The kernel reads `a` as every device, whatever the numbers behind it say.
+        let kinds: &[&str] = match rule.kind.as_deref() {
+            Some("b") => &["b"],
+            Some("c" | "u") => &["c"],
+            _ => &["b", "c"],
+        };
+        for kind in kinds {
+            set(
+                folder,
+                file,
+                format_args!("{kind} {major}:{minor} {access}"),
+            )?;
+        }
     }
     Ok(())
 }

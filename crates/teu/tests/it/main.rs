@@ -8,6 +8,7 @@ mod crash;
 mod life;
 mod net;
 mod oracle;
+mod wire;
 
 use std::path::Path;
 

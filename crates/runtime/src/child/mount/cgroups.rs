@@ -38,7 +38,7 @@ pub(super) fn mount(spec: &Spec, root: &OwnedFd, mount: &Mount, cgroup: &Cgroup)
                 ..Default::default()
             };
             attach(spec, root, mount, &plain, tmpfs, Kind::Folder)?;
-            for hierarchy in cgroup.hierarchies() {
+            for hierarchy in cgroup.joined() {
                 let tree = if new {
                     make(
                         hierarchy.kind,

@@ -1,0 +1,343 @@
+//! Messages of rtnetlink: links, addresses, routes. Source: rtnetlink(7), linux/if_link.h.
+
+use std::net::Ipv4Addr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use crate::address::{Mac, Subnet};
+use crate::netlink::{Connection, Refused};
+use crate::wire::{self, ACK, Batch, CREATE, DUMP, EXCL};
+
+const RTM_NEWLINK: u16 = 16;
+const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
+const RTM_NEWADDR: u16 = 20;
+const RTM_GETADDR: u16 = 22;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
+
+const AF_UNSPEC: u8 = 0;
+const AF_INET: u8 = 2;
+const AF_INET6: u16 = 10;
+
+const IFLA_ADDRESS: u16 = 1;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_AF_SPEC: u16 = 26;
+const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
+const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+const IFLA_INFO_KIND: u16 = 1;
+const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_STATE: u16 = 1;
+const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+const VETH_INFO_PEER: u16 = 1;
+const IFF_UP: u32 = 1;
+
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+
+const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RT_TABLE_MAIN: u8 = 254;
+const RTPROT_BOOT: u8 = 3;
+const RTN_UNICAST: u8 = 1;
+
+/// The index of `lo` in every network namespace.
+pub(crate) const LOOPBACK: u32 = 1;
+
+/// A link as the kernel shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Link {
+    /// Its number in the namespace.
+    pub(crate) index: u32,
+    /// Its name.
+    pub(crate) name: String,
+    /// Bytes of the largest packet.
+    pub(crate) mtu: u32,
+    /// The bridge it is a port of.
+    pub(crate) master: Option<u32>,
+    /// `bridge`, `veth`, …; empty for hardware.
+    pub(crate) kind: String,
+}
+
+/// What a pair of veth links should be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Veth<'a> {
+    /// The host's end.
+    pub(crate) host: &'a str,
+    /// The container's end.
+    pub(crate) peer: &'a str,
+    /// The hardware address of the container's end.
+    pub(crate) mac: Mac,
+    /// Bytes of the largest packet.
+    pub(crate) mtu: u32,
+    /// The index of the bridge.
+    pub(crate) bridge: u32,
+    /// The container's network namespace.
+    pub(crate) netns: BorrowedFd<'a>,
+}
+
+/// `struct ifinfomsg`.
+fn ifinfomsg(index: u32, flags: u32) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[4..8].copy_from_slice(&index.to_ne_bytes());
+    bytes[8..12].copy_from_slice(&flags.to_ne_bytes());
+    bytes[12..16].copy_from_slice(&flags.to_ne_bytes()); // only these flags change
+    bytes
+}
+
+/// Creates a veth pair: the host's end at the bridge, the other straight in the namespace.
+pub(crate) fn create_veth(batch: &mut Batch, veth: &Veth<'_>) {
+    batch.message(
+        RTM_NEWLINK,
+        ACK | CREATE | EXCL,
+        "create veth pair",
+        |batch| {
+            batch.raw(&ifinfomsg(0, 0));
+            batch.text(IFLA_IFNAME, veth.host);
+            batch.host32(IFLA_MTU, veth.mtu);
+            batch.host32(IFLA_MASTER, veth.bridge);
+            batch.nest(IFLA_LINKINFO, |batch| {
+                batch.text(IFLA_INFO_KIND, "veth");
+                batch.nest(IFLA_INFO_DATA, |batch| {
+                    batch.nest(VETH_INFO_PEER, |batch| {
+                        batch.raw(&ifinfomsg(0, 0));
+                        batch.text(IFLA_IFNAME, veth.peer);
+                        batch.attribute(IFLA_ADDRESS, &veth.mac.0);
+                        batch.host32(IFLA_MTU, veth.mtu);
+                        batch.attribute(IFLA_NET_NS_FD, &veth.netns.as_raw_fd().to_ne_bytes());
+                    });
+                });
+            });
+        },
+    );
+}
+
+/// Creates a bridge.
+pub(crate) fn create_bridge(batch: &mut Batch, name: &str, mac: Mac, mtu: u32) {
+    batch.message(RTM_NEWLINK, ACK | CREATE | EXCL, "create bridge", |batch| {
+        batch.raw(&ifinfomsg(0, 0));
+        batch.text(IFLA_IFNAME, name);
+        // A fixed address: else it would follow the lowest of the ports and neighbours lose it.
+        batch.attribute(IFLA_ADDRESS, &mac.0);
+        batch.host32(IFLA_MTU, mtu);
+        batch.nest(IFLA_LINKINFO, |batch| batch.text(IFLA_INFO_KIND, "bridge"));
+    });
+}
+
+/// Keeps the kernel from giving the link an IPv6 address of its own; without IPv6 there is nothing to keep it from.
+pub(crate) fn no_link_local(batch: &mut Batch, name: &str) {
+    batch.message(RTM_NEWLINK, ACK, "turn off link-local addresses", |batch| {
+        batch.raw(&ifinfomsg(0, 0));
+        batch.text(IFLA_IFNAME, name);
+        batch.nest(IFLA_AF_SPEC, |batch| {
+            batch.nest(AF_INET6, |batch| {
+                batch.attribute(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE])
+            });
+        });
+    });
+    batch.optional();
+}
+
+/// Turns a link on.
+pub(crate) fn up(batch: &mut Batch, name: &str) {
+    batch.message(RTM_NEWLINK, ACK, "turn link on", |batch| {
+        batch.raw(&ifinfomsg(0, IFF_UP));
+        batch.text(IFLA_IFNAME, name);
+    });
+}
+
+/// Turns the link with that index on.
+pub(crate) fn up_index(batch: &mut Batch, index: u32) {
+    batch.message(RTM_NEWLINK, ACK, "turn link on", |batch| {
+        batch.raw(&ifinfomsg(index, IFF_UP))
+    });
+}
+
+/// A setting of a bridge's port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BridgePort {
+    /// Packets may leave by the port they came from.
+    Hairpin,
+    /// Packets go between the bridge and this port only, not to other such ports.
+    Isolated,
+    /// Nothing passes.
+    Disabled,
+}
+
+/// Changes a bridge's port.
+pub(crate) fn set_port(batch: &mut Batch, name: &str, setting: BridgePort) {
+    batch.message(RTM_NEWLINK, ACK, "set bridge port", |batch| {
+        batch.raw(&ifinfomsg(0, 0));
+        batch.text(IFLA_IFNAME, name);
+        batch.nest(IFLA_LINKINFO, |batch| {
+            batch.text(IFLA_INFO_SLAVE_KIND, "bridge");
+            batch.nest(IFLA_INFO_SLAVE_DATA, |batch| match setting {
+                BridgePort::Hairpin => batch.attribute(IFLA_BRPORT_MODE, &[1]),
+                BridgePort::Isolated => batch.attribute(IFLA_BRPORT_ISOLATED, &[1]),
+                BridgePort::Disabled => batch.attribute(IFLA_BRPORT_STATE, &[0]),
+            });
+        });
+    });
+}
+
+/// Deletes a link.
+pub(crate) fn delete(batch: &mut Batch, name: &str) {
+    batch.message(RTM_DELLINK, ACK, "delete link", |batch| {
+        batch.raw(&ifinfomsg(0, 0));
+        batch.text(IFLA_IFNAME, name);
+    });
+}
+
+/// Gives a link an address.
+pub(crate) fn add_address(batch: &mut Batch, index: u32, address: Subnet) {
+    batch.message(RTM_NEWADDR, ACK | CREATE | EXCL, "add address", |batch| {
+        let mut header = [AF_INET, address.prefix(), 0, 0, 0, 0, 0, 0]; // struct ifaddrmsg
+        header[4..8].copy_from_slice(&index.to_ne_bytes());
+        batch.raw(&header);
+        batch.attribute(IFA_LOCAL, &address.address().octets());
+        batch.attribute(IFA_ADDRESS, &address.address().octets());
+        if address.prefix() < 31 {
+            batch.attribute(IFA_BROADCAST, &address.broadcast().octets());
+        }
+    });
+}
+
+/// Sends everything that has no other route through a gateway.
+pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: Ipv4Addr) {
+    batch.message(
+        RTM_NEWROUTE,
+        ACK | CREATE | EXCL,
+        "add default route",
+        |batch| {
+            // struct rtmsg: family, destination's and source's prefix, tos, table, protocol, scope, type, flags
+            batch.raw(&[
+                AF_INET,
+                0,
+                0,
+                0,
+                RT_TABLE_MAIN,
+                RTPROT_BOOT,
+                0,
+                RTN_UNICAST,
+                0,
+                0,
+                0,
+                0,
+            ]);
+            batch.attribute(RTA_GATEWAY, &gateway.octets());
+            batch.host32(RTA_OIF, index);
+        },
+    );
+}
+
+/// Finds a link by name.
+pub(crate) fn get(connection: &mut Connection, name: &str) -> Result<Option<Link>, Refused> {
+    let mut batch = Batch::new();
+    batch.message(RTM_GETLINK, ACK, "look at link", |batch| {
+        batch.raw(&ifinfomsg(0, 0));
+        batch.text(IFLA_IFNAME, name);
+    });
+    match connection.query(&batch) {
+        Ok(found) => Ok(found.iter().find_map(|body| parse_link(body))),
+        Err(refused) if refused.is(rustix::io::Errno::NODEV) => Ok(None),
+        Err(refused) => Err(refused),
+    }
+}
+
+/// Lists all links.
+pub(crate) fn list(connection: &mut Connection) -> Result<Vec<Link>, Refused> {
+    let mut batch = Batch::new();
+    batch.message(RTM_GETLINK, DUMP, "list links", |batch| {
+        batch.raw(&ifinfomsg(0, 0))
+    });
+    Ok(connection
+        .query(&batch)?
+        .iter()
+        .filter_map(|body| parse_link(body))
+        .collect())
+}
+
+fn parse_link(body: &[u8]) -> Option<Link> {
+    let attributes = body.get(16..)?;
+    let number = |kind| wire::find(attributes, kind).and_then(|value| wire::u32_at(value, 0));
+    let kind =
+        wire::find(attributes, IFLA_LINKINFO).and_then(|info| wire::find(info, IFLA_INFO_KIND));
+    Some(Link {
+        index: wire::u32_at(body, 4)?,
+        name: wire::string(wire::find(attributes, IFLA_IFNAME)?),
+        mtu: number(IFLA_MTU).unwrap_or(1500),
+        master: number(IFLA_MASTER),
+        kind: kind.map(wire::string).unwrap_or_default(),
+    })
+}
+
+/// Lists all IPv4 addresses with the index of their link.
+pub(crate) fn addresses(connection: &mut Connection) -> Result<Vec<(u32, Subnet)>, Refused> {
+    let mut batch = Batch::new();
+    batch.message(RTM_GETADDR, DUMP, "list addresses", |batch| {
+        batch.raw(&[AF_INET, 0, 0, 0, 0, 0, 0, 0])
+    });
+    let found = connection.query(&batch)?;
+    Ok(found
+        .iter()
+        .filter_map(|body| parse_address(body))
+        .collect())
+}
+
+fn parse_address(body: &[u8]) -> Option<(u32, Subnet)> {
+    let attributes = body.get(8..)?;
+    let value =
+        wire::find(attributes, IFA_LOCAL).or_else(|| wire::find(attributes, IFA_ADDRESS))?;
+    let octets: [u8; 4] = value.try_into().ok()?;
+    Some((
+        wire::u32_at(body, 4)?,
+        Subnet::new(Ipv4Addr::from(octets), *body.get(1)?)?,
+    ))
+}
+
+/// A route of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Route {
+    /// Where it leads.
+    pub(crate) destination: Subnet,
+    /// The link's index.
+    pub(crate) link: Option<u32>,
+}
+
+/// Lists the IPv4 routes of the main table.
+pub(crate) fn routes(connection: &mut Connection) -> Result<Vec<Route>, Refused> {
+    let mut batch = Batch::new();
+    batch.message(RTM_GETROUTE, DUMP, "list routes", |batch| {
+        batch.raw(&[AF_INET, 0, 0, 0, AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0]);
+    });
+    Ok(connection
+        .query(&batch)?
+        .iter()
+        .filter_map(|body| parse_route(body))
+        .collect())
+}
+
+fn parse_route(body: &[u8]) -> Option<Route> {
+    let (prefix, table, kind) = (*body.get(1)?, *body.get(4)?, *body.get(7)?);
+    if table != RT_TABLE_MAIN || kind != RTN_UNICAST {
+        return None;
+    }
+    let attributes = body.get(12..)?;
+    let octets: [u8; 4] = match wire::find(attributes, RTA_DST) {
+        Some(value) => value.try_into().ok()?,
+        None => [0; 4],
+    };
+    let link = wire::find(attributes, RTA_OIF).and_then(|value| wire::u32_at(value, 0));
+    Some(Route {
+        destination: Subnet::new(Ipv4Addr::from(octets), prefix)?,
+        link,
+    })
+}

@@ -1,0 +1,366 @@
+//! Attaching and detaching: the hot path.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::BorrowedFd;
+
+use rustix::io::Errno;
+use store::Durability;
+use sys::netlink::Family;
+
+use super::state::ports_of;
+use super::{Networks, bridge};
+use crate::address::{Mac, Subnet};
+use crate::conntrack;
+use crate::endpoint::{Endpoint, EndpointSpec, Sandbox};
+use crate::errors::{AttachError, DisconnectError, SweepError};
+use crate::ipam::Unavailable;
+use crate::link::{self, BridgePort, LOOPBACK, Veth};
+use crate::name::EndpointId;
+use crate::netlink::{Connection, Refused, transaction};
+use crate::network::Bridge;
+use crate::port::PortSpec;
+use crate::ruleset;
+use crate::wire::Batch;
+
+/// The bridge of an endpoint that is being attached.
+struct Place {
+    bridge: Bridge,
+    index: u32,
+}
+
+impl Networks {
+    pub(super) fn attach_endpoint(
+        &self,
+        sandbox: &Sandbox<'_>,
+        spec: &EndpointSpec,
+    ) -> Result<Endpoint, AttachError> {
+        let (endpoint, place) = self.reserve(sandbox.holder, spec)?;
+        let attached = self.connect(sandbox.netns, &endpoint, &place);
+        if let Err(error) = attached {
+            self.undo(&endpoint);
+            return Err(error);
+        }
+        Ok(endpoint)
+    }
+
+    /// Takes address and ports, and notes the endpoint in memory.
+    fn reserve(&self, holder: &str, spec: &EndpointSpec) -> Result<(Endpoint, Place), AttachError> {
+        let id = EndpointId::random().map_err(|source| Refused {
+            what: "draw random numbers",
+            source,
+        })?;
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let number = state.place(&spec.network)?;
+        let member = state
+            .networks
+            .get_mut(number)
+            .ok_or_else(|| not_bridge(&spec.network))?;
+        let (Some(bridge), Some(pool)) = (member.record.bridge.clone(), member.pool.as_mut())
+        else {
+            return Err(not_bridge(&member.record.name));
+        };
+        let network = member.record.name.clone();
+        let others = state
+            .endpoints
+            .get(holder)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        if others.iter().any(|other| other.network == member.record.id) {
+            return Err(AttachError::AlreadyAttached {
+                container_name: spec.container_name.clone(),
+                network,
+            });
+        }
+        let interface = free_interface(others);
+        let address = match spec.ip {
+            None => pool.allocate().ok_or(AttachError::PoolExhausted {
+                network: network.clone(),
+            })?,
+            Some(address) => {
+                pool.reserve(address)
+                    .map(|()| address)
+                    .map_err(|reason| match reason {
+                        Unavailable::Taken => AttachError::AddressInUse,
+                        Unavailable::Outside => AttachError::AddressOutside { address },
+                    })?
+            }
+        };
+        let ports = state
+            .bindings
+            .bind(&with_host_ip(&spec.ports, bridge.host_ip), address)
+            .map_err(|source| {
+                pool.release(address);
+                AttachError::Bind {
+                    container_name: spec.container_name.clone(),
+                    endpoint: id,
+                    source,
+                }
+            })?;
+        let endpoint = Endpoint {
+            holder: holder.to_owned(),
+            network: member.record.id,
+            network_name: network,
+            id,
+            container_name: spec.container_name.clone(),
+            address,
+            prefix: bridge.subnet.prefix(),
+            gateway: (!member.record.internal).then_some(bridge.gateway),
+            mac: spec.mac.unwrap_or(Mac::of(address)),
+            aliases: spec.aliases.clone(),
+            ports,
+            link: format!("veth{}", id.to_string().get(..7).unwrap_or("0000000")),
+            interface,
+        };
+        let index = member.index;
+        state
+            .endpoints
+            .entry(holder.to_owned())
+            .or_default()
+            .push(endpoint.clone());
+        Ok((endpoint, Place { bridge, index }))
+    }
+
+    /// Brings the kernel to what was reserved. The record comes first, so that a crash after any step leaves
+    /// something by which `sweep` finds the rest.
+    fn connect(
+        &self,
+        netns: BorrowedFd<'_>,
+        endpoint: &Endpoint,
+        place: &Place,
+    ) -> Result<(), AttachError> {
+        let put =
+            self.endpoint_records
+                .put(&endpoint.id.to_string(), endpoint, Durability::Volatile);
+        put.map_err(|source| AttachError::Put { source })?;
+        self.create_link(netns, endpoint, place)?;
+        let address = Subnet::new(endpoint.address, endpoint.prefix);
+        let address =
+            address.ok_or_else(|| refused("add address", io::ErrorKind::InvalidInput.into()))?;
+        let first = endpoint.interface == "eth0";
+        let gateway = endpoint
+            .gateway
+            .filter(|_| first || !self.has_gateway(endpoint));
+        sys::netlink::inside(netns, || configure(&endpoint.interface, address, gateway))
+            .map_err(|source| refused("enter the network namespace", source))??;
+        let state = self.state();
+        let mut filter = self.filter();
+        self.ensure_rules(&state, &mut filter)?;
+        drop(state);
+        if endpoint.ports.is_empty() {
+            return Ok(());
+        }
+        let ports = ports_of(endpoint);
+        match filter.commit(&transaction(|batch| {
+            ruleset::add_ports(batch, self.table(), &ports)
+        })) {
+            // The table was written anew meanwhile, with this endpoint's ports.
+            Err(refused) if !refused.is(Errno::EXIST) => return Err(refused.into()),
+            Ok(()) | Err(_) => {}
+        }
+        conntrack::flush(&mut filter, &endpoint.ports)?;
+        Ok(())
+    }
+
+    /// Creates the pair of links; brings the bridge back once if somebody has taken it away.
+    fn create_link(
+        &self,
+        netns: BorrowedFd<'_>,
+        endpoint: &Endpoint,
+        place: &Place,
+    ) -> Result<(), Refused> {
+        // Where packets inside of a bridge pass the rules, destinations are translated before the bridge looks at
+        // its ports: a container's own port needs the hairpin, and the rules alone keep neighbours apart, for an
+        // isolated port would drop what comes by way of a published port.
+        let rules = bridge::bridges_call_rules();
+        let hairpin = rules && !endpoint.ports.is_empty();
+        let isolated = !rules && !place.bridge.icc;
+        let mut route = self.route();
+        let create = |index: u32, route: &mut Connection| {
+            let mut batch = Batch::new();
+            let veth = Veth {
+                host: &endpoint.link,
+                peer: &endpoint.interface,
+                mac: endpoint.mac,
+                mtu: place.bridge.mtu,
+                bridge: index,
+                netns,
+            };
+            link::create_veth(&mut batch, &veth);
+            link::no_link_local(&mut batch, &endpoint.link);
+            if hairpin {
+                link::set_port(&mut batch, &endpoint.link, BridgePort::Hairpin);
+            }
+            if isolated {
+                link::set_port(&mut batch, &endpoint.link, BridgePort::Isolated);
+            }
+            link::up(&mut batch, &endpoint.link);
+            route.run(&batch)
+        };
+        match create(place.index, &mut route) {
+            Ok(()) => Ok(()),
+            Err(refused) => {
+                let index = bridge::ensure(&mut route, &place.bridge)?;
+                if index == place.index {
+                    return Err(refused);
+                }
+                create(index, &mut route)?;
+                drop(route);
+                if let Some(member) = self.state().by_id(endpoint.network) {
+                    member.index = index;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether another endpoint of the same owner leads out already.
+    fn has_gateway(&self, endpoint: &Endpoint) -> bool {
+        let others = self.endpoints(&endpoint.holder);
+        others
+            .iter()
+            .any(|other| other.id != endpoint.id && other.gateway.is_some())
+    }
+
+    /// Takes back whatever a failed attachment has done.
+    fn undo(&self, endpoint: &Endpoint) {
+        let mut batch = Batch::new();
+        link::delete(&mut batch, &endpoint.link);
+        // What was not made cannot be taken back: refusals here say nothing new.
+        let _ = self.route().run(&batch);
+        let mut filter = self.filter();
+        let _ = self.withdraw(&mut filter, endpoint);
+        drop(filter);
+        let _ = self
+            .endpoint_records
+            .remove(&endpoint.id.to_string(), Durability::Volatile);
+        self.state().forget(endpoint);
+    }
+
+    pub(super) fn detach_holder(&self, holder: &str) -> Result<(), SweepError> {
+        let mut first = Ok(());
+        for endpoint in self.endpoints(holder) {
+            let released = self.release(&endpoint, Ending::WithNamespace);
+            first = first.and(released);
+        }
+        first.map_err(SweepError::from)
+    }
+
+    pub(super) fn disconnect_endpoint(
+        &self,
+        holder: &str,
+        network: &str,
+    ) -> Result<Endpoint, DisconnectError> {
+        let (id, name) = {
+            let state = self.state();
+            let member = state.resolve(network)?;
+            (member.record.id, member.record.name.clone())
+        };
+        let found = self
+            .endpoints(holder)
+            .into_iter()
+            .find(|endpoint| endpoint.network == id);
+        let endpoint = found.ok_or_else(|| DisconnectError::NotAttached {
+            holder: holder.to_owned(),
+            network: name,
+        })?;
+        self.release(&endpoint, Ending::Now)?;
+        Ok(endpoint)
+    }
+
+    /// Ends an endpoint: first in the kernel, then on record, and last in memory, for only then may another have
+    /// its address and ports.
+    pub(super) fn release(&self, endpoint: &Endpoint, ending: Ending) -> Result<(), Refused> {
+        let mut batch = Batch::new();
+        match ending {
+            Ending::Now => link::delete(&mut batch, &endpoint.link),
+            Ending::WithNamespace => {
+                link::set_port(&mut batch, &endpoint.link, BridgePort::Disabled)
+            }
+        }
+        batch.optional(); // It may be gone already.
+        let mut result = self.route().run(&batch);
+        let mut filter = self.filter();
+        let withdrawn = self.withdraw(&mut filter, endpoint);
+        drop(filter);
+        let removed = self
+            .endpoint_records
+            .remove(&endpoint.id.to_string(), Durability::Volatile);
+        self.state().forget(endpoint);
+        if withdrawn.is_err() {
+            // An element was missing and nothing of the transaction happened; the whole is right in any case.
+            let state = self.state();
+            result = result.and(self.rebuild(&state, &mut self.filter()));
+        }
+        result.and(
+            removed
+                .map(drop)
+                .map_err(|error| refused("remove the record of an endpoint", error.source)),
+        )
+    }
+}
+
+/// What becomes of an endpoint's links.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// They are deleted at once, which takes some ten milliseconds.
+    Now,
+    /// They pass nothing from now on and end with the container's network namespace.
+    WithNamespace,
+}
+
+fn refused(what: &'static str, source: io::Error) -> Refused {
+    Refused { what, source }
+}
+
+fn not_bridge(network: &str) -> AttachError {
+    AttachError::NotBridge {
+        network: network.to_owned(),
+    }
+}
+
+/// Replaces "all addresses" by the network's own choice.
+fn with_host_ip(ports: &[PortSpec], host_ip: Ipv4Addr) -> Vec<PortSpec> {
+    let choose = |port: &PortSpec| {
+        let host_ip = if port.host_ip.is_unspecified() {
+            host_ip
+        } else {
+            port.host_ip
+        };
+        PortSpec {
+            host_ip,
+            ..port.clone()
+        }
+    };
+    ports.iter().map(choose).collect()
+}
+
+/// The first of `eth0`, `eth1`, … that the owner does not have.
+fn free_interface(others: &[Endpoint]) -> String {
+    let mut names = (0_u32..).map(|number| format!("eth{number}"));
+    let free = names.find(|name| !others.iter().any(|other| other.interface == *name));
+    free.unwrap_or_default()
+}
+
+/// Sets the container's end up; runs inside its network namespace.
+fn configure(interface: &str, address: Subnet, gateway: Option<Ipv4Addr>) -> Result<(), Refused> {
+    let mut connection = Connection::open(Family::Route)
+        .map_err(|source| refused("open a netlink socket", source))?;
+    let found = link::get(&mut connection, interface)?;
+    let link = found.ok_or_else(|| {
+        refused(
+            "find the container's interface",
+            io::ErrorKind::NotFound.into(),
+        )
+    })?;
+    let mut batch = Batch::new();
+    link::up_index(&mut batch, LOOPBACK);
+    link::no_link_local(&mut batch, interface);
+    link::add_address(&mut batch, link.index, address);
+    link::up_index(&mut batch, link.index);
+    if let Some(gateway) = gateway {
+        link::add_default_route(&mut batch, link.index, gateway);
+    }
+    connection.run(&batch)
+}

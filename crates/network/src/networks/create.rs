@@ -1,0 +1,249 @@
+//! User-defined bridge networks: created and removed.
+
+use std::net::Ipv4Addr;
+
+use store::Durability;
+
+use super::state::{Member, Record};
+use super::{BRIDGE, Networks, bridge, rules};
+use crate::address::Subnet;
+use crate::errors::{CreateError, RemoveError};
+use crate::ipam;
+use crate::link;
+use crate::name::{LinkName, NetworkId};
+use crate::netlink::{Connection, Refused, transaction};
+use crate::network::{Bridge, Driver, Network, NetworkSpec};
+use crate::ruleset::{self, Member as RulesetMember};
+use crate::wire::Batch;
+
+/// The networks that always exist.
+const PREDEFINED: [&str; 3] = [BRIDGE, "host", "none"];
+const PREFIX: &str = "com.docker.network.bridge.";
+const MTU_OPTION: &str = "com.docker.network.driver.mtu";
+/// The smallest packet that IPv4 must carry. Source: RFC 791.
+const MTU_MIN: u32 = 68;
+
+impl Networks {
+    pub(super) fn create_network(&self, spec: NetworkSpec) -> Result<NetworkId, CreateError> {
+        if !is_name(&spec.name) {
+            return Err(invalid(format!(
+                "invalid network name: \"{}\": only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
+                spec.name
+            )));
+        }
+        let id = NetworkId::random().map_err(|source| Refused {
+            what: "draw random numbers",
+            source,
+        })?;
+        let mut state = self.state();
+        if state
+            .networks
+            .iter()
+            .any(|member| member.record.name == spec.name)
+        {
+            return Err(CreateError::NameTaken { name: spec.name });
+        }
+        let mut route = self.route();
+        let known: Vec<Subnet> = state
+            .members()
+            .iter()
+            .map(|member| member.bridge.subnet)
+            .collect();
+        let bridge = self.plan(&mut route, &spec, id, &known)?;
+        if state
+            .members()
+            .iter()
+            .any(|member| member.bridge.link == bridge.link)
+            || link::get(&mut route, bridge.link.as_str())?.is_some()
+        {
+            return Err(invalid(format!(
+                "bridge name {} already exists",
+                bridge.link
+            )));
+        }
+        let record = Record {
+            bridge: Some(bridge.clone()),
+            internal: spec.internal,
+            attachable: spec.attachable,
+            options: spec.options,
+            labels: spec.labels,
+            ..Record::new(id, &spec.name, Driver::Bridge)
+        };
+        self.records
+            .put(&id.to_string(), &record, Durability::Durable)
+            .map_err(|source| CreateError::Put { source })?;
+        let made = bridge::ensure(&mut route, &bridge).and_then(|index| {
+            state.networks.push(Member::new(record, index));
+            let mut filter = self.filter();
+            let member = RulesetMember {
+                bridge: &bridge,
+                internal: spec.internal,
+            };
+            // Written anew if it was flushed, else only this bridge is added.
+            self.add_member(&mut filter, &member)?;
+            self.ensure_rules(&state, &mut filter)
+        });
+        if let Err(refused) = made {
+            state.networks.retain(|member| member.record.id != id);
+            let mut batch = Batch::new();
+            link::delete(&mut batch, bridge.link.as_str());
+            // Nothing more can be done about a second refusal; the first one tells.
+            let _ = route.run(&batch);
+            let _ = self.rebuild(&state, &mut self.filter());
+            let _ = self.records.remove(&id.to_string(), Durability::Durable);
+            return Err(refused.into());
+        }
+        Ok(id)
+    }
+
+    fn add_member(
+        &self,
+        filter: &mut Connection,
+        member: &RulesetMember<'_>,
+    ) -> Result<(), Refused> {
+        let added = filter.commit(&transaction(|batch| {
+            ruleset::add_member(batch, self.table(), member)
+        }));
+        match added {
+            // The table is missing: `ensure_rules` writes it whole.
+            Err(refused) if refused.is(rustix::io::Errno::NOENT) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Decides what the bridge will be.
+    fn plan(
+        &self,
+        route: &mut Connection,
+        spec: &NetworkSpec,
+        id: NetworkId,
+        known: &[Subnet],
+    ) -> Result<Bridge, CreateError> {
+        let subnet = match spec.subnet {
+            Some(subnet) if known.iter().any(|known| known.overlaps(subnet)) => {
+                return Err(CreateError::Overlap);
+            }
+            Some(subnet) => subnet.network(),
+            None => {
+                let mut used = bridge::used_subnets(route, 0)?;
+                used.extend_from_slice(known);
+                ipam::free_subnet(&used).ok_or(CreateError::NoSubnet)?
+            }
+        };
+        if let Some(range) = spec.ip_range.filter(|range| {
+            !(subnet.contains(range.address()) && range.prefix() >= subnet.prefix())
+        }) {
+            return Err(invalid(format!(
+                "invalid network config: ip-range {range} is not within subnet {subnet}"
+            )));
+        }
+        let range_first = spec.ip_range.map_or(ipam::first_host(subnet), |range| {
+            if range.first() == subnet.first() {
+                ipam::first_host(subnet)
+            } else {
+                Ipv4Addr::from(range.first())
+            }
+        });
+        let gateway = spec.gateway.unwrap_or(range_first);
+        if !subnet.contains(gateway) {
+            return Err(invalid(format!("no matching subnet for gateway {gateway}")));
+        }
+        let option = |name: &str| {
+            spec.options
+                .get(&format!("{PREFIX}{name}"))
+                .map(String::as_str)
+        };
+        let flag = |name: &str| match option(name) {
+            None | Some("true" | "1" | "t" | "T" | "TRUE" | "True") => Ok(true),
+            Some("false" | "0" | "f" | "F" | "FALSE" | "False") => Ok(false),
+            Some(other) => Err(invalid(format!(
+                "invalid value for {PREFIX}{name}: {other}"
+            ))),
+        };
+        let link = match option("name") {
+            Some(name) => name.parse::<LinkName>(),
+            None => format!("br-{}", id.short()).parse(),
+        };
+        let mtu = match spec.options.get(MTU_OPTION) {
+            Some(text) => text
+                .parse()
+                .ok()
+                .filter(|mtu| *mtu >= MTU_MIN)
+                .ok_or_else(|| invalid(format!("invalid value for {MTU_OPTION}: {text}")))?,
+            None => self.mtu,
+        };
+        let host_ip = option("host_binding_ipv4").unwrap_or("0.0.0.0");
+        Ok(Bridge {
+            link: link.map_err(|error| invalid(error.to_string()))?,
+            subnet,
+            ip_range: spec.ip_range.map(Subnet::network),
+            gateway,
+            mtu,
+            icc: flag("enable_icc")?,
+            masquerade: flag("enable_ip_masquerade")?,
+            host_ip: host_ip
+                .parse()
+                .map_err(|_| invalid(format!("invalid IP address: {host_ip}")))?,
+        })
+    }
+
+    pub(super) fn remove_network(&self, reference: &str) -> Result<Network, RemoveError> {
+        let mut state = self.state();
+        let place = state.place(reference)?;
+        let network = state.show(state.resolve(reference)?);
+        if PREDEFINED.contains(&network.name.as_str()) {
+            return Err(RemoveError::Predefined { name: network.name });
+        }
+        if !network.endpoints.is_empty() {
+            let names = network.endpoints.iter().map(|endpoint| {
+                format!(
+                    "name:\"{}\" id:\"{}\"",
+                    endpoint.container_name,
+                    endpoint.id.short()
+                )
+            });
+            return Err(RemoveError::InUse {
+                holders: names.collect::<Vec<_>>().join(", "),
+                name: network.name,
+            });
+        }
+        // The record goes first: what is left of a crash after it is a bridge that nobody uses.
+        self.records
+            .remove(&network.id.to_string(), Durability::Durable)
+            .map_err(|source| RemoveError::Record {
+                name: network.name.clone(),
+                source,
+            })?;
+        state.networks.remove(place);
+        if let Some(bridge) = &network.bridge {
+            let mut batch = Batch::new();
+            link::delete(&mut batch, bridge.link.as_str());
+            batch.optional();
+            self.route().run(&batch)?;
+            let mut filter = self.filter();
+            rules::unpass_foreign(&mut filter, bridge.link.as_str())?;
+            let member = RulesetMember {
+                bridge,
+                internal: network.internal,
+            };
+            let deleted = transaction(|batch| ruleset::delete_member(batch, self.table(), &member));
+            if filter.commit(&deleted).is_err() {
+                self.rebuild(&state, &mut filter)?;
+            }
+        }
+        Ok(network)
+    }
+}
+
+fn invalid(reason: String) -> CreateError {
+    CreateError::Invalid { reason }
+}
+
+/// Source: Docker, `names.RestrictedNamePattern`.
+fn is_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+}

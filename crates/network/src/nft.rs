@@ -1,0 +1,521 @@
+//! Messages of nf_tables. Source: linux/netfilter/nf_tables.h; layouts compared with `nft --debug=netlink`.
+
+use crate::netlink::{NFNL_SUBSYS_NFTABLES, nfgenmsg};
+use crate::wire::{ACK, APPEND, Batch, CREATE, DUMP};
+
+const NEWTABLE: u8 = 0;
+const GETTABLE: u8 = 1;
+const DELTABLE: u8 = 2;
+const NEWCHAIN: u8 = 3;
+const GETCHAIN: u8 = 4;
+const NEWRULE: u8 = 6;
+const GETRULE: u8 = 7;
+const DELRULE: u8 = 8;
+const NEWSET: u8 = 9;
+const NEWSETELEM: u8 = 12;
+const DELSETELEM: u8 = 14;
+
+/// The attribute of a list's members.
+const LIST_ELEM: u16 = 1;
+/// Elements of one message, whose list must fit in 64 KiB.
+const ELEMENTS_MAX: usize = 400;
+/// The type of a map's verdicts.
+const DATA_VERDICT: u32 = 0xffff_ff00;
+
+/// A family of tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TableFamily {
+    /// IPv4 and IPv6.
+    Inet,
+    /// IPv4.
+    Ip,
+}
+
+impl TableFamily {
+    fn number(self) -> u8 {
+        match self {
+            Self::Inet => 1,
+            Self::Ip => 2,
+        }
+    }
+}
+
+/// What becomes of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It goes on to the next hook.
+    Accept,
+    /// It ends.
+    Drop,
+    /// It goes through another chain first.
+    Jump(&'static str),
+}
+
+/// A type of a set's keys or a map's values. The numbers are those of nft's `datatype.h`, for `nft list` to print.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    /// An IPv4 address.
+    Address,
+    /// A transport protocol.
+    Protocol,
+    /// A port.
+    Port,
+    /// The name of an interface.
+    Interface,
+}
+
+impl Field {
+    fn number(self) -> u32 {
+        match self {
+            Self::Address => 7,
+            Self::Protocol => 12,
+            Self::Port => 13,
+            Self::Interface => 41,
+        }
+    }
+
+    /// Bytes without padding.
+    fn length(self) -> u32 {
+        match self {
+            Self::Address => 4,
+            Self::Protocol => 1,
+            Self::Port => 2,
+            Self::Interface => 16,
+        }
+    }
+}
+
+/// What a map gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Values {
+    /// Nothing: it is a set.
+    None,
+    /// A verdict.
+    Verdicts,
+    /// Fields.
+    Fields(&'static [Field]),
+}
+
+/// A set or a map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Set {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// The fields of its keys.
+    pub(crate) key: &'static [Field],
+    /// What it gives.
+    pub(crate) values: Values,
+    /// Whether keys are ranges.
+    pub(crate) interval: bool,
+}
+
+/// One element; fields are padded to four bytes as in registers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Element {
+    /// The key.
+    pub(crate) key: Vec<u8>,
+    /// The end of the key's range, included.
+    pub(crate) key_end: Option<Vec<u8>>,
+    /// The value.
+    pub(crate) value: Option<Value>,
+}
+
+/// A map's value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// Fields, padded.
+    Fields(Vec<u8>),
+    /// A verdict.
+    Verdict(Verdict),
+}
+
+/// A hook of netfilter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Hook {
+    /// `filter` or `nat`.
+    pub(crate) kind: &'static str,
+    /// The hook. Source: linux/netfilter.h, `enum nf_inet_hooks`.
+    pub(crate) number: u32,
+    /// The order among the chains of the hook.
+    pub(crate) priority: i32,
+}
+
+/// A register that holds four bytes, `NFT_REG32_00` and following. Source: linux/netfilter/nf_tables.h.
+pub(crate) const REGISTER: u32 = 8;
+
+/// One step of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Loads a fact about the packet into a register.
+    Meta(Meta, u32),
+    /// Loads bytes of a header into a register.
+    Payload {
+        transport: bool,
+        offset: u32,
+        length: u32,
+        register: u32,
+    },
+    /// Loads a fact about the connection into the first register.
+    Ct(Ct),
+    /// Loads the type of the destination address into the first register.
+    FibDestinationType,
+    /// Masks the first register.
+    Mask(Vec<u8>),
+    /// Goes on if the first register equals (or differs from) these bytes.
+    Compare { equal: bool, bytes: Vec<u8> },
+    /// Goes on if the first register is in the set (or is not).
+    Lookup { set: &'static str, inverted: bool },
+    /// Takes the value for the first register from a map into the first register.
+    Map { set: &'static str },
+    /// Takes the verdict for the first register from a map.
+    VerdictMap { set: &'static str },
+    /// Sends the packet to the address in the first and the port in the second register.
+    DestinationNat,
+    /// Gives the packet the address of the interface by which it leaves.
+    Masquerade,
+    /// Ends the rule.
+    Verdict(Verdict),
+}
+
+/// A fact about a packet. Source: `enum nft_meta_keys`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meta {
+    /// The interface by which it came.
+    InputName,
+    /// The interface by which it goes.
+    OutputName,
+    /// IPv4 or IPv6.
+    Family,
+    /// TCP, UDP, ….
+    Protocol,
+}
+
+/// A fact about a connection. Source: `enum nft_ct_keys`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ct {
+    /// New, established, related: bits.
+    State,
+    /// What was done to it: bits.
+    Status,
+}
+
+/// Writes nf_tables messages for one table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Table<'a> {
+    /// The family.
+    pub(crate) family: TableFamily,
+    /// The name.
+    pub(crate) name: &'a str,
+}
+
+impl Table<'_> {
+    fn message(
+        self,
+        batch: &mut Batch,
+        kind: u8,
+        flags: u16,
+        what: &'static str,
+        fill: impl FnOnce(&mut Batch),
+    ) {
+        let kind = u16::from_be_bytes([NFNL_SUBSYS_NFTABLES, kind]);
+        batch.message(kind, flags, what, |batch| {
+            batch.raw(&nfgenmsg(self.family.number(), 0, 0));
+            batch.text(1, self.name); // all of NFTA_*_TABLE and NFTA_TABLE_NAME are 1
+            fill(batch);
+        });
+    }
+
+    /// Creates the table where it is missing.
+    pub(crate) fn create(self, batch: &mut Batch) {
+        self.message(batch, NEWTABLE, CREATE, "create table", |_| {});
+    }
+
+    /// Deletes the table with all that is in it.
+    pub(crate) fn delete(self, batch: &mut Batch) {
+        self.message(batch, DELTABLE, 0, "delete table", |_| {});
+    }
+
+    /// Asks for the table.
+    pub(crate) fn get(self, batch: &mut Batch) {
+        self.message(batch, GETTABLE, ACK, "look at table", |_| {});
+    }
+
+    /// Asks for a chain.
+    pub(crate) fn get_chain(self, batch: &mut Batch, chain: &str) {
+        self.message(batch, GETCHAIN, ACK, "look at chain", |batch| {
+            batch.text(3, chain)
+        });
+    }
+
+    /// Asks for the rules of a chain.
+    pub(crate) fn get_rules(self, batch: &mut Batch, chain: &str) {
+        self.message(batch, GETRULE, DUMP, "list rules", |batch| {
+            batch.text(2, chain)
+        });
+    }
+
+    /// Creates a chain, at a hook or for jumps.
+    pub(crate) fn create_chain(self, batch: &mut Batch, name: &str, hook: Option<Hook>) {
+        self.message(batch, NEWCHAIN, CREATE, "create chain", |batch| {
+            batch.text(3, name);
+            if let Some(hook) = hook {
+                batch.nest(4, |batch| {
+                    batch.net32(1, hook.number);
+                    batch.attribute(2, &hook.priority.to_be_bytes());
+                });
+                batch.text(7, hook.kind);
+            }
+        });
+    }
+
+    /// Creates a set or a map; `id` names it within the transaction.
+    pub(crate) fn create_set(self, batch: &mut Batch, set: &Set, id: u32) {
+        let padded = |fields: &[Field]| {
+            fields
+                .iter()
+                .map(|field| field.length().next_multiple_of(4))
+                .sum()
+        };
+        let length: fn(&[Field], u32) -> u32 = |fields, sum| match fields {
+            [one] => one.length(),
+            _ => sum,
+        };
+        let kind = |fields: &[Field]| {
+            fields
+                .iter()
+                .fold(0, |kind, field| (kind << 6) | field.number())
+        };
+        let concatenated = set.interval && set.key.len() > 1;
+        let mut flags = 0;
+        if set.interval {
+            flags |= 0x4;
+        }
+        if set.values != Values::None {
+            flags |= 0x8;
+        }
+        if concatenated {
+            flags |= 0x80;
+        }
+        self.message(batch, NEWSET, CREATE, "create set", |batch| {
+            batch.text(2, set.name);
+            batch.net32(3, flags);
+            batch.net32(4, kind(set.key));
+            batch.net32(5, length(set.key, padded(set.key)));
+            match set.values {
+                Values::None => {}
+                Values::Verdicts => {
+                    batch.net32(6, DATA_VERDICT);
+                    batch.net32(7, 0);
+                }
+                Values::Fields(fields) => {
+                    batch.net32(6, kind(fields));
+                    batch.net32(7, length(fields, padded(fields)));
+                }
+            }
+            if concatenated {
+                batch.nest(9, |batch| {
+                    batch.nest(2, |batch| {
+                        for field in set.key {
+                            batch.nest(LIST_ELEM, |batch| {
+                                batch.net32(1, field.length().next_multiple_of(4))
+                            });
+                        }
+                    });
+                });
+            }
+            batch.net32(10, id);
+        });
+    }
+
+    /// Adds elements to a set.
+    pub(crate) fn add_elements(self, batch: &mut Batch, set: &str, elements: &[Element]) {
+        self.elements(batch, (NEWSETELEM, CREATE, "add element"), set, elements);
+    }
+
+    /// Deletes elements from a set.
+    pub(crate) fn delete_elements(self, batch: &mut Batch, set: &str, elements: &[Element]) {
+        self.elements(batch, (DELSETELEM, 0, "delete element"), set, elements);
+    }
+
+    fn elements(
+        self,
+        batch: &mut Batch,
+        act: (u8, u16, &'static str),
+        set: &str,
+        elements: &[Element],
+    ) {
+        for elements in elements.chunks(ELEMENTS_MAX) {
+            self.message(batch, act.0, act.1, act.2, |batch| {
+                batch.text(2, set);
+                batch.nest(3, |batch| {
+                    for element in elements {
+                        write_element(batch, element, act.0 == NEWSETELEM);
+                    }
+                });
+            });
+        }
+    }
+
+    /// Adds a rule at the end of a chain.
+    pub(crate) fn append_rule(self, batch: &mut Batch, chain: &str, steps: &[Step]) {
+        self.message(batch, NEWRULE, CREATE | APPEND, "add rule", |batch| {
+            write_rule(batch, chain, steps, None)
+        });
+    }
+
+    /// Inserts a rule at the beginning of a chain, with a comment by which it is found again.
+    pub(crate) fn insert_rule(
+        self,
+        batch: &mut Batch,
+        chain: &str,
+        steps: &[Step],
+        comment: &[u8],
+    ) {
+        self.message(batch, NEWRULE, CREATE, "insert rule", |batch| {
+            write_rule(batch, chain, steps, Some(comment))
+        });
+    }
+
+    /// Deletes a rule by its handle.
+    pub(crate) fn delete_rule(self, batch: &mut Batch, chain: &str, handle: &[u8]) {
+        self.message(batch, DELRULE, 0, "delete rule", |batch| {
+            batch.text(2, chain);
+            batch.attribute(3, handle);
+        });
+    }
+}
+
+fn write_element(batch: &mut Batch, element: &Element, with_value: bool) {
+    batch.nest(LIST_ELEM, |batch| {
+        batch.nest(1, |batch| batch.attribute(1, &element.key));
+        if let Some(end) = &element.key_end {
+            batch.nest(10, |batch| batch.attribute(1, end));
+        }
+        match &element.value {
+            Some(Value::Fields(bytes)) if with_value => {
+                batch.nest(2, |batch| batch.attribute(1, bytes))
+            }
+            Some(Value::Verdict(verdict)) if with_value => {
+                batch.nest(2, |batch| write_verdict(batch, *verdict))
+            }
+            Some(Value::Fields(_) | Value::Verdict(_)) | None => {}
+        }
+    });
+}
+
+fn write_verdict(batch: &mut Batch, verdict: Verdict) {
+    batch.nest(2, |batch| match verdict {
+        Verdict::Drop => batch.net32(1, 0),
+        Verdict::Accept => batch.net32(1, 1),
+        Verdict::Jump(chain) => {
+            batch.attribute(1, &(-3_i32).to_be_bytes());
+            batch.text(2, chain);
+        }
+    });
+}
+
+fn write_rule(batch: &mut Batch, chain: &str, steps: &[Step], comment: Option<&[u8]>) {
+    batch.text(2, chain);
+    batch.nest(4, |batch| {
+        for step in steps {
+            batch.nest(LIST_ELEM, |batch| write_step(batch, step));
+        }
+    });
+    if let Some(comment) = comment {
+        batch.attribute(7, comment);
+    }
+}
+
+/// Writes one expression: its name and its own attributes.
+fn write_step(batch: &mut Batch, step: &Step) {
+    let expression = |batch: &mut Batch, name: &str, fields: &[(u16, u32)]| {
+        batch.text(1, name);
+        batch.nest(2, |batch| {
+            fields
+                .iter()
+                .for_each(|(kind, value)| batch.net32(*kind, *value))
+        });
+    };
+    match step {
+        Step::Meta(key, register) => {
+            let key = match key {
+                Meta::InputName => 6,
+                Meta::OutputName => 7,
+                Meta::Family => 15,
+                Meta::Protocol => 16,
+            };
+            expression(batch, "meta", &[(2, key), (1, *register)]);
+        }
+        Step::Payload {
+            transport,
+            offset,
+            length,
+            register,
+        } => {
+            let base = if *transport { 2 } else { 1 };
+            expression(
+                batch,
+                "payload",
+                &[(1, *register), (2, base), (3, *offset), (4, *length)],
+            );
+        }
+        Step::Ct(key) => {
+            let key = match key {
+                Ct::State => 0,
+                Ct::Status => 2,
+            };
+            expression(batch, "ct", &[(2, key), (1, REGISTER)]);
+        }
+        Step::FibDestinationType => expression(batch, "fib", &[(3, 2), (2, 3), (1, REGISTER)]),
+        Step::DestinationNat => expression(
+            batch,
+            "nat",
+            &[(1, 1), (2, 2), (3, REGISTER), (5, REGISTER + 1)],
+        ),
+        Step::Masquerade => expression(batch, "masq", &[]),
+        Step::Mask(mask) => write_mask(batch, mask),
+        Step::Compare { equal, bytes } => {
+            batch.text(1, "cmp");
+            batch.nest(2, |batch| {
+                batch.net32(1, REGISTER);
+                batch.net32(2, u32::from(!equal));
+                batch.nest(3, |batch| batch.attribute(1, bytes));
+            });
+        }
+        Step::Lookup { set, inverted } => write_lookup(batch, set, None, *inverted),
+        Step::Map { set } => write_lookup(batch, set, Some(REGISTER), false),
+        Step::VerdictMap { set } => write_lookup(batch, set, Some(0), false),
+        Step::Verdict(verdict) => {
+            batch.text(1, "immediate");
+            batch.nest(2, |batch| {
+                batch.net32(1, 0); // NFT_REG_VERDICT
+                batch.nest(2, |batch| write_verdict(batch, *verdict));
+            });
+        }
+    }
+}
+
+fn write_mask(batch: &mut Batch, mask: &[u8]) {
+    batch.text(1, "bitwise");
+    batch.nest(2, |batch| {
+        batch.net32(1, REGISTER);
+        batch.net32(2, REGISTER);
+        batch.net32(3, u32::try_from(mask.len()).unwrap_or(0));
+        batch.nest(4, |batch| batch.attribute(1, mask));
+        batch.nest(5, |batch| batch.attribute(1, &vec![0; mask.len()]));
+    });
+}
+
+fn write_lookup(batch: &mut Batch, set: &str, register: Option<u32>, inverted: bool) {
+    batch.text(1, "lookup");
+    batch.nest(2, |batch| {
+        batch.text(1, set);
+        batch.net32(2, REGISTER);
+        if let Some(register) = register {
+            batch.net32(3, register);
+        }
+        if inverted {
+            batch.net32(5, 1);
+        }
+    });
+}

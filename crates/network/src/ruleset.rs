@@ -1,0 +1,431 @@
+//! The engine's one nf_tables table: fixed rules, and sets and maps for all that varies.
+//!
+//! | set or map | key → value | grows with |
+//! |---|---|---|
+//! | `nets` | bridge | networks |
+//! | `masq` | bridge | networks that hide behind the host's address |
+//! | `pair` | from . to → verdict | networks (traffic inside of each) |
+//! | `from_net`, `to_net` | bridge → verdict | networks |
+//! | `sub4` | bridge . its subnet | networks (for answers that must come back through the host) |
+//! | `pub4` | protocol . port → address . port | ports published on 0.0.0.0 |
+//! | `pub4ip` | host address . protocol . port → address . port | ports published on one address |
+
+use std::net::Ipv4Addr;
+
+use crate::address::Subnet;
+use crate::network::Bridge;
+use crate::nft::{
+    Ct, Element, Field, Hook, Meta, REGISTER, Set, Step, Table, Value, Values, Verdict,
+};
+use crate::port::BoundPort;
+use crate::wire::Batch;
+
+const PUB4: &str = "pub4";
+const PUB4IP: &str = "pub4ip";
+
+/// All sets and maps.
+const SETS: [Set; 8] = [
+    Set {
+        name: "nets",
+        key: &[Field::Interface],
+        values: Values::None,
+        interval: false,
+    },
+    Set {
+        name: "masq",
+        key: &[Field::Interface],
+        values: Values::None,
+        interval: false,
+    },
+    Set {
+        name: "pair",
+        key: &[Field::Interface, Field::Interface],
+        values: Values::Verdicts,
+        interval: false,
+    },
+    Set {
+        name: "from_net",
+        key: &[Field::Interface],
+        values: Values::Verdicts,
+        interval: false,
+    },
+    Set {
+        name: "to_net",
+        key: &[Field::Interface],
+        values: Values::Verdicts,
+        interval: false,
+    },
+    Set {
+        name: "sub4",
+        key: &[Field::Interface, Field::Address],
+        values: Values::None,
+        interval: true,
+    },
+    Set {
+        name: PUB4,
+        key: &[Field::Protocol, Field::Port],
+        values: Values::Fields(&[Field::Address, Field::Port]),
+        interval: false,
+    },
+    Set {
+        name: PUB4IP,
+        key: &[Field::Address, Field::Protocol, Field::Port],
+        values: Values::Fields(&[Field::Address, Field::Port]),
+        interval: false,
+    },
+];
+
+/// Source: linux/netfilter.h, `enum nf_inet_hooks`.
+const PREROUTING: u32 = 0;
+const FORWARD: u32 = 2;
+const OUTPUT: u32 = 3;
+const POSTROUTING: u32 = 4;
+/// `IPS_DST_NAT`. Source: linux/netfilter/nf_conntrack_common.h.
+const STATUS_DESTINATION_NAT: u32 = 1 << 5;
+/// Established or related.
+const STATE_KNOWN: u32 = 2 | 4;
+/// `RTN_LOCAL`. Source: linux/rtnetlink.h.
+const TYPE_LOCAL: u32 = 2;
+/// `NFPROTO_IPV4`.
+const IPV4: u8 = 2;
+
+/// A bridge of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member<'a> {
+    /// The bridge.
+    pub(crate) bridge: &'a Bridge,
+    /// Whether it has no way out.
+    pub(crate) internal: bool,
+}
+
+/// Writes the whole table anew: what was there before under its name goes in the same transaction.
+pub(crate) fn write(
+    batch: &mut Batch,
+    table: Table<'_>,
+    members: &[Member<'_>],
+    ports: &[(BoundPort, Ipv4Addr)],
+) {
+    table.create(batch); // so that the deletion cannot fail
+    table.delete(batch);
+    table.create(batch);
+    for (id, set) in (1..).zip(&SETS) {
+        table.create_set(batch, set, id);
+    }
+    write_chains(batch, table);
+    for member in members {
+        add_member(batch, table, member);
+    }
+    add_ports(batch, table, ports);
+}
+
+fn write_chains(batch: &mut Batch, table: Table<'_>) {
+    let hook = |kind, number, priority| {
+        Some(Hook {
+            kind,
+            number,
+            priority,
+        })
+    };
+    table.create_chain(batch, "publish", None);
+    table.create_chain(batch, "enter_nat", None);
+    table.create_chain(batch, "guard", hook("filter", PREROUTING, -300));
+    // One before Docker's chains, so that the order does not depend on who started first.
+    table.create_chain(batch, "prerouting", hook("nat", PREROUTING, -101));
+    table.create_chain(batch, "output", hook("nat", OUTPUT, -101));
+    table.create_chain(batch, "postrouting", hook("nat", POSTROUTING, 99));
+    table.create_chain(batch, "forward", hook("filter", FORWARD, 0));
+    for (chain, steps) in rules() {
+        table.append_rule(batch, chain, &steps);
+    }
+}
+
+/// The fixed rules in the order in which they are written.
+fn rules() -> Vec<(&'static str, Vec<Step>)> {
+    let mut rules = vec![
+        // Nobody outside reaches what is published on 127.0.0.1, nor uses a bridge's route_localnet.
+        (
+            "guard",
+            [
+                vec![
+                    Step::Meta(Meta::InputName, REGISTER),
+                    not_equal(&interface("lo")),
+                ],
+                ipv4(),
+                loopback(16),
+                drop(),
+            ]
+            .concat(),
+        ),
+        ("publish", [ipv4(), published_on_address()].concat()),
+        ("publish", [ipv4(), published_on_all()].concat()),
+    ];
+    for chain in ["prerouting", "output"] {
+        let local = vec![Step::FibDestinationType, equal(&TYPE_LOCAL.to_ne_bytes())];
+        rules.push((
+            chain,
+            [local, vec![Step::Verdict(Verdict::Jump("publish"))]].concat(),
+        ));
+    }
+    rules.extend(
+        postrouting_rules()
+            .into_iter()
+            .map(|steps| ("postrouting", steps)),
+    );
+    rules.extend(forward_rules().into_iter().map(|steps| ("forward", steps)));
+    rules.push((
+        "enter_nat",
+        [destination_nat(), vec![Step::Verdict(Verdict::Accept)]].concat(),
+    ));
+    rules.push(("enter_nat", drop()));
+    rules
+}
+
+fn postrouting_rules() -> Vec<Vec<Step>> {
+    let to_net = vec![Step::Meta(Meta::OutputName, REGISTER), lookup("nets")];
+    let hairpin = vec![
+        Step::Meta(Meta::OutputName, REGISTER),
+        address(12, REGISTER + 4),
+        lookup("sub4"),
+    ];
+    let outwards = vec![
+        Step::Meta(Meta::InputName, REGISTER),
+        lookup("masq"),
+        Step::Meta(Meta::OutputName, REGISTER),
+        Step::Lookup {
+            set: "nets",
+            inverted: true,
+        },
+    ];
+    let masquerade = vec![Step::Masquerade];
+    vec![
+        // The host's own 127.0.0.1 would not be answered.
+        [ipv4(), loopback(12), to_net, masquerade.clone()].concat(),
+        // The answer must come back through the host, though both are neighbours.
+        [ipv4(), destination_nat(), hairpin, masquerade.clone()].concat(),
+        [ipv4(), outwards, masquerade].concat(),
+    ]
+}
+
+fn forward_rules() -> Vec<Vec<Step>> {
+    let known = vec![
+        Step::Ct(Ct::State),
+        Step::Mask(STATE_KNOWN.to_ne_bytes().to_vec()),
+        not_equal(&[0; 4]),
+        Step::Verdict(Verdict::Accept),
+    ];
+    let input = Step::Meta(Meta::InputName, REGISTER);
+    vec![
+        known,
+        vec![
+            input.clone(),
+            Step::Meta(Meta::OutputName, REGISTER + 4),
+            Step::VerdictMap { set: "pair" },
+        ],
+        vec![input, Step::VerdictMap { set: "from_net" }],
+        vec![
+            Step::Meta(Meta::OutputName, REGISTER),
+            Step::VerdictMap { set: "to_net" },
+        ],
+    ]
+}
+
+fn published_on_address() -> Vec<Step> {
+    let key = vec![
+        address(16, REGISTER),
+        Step::Meta(Meta::Protocol, REGISTER + 1),
+        port(REGISTER + 2),
+    ];
+    [key, vec![Step::Map { set: PUB4IP }, Step::DestinationNat]].concat()
+}
+
+fn published_on_all() -> Vec<Step> {
+    vec![
+        Step::Meta(Meta::Protocol, REGISTER),
+        port(REGISTER + 1),
+        Step::Map { set: PUB4 },
+        Step::DestinationNat,
+    ]
+}
+
+fn ipv4() -> Vec<Step> {
+    vec![Step::Meta(Meta::Family, REGISTER), equal(&[IPV4])]
+}
+
+/// An address of the IPv4 header: the source is at 12, the destination at 16.
+fn address(offset: u32, register: u32) -> Step {
+    Step::Payload {
+        transport: false,
+        offset,
+        length: 4,
+        register,
+    }
+}
+
+/// The destination port.
+fn port(register: u32) -> Step {
+    Step::Payload {
+        transport: true,
+        offset: 2,
+        length: 2,
+        register,
+    }
+}
+
+/// The address begins with 127.
+fn loopback(offset: u32) -> Vec<Step> {
+    vec![
+        Step::Payload {
+            transport: false,
+            offset,
+            length: 1,
+            register: REGISTER,
+        },
+        equal(&[127]),
+    ]
+}
+
+fn destination_nat() -> Vec<Step> {
+    vec![
+        Step::Ct(Ct::Status),
+        Step::Mask(STATUS_DESTINATION_NAT.to_ne_bytes().to_vec()),
+        not_equal(&[0; 4]),
+    ]
+}
+
+fn drop() -> Vec<Step> {
+    vec![Step::Verdict(Verdict::Drop)]
+}
+
+fn lookup(set: &'static str) -> Step {
+    Step::Lookup {
+        set,
+        inverted: false,
+    }
+}
+
+fn equal(bytes: &[u8]) -> Step {
+    Step::Compare {
+        equal: true,
+        bytes: bytes.to_vec(),
+    }
+}
+
+fn not_equal(bytes: &[u8]) -> Step {
+    Step::Compare {
+        equal: false,
+        bytes: bytes.to_vec(),
+    }
+}
+
+/// The rules that let a bridge's packets pass a foreign chain.
+pub(crate) fn pass_rules(bridge: &str) -> [Vec<Step>; 2] {
+    [Meta::InputName, Meta::OutputName].map(|direction| {
+        vec![
+            Step::Meta(direction, REGISTER),
+            equal(&interface(bridge)),
+            Step::Verdict(Verdict::Accept),
+        ]
+    })
+}
+
+/// An interface's name as sixteen bytes.
+fn interface(name: &str) -> Vec<u8> {
+    let mut bytes = name.as_bytes().to_vec();
+    bytes.resize(16, 0);
+    bytes
+}
+
+/// Adds a bridge.
+pub(crate) fn add_member(batch: &mut Batch, table: Table<'_>, member: &Member<'_>) {
+    for (set, element) in member_elements(member) {
+        table.add_elements(batch, set, &[element]);
+    }
+}
+
+/// Deletes a bridge.
+pub(crate) fn delete_member(batch: &mut Batch, table: Table<'_>, member: &Member<'_>) {
+    for (set, element) in member_elements(member) {
+        table.delete_elements(batch, set, &[element]);
+    }
+}
+
+fn member_elements(member: &Member<'_>) -> Vec<(&'static str, Element)> {
+    let name = interface(member.bridge.link.as_str());
+    let twice = [name.clone(), name.clone()].concat();
+    let plain = |key: &[u8]| Element {
+        key: key.to_vec(),
+        key_end: None,
+        value: None,
+    };
+    let verdict = |key: &[u8], verdict| Element {
+        value: Some(Value::Verdict(verdict)),
+        ..plain(key)
+    };
+    let subnet: Subnet = member.bridge.subnet;
+    let bound = |address: u32| [name.clone(), address.to_be_bytes().to_vec()].concat();
+    let inside = if member.bridge.icc {
+        Verdict::Accept
+    } else {
+        Verdict::Jump("enter_nat")
+    };
+    let mut elements = vec![
+        ("nets", plain(&name)),
+        ("pair", verdict(&twice, inside)),
+        (
+            "sub4",
+            Element {
+                key_end: Some(bound(subnet.last())),
+                ..plain(&bound(subnet.first()))
+            },
+        ),
+    ];
+    if member.internal {
+        elements.push(("from_net", verdict(&name, Verdict::Drop)));
+        elements.push(("to_net", verdict(&name, Verdict::Drop)));
+    } else {
+        elements.push(("to_net", verdict(&name, Verdict::Jump("enter_nat"))));
+        if member.bridge.masquerade {
+            elements.push(("masq", plain(&name)));
+        }
+    }
+    elements
+}
+
+/// Publishes ports, each for a container's address.
+pub(crate) fn add_ports(batch: &mut Batch, table: Table<'_>, ports: &[(BoundPort, Ipv4Addr)]) {
+    for (set, elements) in port_elements(ports) {
+        table.add_elements(batch, set, &elements);
+    }
+}
+
+/// Withdraws ports.
+pub(crate) fn delete_ports(batch: &mut Batch, table: Table<'_>, ports: &[(BoundPort, Ipv4Addr)]) {
+    for (set, elements) in port_elements(ports) {
+        table.delete_elements(batch, set, &elements);
+    }
+}
+
+fn port_elements(ports: &[(BoundPort, Ipv4Addr)]) -> [(&'static str, Vec<Element>); 2] {
+    let padded_port = |port: u16| [port.to_be_bytes().as_slice(), &[0; 2]].concat();
+    let (mut on_all, mut on_address) = (Vec::new(), Vec::new());
+    for (bound, container) in ports {
+        let mut key = vec![bound.protocol.number(), 0, 0, 0];
+        key.extend(padded_port(bound.host_port));
+        let value = [
+            container.octets().to_vec(),
+            padded_port(bound.container_port),
+        ]
+        .concat();
+        let element = |key| Element {
+            key,
+            key_end: None,
+            value: Some(Value::Fields(value)),
+        };
+        if bound.host_ip.is_unspecified() {
+            on_all.push(element(key));
+        } else {
+            on_address.push(element([bound.host_ip.octets().to_vec(), key].concat()));
+        }
+    }
+    [(PUB4, on_all), (PUB4IP, on_address)]
+}

@@ -1,0 +1,8 @@
+//! Networks on the real kernel, each test in network namespaces of its own.
+
+mod attach;
+mod host;
+
+mod networks;
+mod publish;
+mod restart;
