@@ -1,6 +1,8 @@
 //! Docker's words: the Engine API's JSON types, versions, filters and streams.
 
+pub mod client;
 pub mod filters;
 pub mod json;
+pub mod stream;
 pub mod types;
 pub mod version;
