@@ -15,7 +15,15 @@ const ATTEMPTS_MAX: u8 = 16;
 /// The ports, each with the socket that reserves it.
 #[derive(Debug, Default)]
 pub(crate) struct Bindings {
-    held: BTreeMap<(Protocol, u16), Vec<(Ipv4Addr, Option<OwnedFd>)>>,
+    held: BTreeMap<(Protocol, u16), Vec<Reservation>>,
+}
+
+/// One address of a port, with the socket that keeps others off.
+#[derive(Debug)]
+struct Reservation {
+    address: Ipv4Addr,
+    /// None if the port was taken by somebody else before the engine came back.
+    _socket: Option<OwnedFd>,
 }
 
 impl Bindings {
@@ -43,7 +51,7 @@ impl Bindings {
         for port in ports {
             let key = (port.protocol, port.host_port);
             if let Some(holders) = self.held.get_mut(&key) {
-                holders.retain(|(address, _)| *address != port.host_ip);
+                holders.retain(|reservation| reservation.address != port.host_ip);
                 if holders.is_empty() {
                     self.held.remove(&key);
                 }
@@ -58,7 +66,10 @@ impl Bindings {
                 transport(port.protocol),
                 SocketAddrV4::new(port.host_ip, port.host_port),
             );
-            let holder = (port.host_ip, socket.ok().map(|(socket, _)| socket));
+            let holder = Reservation {
+                address: port.host_ip,
+                _socket: socket.ok().map(|(socket, _)| socket),
+            };
             self.held
                 .entry((port.protocol, port.host_port))
                 .or_default()
@@ -151,14 +162,18 @@ impl Bindings {
             .held
             .entry((bound.protocol, bound.host_port))
             .or_default();
-        holders.push((bound.host_ip, Some(socket)));
+        holders.push(Reservation {
+            address: bound.host_ip,
+            _socket: Some(socket),
+        });
         bound
     }
 
     fn is_held(&self, protocol: Protocol, address: Ipv4Addr, port: u16) -> bool {
         self.held.get(&(protocol, port)).is_some_and(|holders| {
-            holders.iter().any(|(held, _)| {
-                *held == address || held.is_unspecified() || address.is_unspecified()
+            holders.iter().any(|reservation| {
+                let held = reservation.address;
+                held == address || held.is_unspecified() || address.is_unspecified()
             })
         })
     }

@@ -1,5 +1,9 @@
 //! Messages of nf_tables. Source: linux/netfilter/nf_tables.h; layouts compared with `nft --debug=netlink`.
 
+mod step;
+
+pub(crate) use step::{Ct, Meta, REGISTER, Step};
+
 use crate::netlink::{NFNL_SUBSYS_NFTABLES, nfgenmsg};
 use crate::wire::{ACK, APPEND, Batch, CREATE, DUMP};
 
@@ -21,6 +25,13 @@ const LIST_ELEM: u16 = 1;
 const ELEMENTS_MAX: usize = 400;
 /// The type of a map's verdicts.
 const DATA_VERDICT: u32 = 0xffff_ff00;
+
+/// A set's note for `nft list`: its keys are in the host's byte order, as interfaces' names are.
+/// Source: libnftnl, `NFTNL_UDATA_SET_KEYBYTEORDER` (type 0, four bytes, 1 for the host's order).
+const HOST_ORDER: [u8; 6] = {
+    let [a, b, c, d] = 1_u32.to_ne_bytes();
+    [0, 4, a, b, c, d]
+};
 
 /// A family of tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,64 +151,8 @@ pub(crate) struct Hook {
     pub(crate) priority: i32,
 }
 
-/// A register that holds four bytes, `NFT_REG32_00` and following. Source: linux/netfilter/nf_tables.h.
-pub(crate) const REGISTER: u32 = 8;
-
-/// One step of a rule.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Loads a fact about the packet into a register.
-    Meta(Meta, u32),
-    /// Loads bytes of a header into a register.
-    Payload {
-        transport: bool,
-        offset: u32,
-        length: u32,
-        register: u32,
-    },
-    /// Loads a fact about the connection into the first register.
-    Ct(Ct),
-    /// Loads the type of the destination address into the first register.
-    FibDestinationType,
-    /// Masks the first register.
-    Mask(Vec<u8>),
-    /// Goes on if the first register equals (or differs from) these bytes.
-    Compare { equal: bool, bytes: Vec<u8> },
-    /// Goes on if the first register is in the set (or is not).
-    Lookup { set: &'static str, inverted: bool },
-    /// Takes the value for the first register from a map into the first register.
-    Map { set: &'static str },
-    /// Takes the verdict for the first register from a map.
-    VerdictMap { set: &'static str },
-    /// Sends the packet to the address in the first and the port in the second register.
-    DestinationNat,
-    /// Gives the packet the address of the interface by which it leaves.
-    Masquerade,
-    /// Ends the rule.
-    Verdict(Verdict),
-}
-
-/// A fact about a packet. Source: `enum nft_meta_keys`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Meta {
-    /// The interface by which it came.
-    InputName,
-    /// The interface by which it goes.
-    OutputName,
-    /// IPv4 or IPv6.
-    Family,
-    /// TCP, UDP, ….
-    Protocol,
-}
-
-/// A fact about a connection. Source: `enum nft_ct_keys`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ct {
-    /// New, established, related: bits.
-    State,
-    /// What was done to it: bits.
-    Status,
-}
+/// A message's type and flags, and what completes "cannot …".
+type Act = (u8, u16, &'static str);
 
 /// Writes nf_tables messages for one table.
 #[derive(Debug, Clone, Copy)]
@@ -209,14 +164,7 @@ pub(crate) struct Table<'a> {
 }
 
 impl Table<'_> {
-    fn message(
-        self,
-        batch: &mut Batch,
-        kind: u8,
-        flags: u16,
-        what: &'static str,
-        fill: impl FnOnce(&mut Batch),
-    ) {
+    fn message(self, batch: &mut Batch, (kind, flags, what): Act, fill: impl FnOnce(&mut Batch)) {
         let kind = u16::from_be_bytes([NFNL_SUBSYS_NFTABLES, kind]);
         batch.message(kind, flags, what, |batch| {
             batch.raw(&nfgenmsg(self.family.number(), 0, 0));
@@ -227,36 +175,36 @@ impl Table<'_> {
 
     /// Creates the table where it is missing.
     pub(crate) fn create(self, batch: &mut Batch) {
-        self.message(batch, NEWTABLE, CREATE, "create table", |_| {});
+        self.message(batch, (NEWTABLE, CREATE, "create table"), |_| {});
     }
 
     /// Deletes the table with all that is in it.
     pub(crate) fn delete(self, batch: &mut Batch) {
-        self.message(batch, DELTABLE, 0, "delete table", |_| {});
+        self.message(batch, (DELTABLE, 0, "delete table"), |_| {});
     }
 
     /// Asks for the table.
     pub(crate) fn get(self, batch: &mut Batch) {
-        self.message(batch, GETTABLE, ACK, "look at table", |_| {});
+        self.message(batch, (GETTABLE, ACK, "look at table"), |_| {});
     }
 
     /// Asks for a chain.
     pub(crate) fn get_chain(self, batch: &mut Batch, chain: &str) {
-        self.message(batch, GETCHAIN, ACK, "look at chain", |batch| {
+        self.message(batch, (GETCHAIN, ACK, "look at chain"), |batch| {
             batch.text(3, chain)
         });
     }
 
     /// Asks for the rules of a chain.
     pub(crate) fn get_rules(self, batch: &mut Batch, chain: &str) {
-        self.message(batch, GETRULE, DUMP, "list rules", |batch| {
+        self.message(batch, (GETRULE, DUMP, "list rules"), |batch| {
             batch.text(2, chain)
         });
     }
 
     /// Creates a chain, at a hook or for jumps.
     pub(crate) fn create_chain(self, batch: &mut Batch, name: &str, hook: Option<Hook>) {
-        self.message(batch, NEWCHAIN, CREATE, "create chain", |batch| {
+        self.message(batch, (NEWCHAIN, CREATE, "create chain"), |batch| {
             batch.text(3, name);
             if let Some(hook) = hook {
                 batch.nest(4, |batch| {
@@ -296,7 +244,7 @@ impl Table<'_> {
         if concatenated {
             flags |= 0x80;
         }
-        self.message(batch, NEWSET, CREATE, "create set", |batch| {
+        self.message(batch, (NEWSET, CREATE, "create set"), |batch| {
             batch.text(2, set.name);
             batch.net32(3, flags);
             batch.net32(4, kind(set.key));
@@ -324,6 +272,9 @@ impl Table<'_> {
                 });
             }
             batch.net32(10, id);
+            if let [Field::Interface] = set.key {
+                batch.attribute(13, &HOST_ORDER);
+            }
         });
     }
 
@@ -337,15 +288,9 @@ impl Table<'_> {
         self.elements(batch, (DELSETELEM, 0, "delete element"), set, elements);
     }
 
-    fn elements(
-        self,
-        batch: &mut Batch,
-        act: (u8, u16, &'static str),
-        set: &str,
-        elements: &[Element],
-    ) {
+    fn elements(self, batch: &mut Batch, act: Act, set: &str, elements: &[Element]) {
         for elements in elements.chunks(ELEMENTS_MAX) {
-            self.message(batch, act.0, act.1, act.2, |batch| {
+            self.message(batch, act, |batch| {
                 batch.text(2, set);
                 batch.nest(3, |batch| {
                     for element in elements {
@@ -358,7 +303,7 @@ impl Table<'_> {
 
     /// Adds a rule at the end of a chain.
     pub(crate) fn append_rule(self, batch: &mut Batch, chain: &str, steps: &[Step]) {
-        self.message(batch, NEWRULE, CREATE | APPEND, "add rule", |batch| {
+        self.message(batch, (NEWRULE, CREATE | APPEND, "add rule"), |batch| {
             write_rule(batch, chain, steps, None)
         });
     }
@@ -371,14 +316,14 @@ impl Table<'_> {
         steps: &[Step],
         comment: &[u8],
     ) {
-        self.message(batch, NEWRULE, CREATE, "insert rule", |batch| {
+        self.message(batch, (NEWRULE, CREATE, "insert rule"), |batch| {
             write_rule(batch, chain, steps, Some(comment))
         });
     }
 
     /// Deletes a rule by its handle.
     pub(crate) fn delete_rule(self, batch: &mut Batch, chain: &str, handle: &[u8]) {
-        self.message(batch, DELRULE, 0, "delete rule", |batch| {
+        self.message(batch, (DELRULE, 0, "delete rule"), |batch| {
             batch.text(2, chain);
             batch.attribute(3, handle);
         });
@@ -418,104 +363,10 @@ fn write_rule(batch: &mut Batch, chain: &str, steps: &[Step], comment: Option<&[
     batch.text(2, chain);
     batch.nest(4, |batch| {
         for step in steps {
-            batch.nest(LIST_ELEM, |batch| write_step(batch, step));
+            batch.nest(LIST_ELEM, |batch| step::write_step(batch, step));
         }
     });
     if let Some(comment) = comment {
         batch.attribute(7, comment);
     }
-}
-
-/// Writes one expression: its name and its own attributes.
-fn write_step(batch: &mut Batch, step: &Step) {
-    let expression = |batch: &mut Batch, name: &str, fields: &[(u16, u32)]| {
-        batch.text(1, name);
-        batch.nest(2, |batch| {
-            fields
-                .iter()
-                .for_each(|(kind, value)| batch.net32(*kind, *value))
-        });
-    };
-    match step {
-        Step::Meta(key, register) => {
-            let key = match key {
-                Meta::InputName => 6,
-                Meta::OutputName => 7,
-                Meta::Family => 15,
-                Meta::Protocol => 16,
-            };
-            expression(batch, "meta", &[(2, key), (1, *register)]);
-        }
-        Step::Payload {
-            transport,
-            offset,
-            length,
-            register,
-        } => {
-            let base = if *transport { 2 } else { 1 };
-            expression(
-                batch,
-                "payload",
-                &[(1, *register), (2, base), (3, *offset), (4, *length)],
-            );
-        }
-        Step::Ct(key) => {
-            let key = match key {
-                Ct::State => 0,
-                Ct::Status => 2,
-            };
-            expression(batch, "ct", &[(2, key), (1, REGISTER)]);
-        }
-        Step::FibDestinationType => expression(batch, "fib", &[(3, 2), (2, 3), (1, REGISTER)]),
-        Step::DestinationNat => expression(
-            batch,
-            "nat",
-            &[(1, 1), (2, 2), (3, REGISTER), (5, REGISTER + 1)],
-        ),
-        Step::Masquerade => expression(batch, "masq", &[]),
-        Step::Mask(mask) => write_mask(batch, mask),
-        Step::Compare { equal, bytes } => {
-            batch.text(1, "cmp");
-            batch.nest(2, |batch| {
-                batch.net32(1, REGISTER);
-                batch.net32(2, u32::from(!equal));
-                batch.nest(3, |batch| batch.attribute(1, bytes));
-            });
-        }
-        Step::Lookup { set, inverted } => write_lookup(batch, set, None, *inverted),
-        Step::Map { set } => write_lookup(batch, set, Some(REGISTER), false),
-        Step::VerdictMap { set } => write_lookup(batch, set, Some(0), false),
-        Step::Verdict(verdict) => {
-            batch.text(1, "immediate");
-            batch.nest(2, |batch| {
-                batch.net32(1, 0); // NFT_REG_VERDICT
-                batch.nest(2, |batch| write_verdict(batch, *verdict));
-            });
-        }
-    }
-}
-
-fn write_mask(batch: &mut Batch, mask: &[u8]) {
-    batch.text(1, "bitwise");
-    batch.nest(2, |batch| {
-        batch.net32(1, REGISTER);
-        batch.net32(2, REGISTER);
-        batch.net32(3, u32::try_from(mask.len()).unwrap_or(0));
-        batch.nest(4, |batch| batch.attribute(1, mask));
-        batch.nest(5, |batch| batch.attribute(1, &vec![0; mask.len()]));
-    });
-}
-
-fn write_lookup(batch: &mut Batch, set: &str, register: Option<u32>, inverted: bool) {
-    batch.text(1, "lookup");
-    batch.nest(2, |batch| {
-        batch.text(1, set);
-        batch.net32(2, REGISTER);
-        if let Some(register) = register {
-            batch.net32(3, register);
-        }
-        if inverted {
-            batch.net32(5, 1);
-        }
-    });
 }

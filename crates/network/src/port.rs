@@ -106,10 +106,12 @@ pub enum BindError {
 
 /// The kernel's answer in the words of Go's `syscall` package, which people search for.
 fn reason(source: &std::io::Error) -> String {
-    match source.kind() {
-        std::io::ErrorKind::AddrInUse => "address already in use".to_owned(),
-        std::io::ErrorKind::AddrNotAvailable => "cannot assign requested address".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => source.to_string(),
+    let kind = source.kind();
+    if kind == std::io::ErrorKind::AddrInUse {
+        "address already in use".to_owned()
+    } else if kind == std::io::ErrorKind::AddrNotAvailable {
+        "cannot assign requested address".to_owned()
+    } else {
+        source.to_string()
     }
 }

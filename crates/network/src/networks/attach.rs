@@ -14,7 +14,7 @@ use crate::address::{Mac, Subnet};
 use crate::conntrack;
 use crate::endpoint::{Endpoint, EndpointSpec, Sandbox};
 use crate::errors::{AttachError, DisconnectError, SweepError};
-use crate::ipam::Unavailable;
+use crate::ipam::{Pool, Unavailable};
 use crate::link::{self, BridgePort, LOOPBACK, Veth};
 use crate::name::EndpointId;
 use crate::netlink::{Connection, Refused, transaction};
@@ -74,19 +74,7 @@ impl Networks {
             });
         }
         let interface = free_interface(others);
-        let address = match spec.ip {
-            None => pool.allocate().ok_or(AttachError::PoolExhausted {
-                network: network.clone(),
-            })?,
-            Some(address) => {
-                pool.reserve(address)
-                    .map(|()| address)
-                    .map_err(|reason| match reason {
-                        Unavailable::Taken => AttachError::AddressInUse,
-                        Unavailable::Outside => AttachError::AddressOutside { address },
-                    })?
-            }
-        };
+        let address = take_address(pool, spec.ip, &network)?;
         let ports = state
             .bindings
             .bind(&with_host_ip(&spec.ports, bridge.host_ip), address)
@@ -198,21 +186,25 @@ impl Networks {
             link::up(&mut batch, &endpoint.link);
             route.run(&batch)
         };
-        match create(place.index, &mut route) {
-            Ok(()) => Ok(()),
-            Err(refused) => {
-                let index = bridge::ensure(&mut route, &place.bridge)?;
-                if index == place.index {
-                    return Err(refused);
-                }
-                create(index, &mut route)?;
-                drop(route);
-                if let Some(member) = self.state().by_id(endpoint.network) {
-                    member.index = index;
-                }
-                Ok(())
-            }
+        // Index 0 would mean no bridge at all to the kernel.
+        let made = if place.index == 0 {
+            None
+        } else {
+            Some(create(place.index, &mut route))
+        };
+        if let Some(Ok(())) = made {
+            return Ok(());
         }
+        let index = bridge::ensure(&mut route, &place.bridge)?;
+        if let (Some(Err(refused)), true) = (made, index == place.index) {
+            return Err(refused);
+        }
+        create(index, &mut route)?;
+        drop(route);
+        if let Some(member) = self.state().by_id(endpoint.network) {
+            member.index = index;
+        }
+        Ok(())
     }
 
     /// Whether another endpoint of the same owner leads out already.
@@ -317,6 +309,25 @@ fn refused(what: &'static str, source: io::Error) -> Refused {
 fn not_bridge(network: &str) -> AttachError {
     AttachError::NotBridge {
         network: network.to_owned(),
+    }
+}
+
+/// Takes the wanted address, or the next.
+fn take_address(
+    pool: &mut Pool,
+    wanted: Option<Ipv4Addr>,
+    network: &str,
+) -> Result<Ipv4Addr, AttachError> {
+    let Some(address) = wanted else {
+        let exhausted = || AttachError::PoolExhausted {
+            network: network.to_owned(),
+        };
+        return pool.allocate().ok_or_else(exhausted);
+    };
+    match pool.reserve(address) {
+        Ok(()) => Ok(address),
+        Err(Unavailable::Taken) => Err(AttachError::AddressInUse),
+        Err(Unavailable::Outside) => Err(AttachError::AddressOutside { address }),
     }
 }
 

@@ -85,13 +85,18 @@ impl Networks {
         known.insert(0, self.default_network(&mut route, default, &known)?);
         for record in known {
             let index = match &record.bridge {
-                Some(bridge) => bridge::ensure(&mut route, bridge)?,
                 None => 0,
+                Some(bridge) if record.name == BRIDGE => bridge::ensure(&mut route, bridge)?,
+                // One that cannot come up now must not keep the engine from its start: `attach` tries again.
+                Some(bridge) => bridge::ensure(&mut route, bridge).unwrap_or(0),
             };
             state.networks.push(Member::new(record, index));
         }
         for (_, endpoint) in endpoints {
             restore_endpoint(&mut state, endpoint);
+        }
+        for endpoints in state.endpoints.values_mut() {
+            endpoints.sort_by(|one, other| one.interface.cmp(&other.interface));
         }
         let mut filter = self.filter();
         self.rebuild(&state, &mut filter)?;

@@ -83,7 +83,7 @@ fn pass_foreign(filter: &mut Connection, bridges: &[&str]) -> Result<(), Refused
         return Ok(());
     }
     let present = foreign_rules(filter)?;
-    let missing = |bridge: &&&str| !present.iter().any(|(_, found)| *found == comment(bridge));
+    let missing = |bridge: &&&str| !present.iter().any(|rule| rule.comment == comment(bridge));
     let missing: Vec<&str> = bridges.iter().filter(missing).copied().collect();
     if missing.is_empty() {
         return Ok(());
@@ -102,14 +102,14 @@ pub(super) fn unpass_foreign(filter: &mut Connection, bridge: &str) -> Result<()
     let present = foreign_rules(filter)?;
     let ours: Vec<_> = present
         .into_iter()
-        .filter(|(_, found)| *found == comment(bridge))
+        .filter(|rule| rule.comment == comment(bridge))
         .collect();
     if ours.is_empty() {
         return Ok(());
     }
     filter.commit(&transaction(|batch| {
-        for (handle, _) in &ours {
-            FOREIGN.delete_rule(batch, FOREIGN_CHAIN, handle);
+        for rule in &ours {
+            FOREIGN.delete_rule(batch, FOREIGN_CHAIN, &rule.handle);
         }
     }))
 }
@@ -129,8 +129,14 @@ fn foreign_drops(filter: &mut Connection) -> Result<bool, Refused> {
     }
 }
 
-/// The handles and comments of the foreign chain's rules that have a comment.
-fn foreign_rules(filter: &mut Connection) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Refused> {
+/// A rule of the foreign chain.
+struct ForeignRule {
+    handle: Vec<u8>,
+    comment: Vec<u8>,
+}
+
+/// The foreign chain's rules that have a comment.
+fn foreign_rules(filter: &mut Connection) -> Result<Vec<ForeignRule>, Refused> {
     let mut batch = Batch::new();
     FOREIGN.get_rules(&mut batch, FOREIGN_CHAIN);
     let found = match filter.query(&batch) {
@@ -141,7 +147,10 @@ fn foreign_rules(filter: &mut Connection) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Ref
     let parse = |body: &Vec<u8>| {
         let attributes = body.get(4..)?;
         let handle = wire::find(attributes, NFTA_RULE_HANDLE)?.to_vec();
-        Some((handle, wire::find(attributes, NFTA_RULE_USERDATA)?.to_vec()))
+        Some(ForeignRule {
+            handle,
+            comment: wire::find(attributes, NFTA_RULE_USERDATA)?.to_vec(),
+        })
     };
     Ok(found.iter().filter_map(parse).collect())
 }

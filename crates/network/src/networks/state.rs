@@ -56,7 +56,7 @@ pub(super) struct Member {
     pub(super) record: Record,
     /// Its addresses; none without a bridge.
     pub(super) pool: Option<Pool>,
-    /// The bridge's index; 0 without a bridge.
+    /// The bridge's index; 0 without a bridge, or if it could not be brought up.
     pub(super) index: u32,
 }
 

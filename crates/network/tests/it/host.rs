@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process::Stdio;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use network::endpoint::{Endpoint, EndpointSpec, Sandbox};
@@ -18,6 +20,13 @@ pub(crate) const OUTSIDE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 9);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a packet that must not arrive is waited for.
 const IMPATIENCE: Duration = Duration::from_millis(150);
+
+/// Keeps other tests from starting programs, which for a moment hold copies of all sockets: while a port is given
+/// back and taken again, nobody may.
+pub(crate) fn quiet() -> MutexGuard<'static, ()> {
+    static STARTS: Mutex<()> = Mutex::new(());
+    STARTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// A network namespace.
 pub(crate) struct Namespace(OwnedFd);
@@ -37,7 +46,14 @@ impl Namespace {
             let mut words = line.split(' ');
             #[allow(clippy::disallowed_methods, reason = "only tests may start programs")]
             let mut command = std::process::Command::new(words.next().expect("a program"));
-            let output = command.args(words).output().expect("the tool to run");
+            command
+                .args(words)
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped());
+            let guard = quiet();
+            let child = command.spawn().expect("the tool to start");
+            drop(guard);
+            let output = child.wait_with_output().expect("the tool to end");
             assert!(
                 output.status.success(),
                 "{line}: {}",
@@ -109,7 +125,6 @@ impl Host {
             directory: tempfile::tempdir().expect("a directory"),
         };
         // The outside's link is made on the host's side and moved by the file of its namespace.
-        use std::os::fd::AsRawFd;
         let path = format!(
             "/proc/{}/fd/{}",
             std::process::id(),
@@ -129,6 +144,17 @@ impl Host {
         host.namespace
             .tool(&format!("ip route add default via {OUTSIDE}"));
         host
+    }
+
+    /// Decides whether packets inside of a bridge pass the IP rules, as Docker or Kubernetes on the same host may
+    /// have it. Without the kernel's module they never do.
+    pub(crate) fn bridges_call_rules(&self, yes: bool) {
+        let key = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+        self.namespace
+            .run(|| match fs_err::write(key, if yes { "1" } else { "0" }) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{error}"),
+                Err(_) | Ok(()) => {}
+            });
     }
 
     pub(crate) fn options(&self) -> Options {

@@ -6,3 +6,4 @@ mod host;
 mod networks;
 mod publish;
 mod restart;
+mod rules;

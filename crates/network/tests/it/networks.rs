@@ -159,7 +159,17 @@ fn an_internal_network_has_no_way_out_or_in() {
 
 #[test]
 fn without_icc_neighbours_do_not_talk() {
+    without_icc(true);
+}
+
+#[test]
+fn without_icc_ports_are_isolated_if_bridges_call_no_rules() {
+    without_icc(false);
+}
+
+fn without_icc(bridges_call_rules: bool) {
     let (host, a, b) = (Host::new(), Namespace::new(), Namespace::new());
+    host.bridges_call_rules(bridges_call_rules);
     let networks = host.open();
     let options = BTreeMap::from([(
         "com.docker.network.bridge.enable_icc".to_owned(),

@@ -4,13 +4,23 @@ use std::net::{Ipv4Addr, UdpSocket};
 
 use network::port::{PortSpec, Protocol};
 
-use crate::host::{Host, Namespace, OUTSIDE, UPLINK, port};
+use crate::host::{Host, Namespace, OUTSIDE, UPLINK, port, quiet};
 
 const LOCALHOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 #[test]
 fn a_published_tcp_port_is_reached_from_everywhere() {
+    published_tcp_port(true);
+}
+
+#[test]
+fn a_published_tcp_port_needs_no_rules_inside_of_bridges() {
+    published_tcp_port(false);
+}
+
+fn published_tcp_port(bridges_call_rules: bool) {
     let (host, web, other) = (Host::new(), Namespace::new(), Namespace::new());
+    host.bridges_call_rules(bridges_call_rules);
     let networks = host.open();
     let endpoint = host
         .attach(&networks, "web", &web, vec![port(Protocol::Tcp, 8080, 80)])
@@ -81,17 +91,21 @@ fn a_udp_flow_follows_its_port() {
     let client = host.outside.udp(OUTSIDE, 4000);
     let own = host.namespace.udp(UPLINK, 5353);
     exchange(&client, (UPLINK, 5353), &own);
+    let guard = quiet();
     drop(own);
     host.attach(&networks, "old", &old, ports())
         .expect("to attach");
     exchange(&client, (UPLINK, 5353), &old.udp(Ipv4Addr::UNSPECIFIED, 53));
+    drop(guard);
     // The same flow goes to the next container that has the port.
+    let guard = quiet();
     host.namespace
         .run(|| networks.detach("old"))
         .expect("to detach");
     host.attach(&networks, "new", &new, ports())
         .expect("to attach");
     exchange(&client, (UPLINK, 5353), &new.udp(Ipv4Addr::UNSPECIFIED, 53));
+    drop(guard);
     host.close(&networks);
 }
 
@@ -153,17 +167,19 @@ fn conflicts_are_told_in_dockers_words() {
         .run(|| networks.disconnect("udp", "bridge"))
         .expect("to disconnect");
 
-    for protocol in [Protocol::Tcp, Protocol::Udp] {
+    for (protocol, number) in [(Protocol::Tcp, 9090), (Protocol::Udp, 9091)] {
         let (tcp, udp) = (
-            host.namespace.listen(9090),
-            host.namespace.udp(LOCALHOST, 9090),
+            host.namespace.listen(number),
+            host.namespace.udp(LOCALHOST, number),
         );
         let error = host
-            .attach(&networks, "two", &two, vec![port(protocol, 9090, 80)])
+            .attach(&networks, "two", &two, vec![port(protocol, number, 80)])
             .expect_err("a conflict");
         let text = error.to_string();
         assert!(
-            text.contains("failed to bind host port for 0.0.0.0:9090:172.17.0."),
+            text.contains(&format!(
+                "failed to bind host port for 0.0.0.0:{number}:172.17.0."
+            )),
             "{text}"
         );
         assert!(
@@ -178,11 +194,13 @@ fn conflicts_are_told_in_dockers_words() {
             .run(|| std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)))
             .is_err()
     );
+    let guard = quiet();
     host.namespace
         .run(|| networks.detach("one"))
         .expect("to detach");
     host.attach(&networks, "two", &two, vec![port(Protocol::Tcp, 8080, 80)])
         .expect("a port that is free again");
+    drop(guard);
     host.close(&networks);
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use network::port::Protocol;
 
-use crate::host::{Host, Namespace, OUTSIDE, UPLINK, port};
+use crate::host::{Host, Namespace, OUTSIDE, UPLINK, port, quiet};
 
 #[test]
 fn ports_and_addresses_survive_and_the_dead_are_swept() {
@@ -38,10 +38,12 @@ fn ports_and_addresses_survive_and_the_dead_are_swept() {
     assert_eq!(networks.endpoints("live"), std::slice::from_ref(&kept));
     let listener = live.listen(80);
     assert_eq!(host.outside.reach((UPLINK, 8080), &listener), OUTSIDE);
+    let guard = quiet();
     let swept = host
         .namespace
         .run(|| networks.sweep(&BTreeSet::from(["live".to_owned()])))
         .expect("to sweep");
+    drop(guard);
     assert_eq!(swept.holders, ["dead"]);
     assert_eq!(swept.links, ["vethabc0123"]);
     let links = host.namespace.tool("ip -o link show");
@@ -136,9 +138,11 @@ fn rules_and_bridge_come_back_after_others_removed_them() {
         .expect("to detach");
     assert_eq!(host.outside.reach((UPLINK, 8080), &listeners[0]), OUTSIDE);
 
+    let guard = quiet();
     host.namespace
         .run(|| networks.disconnect("one", "bridge"))
         .expect("to detach");
+    drop(guard);
     host.namespace.tool("ip link delete teu0");
     let three = Namespace::new();
     host.attach(
