@@ -3,23 +3,31 @@
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use image::Images;
 use network::Networks;
 use oci::Platform;
-use supervisor::logs::LogEntry;
+use supervisor::protocol;
 use supervisor::spawner::Spawner;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use volume::Volumes;
 
+use crate::actor::Order;
+use crate::deps::Deps;
 use crate::error::{
     CreateError, ExecError, LookupError, OpenError, OperationError, RemoveError, RenameError,
     StartError,
 };
 use crate::event::Events;
 use crate::id::{ContainerId, ContainerName, ExecId};
-use crate::spec::{Resources, RestartPolicy, Signal, Spec};
-use crate::view::{Container, ExecSpec, ExecView, Stats};
+use crate::registry::{Cell, lock};
+use crate::spec::{Signal, Spec};
+use crate::types::{
+    AttachOptions, Created, ExecStartOptions, LogStream, LogsOptions, Overview, Pruned, RunOptions,
+    Top, Update, WaitCondition, WaitHandle, Waited,
+};
+use crate::view::{Container, ExecSpec, ExecView, Stats, Status};
 
 /// What an engine is made of.
 #[derive(Debug)]
@@ -40,202 +48,85 @@ pub struct Options {
 
 /// The engine; a cheap handle.
 #[derive(Clone, Debug)]
-pub struct Engine(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    events: Events,
-}
-
-/// A new container.
-#[derive(Clone, Debug)]
-pub struct Created {
-    /// Its id.
-    pub id: ContainerId,
-    /// What a person should know, in Docker's words.
-    pub warnings: Vec<String>,
-}
-
-/// How a client is joined with a container.
-#[derive(Clone, Debug, Default)]
-pub struct AttachOptions {
-    /// Client's bytes become input.
-    pub stdin: bool,
-    /// The client gets standard output.
-    pub stdout: bool,
-    /// The client gets standard error.
-    pub stderr: bool,
-    /// First what is in the log already.
-    pub logs: bool,
-    /// Then what comes; else only the log.
-    pub stream: bool,
-    /// Frames of 8-byte headers also for a terminal (without one there are always frames).
-    pub multiplexed: bool,
-    /// Keys that let the client go; empty takes the default.
-    pub detach_keys: String,
-}
-
-/// How an exec is started.
-#[derive(Debug, Default)]
-pub struct ExecStartOptions {
-    /// The client; none detaches.
-    pub client: Option<OwnedFd>,
-    /// Rows and columns; zero is unknown.
-    pub console_size: [u16; 2],
-}
-
-/// Which log entries; times are Unix times in nanoseconds.
-#[derive(Clone, Debug, Default)]
-pub struct LogsOptions {
-    /// The last so many; none is all.
-    pub tail: Option<u64>,
-    /// Not before.
-    pub since: Option<u64>,
-    /// Not after.
-    pub until: Option<u64>,
-    /// Waits for new ones until the container ends.
-    pub follow: bool,
-}
-
-/// Log entries in order; it ends with the log, or with the container.
-#[derive(Debug)]
-pub struct LogStream(mpsc::Receiver<Result<LogEntry, OperationError>>);
-
-impl LogStream {
-    /// The next entry.
-    ///
-    /// # Errors
-    /// The log cannot be read.
-    pub async fn next(&mut self) -> Option<Result<LogEntry, OperationError>> {
-        self.0.recv().await
-    }
-}
-
-/// What is waited for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum WaitCondition {
-    /// That it does not run; at once if so.
-    #[default]
-    NotRunning,
-    /// The next exit.
-    NextExit,
-    /// That it is removed.
-    Removed,
-}
-
-/// The end of a wait.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waited {
-    /// Exit code.
-    pub exit_code: i32,
-    /// Why it did not start or was not removed.
-    pub error: Option<String>,
-}
-
-/// A wait that is registered already.
-#[derive(Debug)]
-pub struct WaitHandle(oneshot::Receiver<Waited>);
-
-impl WaitHandle {
-    /// Waits; none if the engine shuts down first.
-    pub async fn wait(self) -> Option<Waited> {
-        self.0.await.ok()
-    }
-}
-
-/// Limits and policy that change; zero and none leave what is.
-#[derive(Clone, Debug, Default)]
-pub struct Update {
-    /// Limits.
-    pub resources: Resources,
-    /// Restart policy.
-    pub restart_policy: Option<RestartPolicy>,
-}
-
-/// The table of processes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Top {
-    /// Heads of the columns.
-    pub titles: Vec<String>,
-    /// Rows.
-    pub processes: Vec<Vec<String>>,
-}
-
-/// What a prune removed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pruned {
-    /// Containers.
-    pub removed: Vec<ContainerId>,
-    /// Bytes.
-    pub reclaimed_bytes: u64,
-}
-
-/// Counts for `info`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Overview {
-    /// All.
-    pub containers: usize,
-    /// Running ones.
-    pub running: usize,
-    /// Frozen ones.
-    pub paused: usize,
-    /// Others.
-    pub stopped: usize,
-    /// Records that were damaged and set aside, with the reason.
-    pub damaged: Vec<String>,
-}
-
-/// What [`Engine::prepare_run`] takes.
-#[derive(Debug)]
-pub struct RunOptions {
-    /// Name; none makes one up.
-    pub name: Option<String>,
-    /// What is asked for.
-    pub spec: Spec,
-    /// Platform; none is any.
-    pub platform: Option<Platform>,
-}
+pub struct Engine(pub(crate) Arc<Deps>);
 
 /// A container that waits for its client and then runs; dropped, it is removed again.
 #[derive(Debug)]
 pub struct PreparedRun {
-    engine: Engine,
-    id: ContainerId,
+    cell: Arc<Cell>,
+    auto_remove: bool,
+    used: bool,
 }
 
 impl PreparedRun {
     /// The container's id.
     #[must_use]
     pub fn id(&self) -> ContainerId {
-        self.id
+        self.cell.id
     }
 
     /// Attaches the client (it always gets frames), starts the program and waits for its end; with
-    /// auto-remove the name and the id are free again then. The connection stays open for the
-    /// caller's last frame.
+    /// auto-remove the name and the id are free again then. The caller keeps a descriptor of its
+    /// own for a last frame.
     ///
     /// # Errors
     /// As [`Engine::start`].
     pub async fn run(
-        self,
-        _client: Option<OwnedFd>,
-        _attach: AttachOptions,
+        mut self,
+        client: Option<OwnedFd>,
+        attach: AttachOptions,
     ) -> Result<Waited, StartError> {
-        let _ = &self.engine;
-        todo!()
+        self.used = true;
+        let condition = if self.auto_remove {
+            WaitCondition::Removed
+        } else {
+            WaitCondition::NextExit
+        };
+        let waiting = self.cell.wait(condition);
+        let attach = attach_command(&attach, true).map_err(StartError::Refused)?;
+        let client = client.map(|client| (attach, client));
+        let (reply, answer) = oneshot::channel();
+        let gone = || LookupError::NotFound(self.cell.id.to_string());
+        let sent = self.cell.mailbox.send(Order::Go { client, reply }).await;
+        sent.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())??;
+        waiting.wait().await.ok_or(StartError::ShuttingDown)
     }
 }
 
-#[expect(clippy::unused_async, reason = "the bodies come in the next change")]
+impl Drop for PreparedRun {
+    fn drop(&mut self) {
+        if !self.used {
+            let cell = self.cell.clone();
+            // The mailbox may be full for a moment, so a task waits for it.
+            if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+                runtime.spawn(async move { cell.mailbox.send(Order::Abandon).await });
+            }
+        }
+    }
+}
+
+/// What the supervisor hears of an attached client.
+pub(crate) fn attach_command(
+    options: &AttachOptions,
+    multiplexed: bool,
+) -> Result<protocol::Attach, String> {
+    Ok(protocol::Attach {
+        stdin: options.stdin,
+        stdout: options.stdout,
+        stderr: options.stderr,
+        multiplexed,
+        detach_keys: crate::actor::detach_keys(&options.detach_keys)?,
+    })
+}
+
 impl Engine {
     /// Opens the state, finds what still runs, and starts what should.
     ///
     /// # Errors
     /// [`OpenError`]; a damaged record is no error, it is set aside and shown.
-    pub async fn open(_options: Options) -> Result<Self, OpenError> {
-        Ok(Self(Arc::new(Inner {
-            events: Events::default(),
-        })))
+    pub async fn open(options: Options) -> Result<Self, OpenError> {
+        crate::open::open(options).await
     }
 
     /// The journal of events; images, networks and volumes publish theirs through it too.
@@ -244,25 +135,44 @@ impl Engine {
         &self.0.events
     }
 
+    /// Sends an order and waits for the answer.
+    async fn order<T, E: From<LookupError>>(
+        &self,
+        cell: &Cell,
+        order: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Order,
+    ) -> Result<T, E> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || LookupError::NotFound(cell.id.to_string());
+        let sent = cell.mailbox.send(order(reply)).await;
+        sent.map_err(|_| E::from(gone()))?;
+        answer.await.map_err(|_| E::from(gone()))?
+    }
+
     /// Creates a container; the name may have a leading slash.
     ///
     /// # Errors
     /// [`CreateError`]; nothing is left then.
     pub async fn create(
         &self,
-        _name: Option<&str>,
-        _spec: Spec,
-        _platform: Option<&Platform>,
+        name: Option<&str>,
+        spec: Spec,
+        platform: Option<&Platform>,
     ) -> Result<Created, CreateError> {
-        todo!()
+        let (cell, warnings) = crate::create::create(&self.0, name, spec, platform)?;
+        let id = cell.id;
+        Ok(Created { id, warnings })
     }
 
     /// Starts a container by id, unique prefix or name.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn start(&self, _container: &str) -> Result<(), StartError> {
-        todo!()
+    pub async fn start(&self, container: &str) -> Result<(), StartError> {
+        if self.0.closing.load(Ordering::Relaxed) {
+            return Err(StartError::ShuttingDown);
+        }
+        let cell = self.0.registry.find(container)?;
+        self.order(&cell, Order::Start).await
     }
 
     /// Creates a container up to the moment before its program runs: all errors show here.
@@ -271,9 +181,17 @@ impl Engine {
     /// [`CreateError`] or, inside the other, [`StartError`].
     pub async fn prepare_run(
         &self,
-        _options: RunOptions,
+        options: RunOptions,
     ) -> Result<Result<PreparedRun, StartError>, CreateError> {
-        todo!()
+        let auto_remove = options.spec.host.auto_remove;
+        let (name, platform) = (options.name.as_deref(), options.platform.as_ref());
+        let (cell, _) = crate::create::create(&self.0, name, options.spec, platform)?;
+        let prepared: Result<(), StartError> = self.order(&cell, Order::Prepare).await;
+        Ok(prepared.map(|()| PreparedRun {
+            cell,
+            auto_remove,
+            used: false,
+        }))
     }
 
     /// Sends the stop signal, waits (seconds; negative is for ever), then kills.
@@ -282,19 +200,34 @@ impl Engine {
     /// [`OperationError::AlreadyStopped`] and others.
     pub async fn stop(
         &self,
-        _container: &str,
-        _signal: Option<Signal>,
-        _timeout: Option<i64>,
+        container: &str,
+        signal: Option<Signal>,
+        timeout: Option<i64>,
     ) -> Result<(), OperationError> {
-        todo!()
+        let cell = self.0.registry.find(container)?;
+        let stop = |reply| Order::Stop {
+            signal,
+            timeout,
+            restart: false,
+            reply,
+        };
+        self.order(&cell, stop).await
     }
 
     /// Sends a signal.
     ///
     /// # Errors
     /// [`OperationError::NotRunning`] and others.
-    pub async fn kill(&self, _container: &str, _signal: Signal) -> Result<(), OperationError> {
-        todo!()
+    pub async fn kill(&self, container: &str, signal: Signal) -> Result<(), OperationError> {
+        let cell = self.0.registry.find(container)?;
+        let exits = (signal == Signal::KILL).then(|| cell.wait(WaitCondition::NotRunning));
+        self.order(&cell, |reply| Order::Kill { signal, reply }).await?;
+        if let Some(exits) = exits {
+            // Docker answers a SIGKILL when the container has ended, but not later than this.
+            let limit = std::time::Duration::from_secs(10);
+            let _ = tokio::time::timeout(limit, exits.wait()).await;
+        }
+        Ok(())
     }
 
     /// Stops, if it runs, and starts.
@@ -303,27 +236,36 @@ impl Engine {
     /// [`OperationError`].
     pub async fn restart(
         &self,
-        _container: &str,
-        _signal: Option<Signal>,
-        _timeout: Option<i64>,
+        container: &str,
+        signal: Option<Signal>,
+        timeout: Option<i64>,
     ) -> Result<(), OperationError> {
-        todo!()
+        let cell = self.0.registry.find(container)?;
+        let stop = |reply| Order::Stop {
+            signal,
+            timeout,
+            restart: true,
+            reply,
+        };
+        self.order(&cell, stop).await
     }
 
     /// Freezes all processes.
     ///
     /// # Errors
     /// [`OperationError`].
-    pub async fn pause(&self, _container: &str) -> Result<(), OperationError> {
-        todo!()
+    pub async fn pause(&self, container: &str) -> Result<(), OperationError> {
+        let cell = self.0.registry.find(container)?;
+        self.order(&cell, Order::Pause).await
     }
 
     /// Thaws them.
     ///
     /// # Errors
     /// [`OperationError`].
-    pub async fn unpause(&self, _container: &str) -> Result<(), OperationError> {
-        todo!()
+    pub async fn unpause(&self, container: &str) -> Result<(), OperationError> {
+        let cell = self.0.registry.find(container)?;
+        self.order(&cell, Order::Unpause).await
     }
 
     /// Registers a wait; it is there when this returns.
@@ -332,18 +274,41 @@ impl Engine {
     /// [`LookupError`].
     pub fn wait(
         &self,
-        _container: &str,
-        _condition: WaitCondition,
+        container: &str,
+        condition: WaitCondition,
     ) -> Result<WaitHandle, LookupError> {
-        todo!()
+        Ok(self.0.registry.find(container)?.wait(condition))
     }
 
     /// Gives it another name.
     ///
     /// # Errors
     /// [`RenameError`].
-    pub async fn rename(&self, _container: &str, _name: &str) -> Result<(), RenameError> {
-        todo!()
+    pub async fn rename(&self, container: &str, name: &str) -> Result<(), RenameError> {
+        let cell = self.0.registry.find(container)?;
+        let name: ContainerName = name.parse()?;
+        let old = cell.view().name.clone();
+        if name == old {
+            return Err(RenameError::Same);
+        }
+        let taken = self.0.registry.reserve(&name, cell.id);
+        taken.map_err(|holder| RenameError::NameInUse {
+            name: name.clone(),
+            holder,
+        })?;
+        let (reply, answer) = oneshot::channel();
+        let order = Order::Rename {
+            name: name.clone(),
+            reply,
+        };
+        let sent = cell.mailbox.send(order).await;
+        let gone = || RenameError::from(LookupError::NotFound(container.to_owned()));
+        let renamed = match sent {
+            Ok(()) => answer.await.map_err(|_| gone()).and_then(|r| r.map_err(RenameError::from)),
+            Err(_) => Err(gone()),
+        };
+        self.0.registry.release(if renamed.is_ok() { &old } else { &name });
+        renamed
     }
 
     /// Changes limits and the restart policy.
@@ -352,10 +317,13 @@ impl Engine {
     /// [`OperationError`].
     pub async fn update(
         &self,
-        _container: &str,
-        _update: Update,
+        container: &str,
+        update: Update,
     ) -> Result<Vec<String>, OperationError> {
-        todo!()
+        let cell = self.0.registry.find(container)?;
+        let update = Box::new(update);
+        self.order(&cell, |reply| Order::Update { update, reply }).await?;
+        Ok(Vec::new())
     }
 
     /// Removes a container, with its anonymous volumes if asked; `force` kills it first.
@@ -364,22 +332,44 @@ impl Engine {
     /// [`RemoveError`].
     pub async fn remove(
         &self,
-        _container: &str,
-        _force: bool,
-        _volumes: bool,
+        container: &str,
+        force: bool,
+        volumes: bool,
     ) -> Result<(), RemoveError> {
-        todo!()
+        let cell = self.0.registry.find(container)?;
+        let remove = |reply| Order::Remove {
+            force,
+            volumes,
+            reply,
+        };
+        self.order(&cell, remove).await
     }
 
     /// Removes all containers that do not run and that `filter` lets through.
-    pub async fn prune(&self, _filter: impl Fn(&Container) -> bool + Send) -> Pruned {
-        todo!()
+    pub async fn prune(&self, filter: impl Fn(&Container) -> bool + Send) -> Pruned {
+        let mut pruned = Pruned::default();
+        for view in self.list() {
+            let idle = matches!(view.status, Status::Created | Status::Exited | Status::Dead);
+            if !idle || view.pid.is_some() || !filter(&view) {
+                continue;
+            }
+            let id = view.id.to_string();
+            let bytes = self.0.images.snapshot_size(&id).unwrap_or_default();
+            if self.remove(&id, false, false).await.is_ok() {
+                pruned.removed.push(view.id);
+                pruned.reclaimed_bytes = pruned.reclaimed_bytes.saturating_add(bytes);
+            }
+        }
+        pruned
     }
 
     /// All containers, the newest first.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Container>> {
-        Vec::new()
+        let cells = self.0.registry.list();
+        let mut views: Vec<_> = cells.iter().map(|cell| cell.view()).collect();
+        views.sort_by_key(|view| std::cmp::Reverse(view.created_at));
+        views
     }
 
     /// One container.
@@ -387,15 +377,20 @@ impl Engine {
     /// # Errors
     /// [`LookupError`].
     pub fn inspect(&self, container: &str) -> Result<Arc<Container>, LookupError> {
-        Err(LookupError::NotFound(container.to_owned()))
+        Ok(self.0.registry.find(container)?.view())
     }
 
-    /// Bytes that the container's writable layer and its image take.
+    /// Bytes that the container's writable layer takes, and those with its image.
     ///
     /// # Errors
     /// [`LookupError`].
     pub async fn sizes(&self, container: &str) -> Result<(u64, u64), LookupError> {
-        Err(LookupError::NotFound(container.to_owned()))
+        let view = self.inspect(container)?;
+        let (images, id) = (self.0.images.clone(), view.id.to_string());
+        let measured = tokio::task::spawn_blocking(move || images.snapshot_size(&id)).await;
+        let own = measured.ok().and_then(Result::ok).unwrap_or_default();
+        let image = self.0.images.get(&view.image_id).map_or(0, |image| image.size);
+        Ok((own, own.saturating_add(image)))
     }
 
     /// Joins a client with a container, also with one that is not started yet.
@@ -404,35 +399,85 @@ impl Engine {
     /// [`OperationError`].
     pub async fn attach(
         &self,
-        _container: &str,
-        _options: AttachOptions,
-        _client: OwnedFd,
+        container: &str,
+        options: AttachOptions,
+        client: OwnedFd,
     ) -> Result<(), OperationError> {
-        todo!()
+        let cell = self.0.registry.find(container)?;
+        let frames = options.multiplexed || !cell.view().spec.config.tty;
+        let attach = attach_command(&options, frames).map_err(OperationError::Invalid)?;
+        let client = if options.logs {
+            self.replay(&cell, &options, frames, client).await?
+        } else {
+            client
+        };
+        if !options.stream {
+            return Ok(());
+        }
+        let order = |reply| Order::Attach {
+            attach,
+            client,
+            reply,
+        };
+        self.order(&cell, order).await
     }
 
     /// Prepares one more process in a running container.
     ///
     /// # Errors
     /// [`ExecError`].
-    pub async fn exec_create(
-        &self,
-        _container: &str,
-        _spec: ExecSpec,
-    ) -> Result<ExecId, ExecError> {
-        todo!()
+    pub async fn exec_create(&self, container: &str, spec: ExecSpec) -> Result<ExecId, ExecError> {
+        let cell = self.0.registry.find(container)?;
+        let view = cell.view();
+        if spec.command.first().is_none_or(String::is_empty) {
+            return Err(ExecError::NoCommand);
+        }
+        crate::actor::detach_keys(&spec.detach_keys).map_err(ExecError::Invalid)?;
+        match view.status {
+            Status::Running => {}
+            Status::Paused => return Err(ExecError::Paused(view.id.to_string())),
+            _ => return Err(ExecError::NotRunning(view.id.to_string())),
+        }
+        let id = ExecId::random();
+        let action = format!("exec_create: {}", spec.command.join(" "));
+        let exec = ExecView {
+            id,
+            container: cell.id,
+            spec,
+            running: false,
+            exit_code: None,
+            pid: 0,
+        };
+        lock(&cell.execs).insert(id, exec);
+        lock(&self.0.execs).insert(id, cell.clone());
+        crate::create::publish_event(&self.0, &view, &action, &[("execID", &id.to_string())]);
+        Ok(id)
     }
 
-    /// Starts it; with a client it returns as soon as the process runs.
+    fn exec_cell(&self, exec: &str) -> Result<(ExecId, Arc<Cell>), ExecError> {
+        let not_found = || ExecError::NotFound(exec.to_owned());
+        let id: ExecId = exec.parse().map_err(|_| not_found())?;
+        let cell = lock(&self.0.execs).get(&id).cloned();
+        Ok((id, cell.ok_or_else(not_found)?))
+    }
+
+    /// Starts it; it returns as soon as the process runs.
     ///
     /// # Errors
     /// [`ExecError`].
     pub async fn exec_start(
         &self,
-        _exec: &str,
-        _options: ExecStartOptions,
+        exec: &str,
+        options: ExecStartOptions,
     ) -> Result<(), ExecError> {
-        todo!()
+        let (id, cell) = self.exec_cell(exec)?;
+        let order = |reply| Order::Exec {
+            id,
+            client: options.client,
+            console_size: options.console_size,
+            reply,
+        };
+        self.order(&cell, order).await
     }
 
     /// One exec.
@@ -440,20 +485,25 @@ impl Engine {
     /// # Errors
     /// [`ExecError::NotFound`].
     pub fn exec_inspect(&self, exec: &str) -> Result<ExecView, ExecError> {
-        Err(ExecError::NotFound(exec.to_owned()))
+        let (id, cell) = self.exec_cell(exec)?;
+        let found = lock(&cell.execs).get(&id).cloned();
+        found.ok_or_else(|| ExecError::NotFound(exec.to_owned()))
     }
 
     /// Changes the size of an exec's terminal.
     ///
     /// # Errors
     /// [`ExecError`].
-    pub async fn exec_resize(
-        &self,
-        _exec: &str,
-        _height: u16,
-        _width: u16,
-    ) -> Result<(), ExecError> {
-        todo!()
+    pub async fn exec_resize(&self, exec: &str, height: u16, width: u16) -> Result<(), ExecError> {
+        let (id, cell) = self.exec_cell(exec)?;
+        let order = |reply| Order::Resize {
+            exec: Some(id),
+            height,
+            width,
+            reply,
+        };
+        let resized: Result<(), OperationError> = self.order(&cell, order).await;
+        resized.map_err(|error| ExecError::Invalid(error.to_string()))
     }
 
     /// Changes the size of a container's terminal.
@@ -462,11 +512,18 @@ impl Engine {
     /// [`OperationError`].
     pub async fn resize(
         &self,
-        _container: &str,
-        _height: u16,
-        _width: u16,
+        container: &str,
+        height: u16,
+        width: u16,
     ) -> Result<(), OperationError> {
-        todo!()
+        let cell = self.0.registry.find(container)?;
+        let order = |reply| Order::Resize {
+            exec: None,
+            height,
+            width,
+            reply,
+        };
+        self.order(&cell, order).await
     }
 
     /// Reads the log.
@@ -475,34 +532,55 @@ impl Engine {
     /// [`OperationError`].
     pub async fn logs(
         &self,
-        _container: &str,
-        _options: LogsOptions,
+        container: &str,
+        options: LogsOptions,
     ) -> Result<LogStream, OperationError> {
-        todo!()
+        let cell = self.0.registry.find(container)?;
+        crate::logs::read(&cell, options)
     }
 
     /// Counters of a running container; none if it does not run.
     ///
     /// # Errors
     /// [`OperationError`].
-    pub async fn stats(&self, _container: &str) -> Result<Option<Stats>, OperationError> {
-        todo!()
+    pub async fn stats(&self, container: &str) -> Result<Option<Stats>, OperationError> {
+        let cell = self.0.registry.find(container)?;
+        self.order(&cell, Order::Stats).await
     }
 
     /// The processes of a running container, as `ps` with these arguments shows them.
     ///
     /// # Errors
     /// [`OperationError`].
-    pub async fn top(&self, _container: &str, _arguments: &str) -> Result<Top, OperationError> {
-        todo!()
+    pub async fn top(&self, container: &str, arguments: &str) -> Result<Top, OperationError> {
+        let cell = self.0.registry.find(container)?;
+        if cell.view().status == Status::Restarting {
+            let text = format!("Container {} is restarting, wait until the container is running", cell.id);
+            return Err(OperationError::Refused(text));
+        }
+        let processes = self.order(&cell, Order::Processes).await?;
+        let view = cell.view();
+        crate::create::publish_event(&self.0, &view, "top", &[]);
+        crate::top::table(processes, arguments)
     }
 
     /// Counts for `info`.
     #[must_use]
     pub fn overview(&self) -> Overview {
-        Overview::default()
+        let views = self.list();
+        let count = |status| views.iter().filter(|view| view.status == status).count();
+        let (running, paused) = (count(Status::Running), count(Status::Paused));
+        Overview {
+            containers: views.len(),
+            running,
+            paused,
+            stopped: views.len().saturating_sub(running).saturating_sub(paused),
+            damaged: self.0.damaged.clone(),
+        }
     }
 
-    /// Stops taking work and lets go of the supervisors; containers run on.
-    pub async fn shutdown(&self) {}
+    /// Takes no more starts; containers run on under their supervisors.
+    pub async fn shutdown(&self) {
+        self.0.closing.store(true, Ordering::Relaxed);
+    }
 }

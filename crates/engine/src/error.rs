@@ -549,7 +549,7 @@ pub enum ExecError {
     NoCommand,
     /// It was started before.
     #[error("exec {0} has already started")]
-    AlreadyStarted(ExecIdText),
+    AlreadyStarted(String),
     /// The user is not in the image.
     #[error(transparent)]
     User(#[from] UserError),
@@ -564,8 +564,8 @@ pub enum ExecError {
     SupervisorLost,
 }
 
-/// The text of an exec's id in an error.
-pub type ExecIdText = String;
+
+
 
 impl ExecError {
     /// What a face makes of it.
@@ -603,4 +603,31 @@ pub enum OpenError {
     /// The records cannot be read.
     #[error("cannot read the records of containers")]
     Table(#[from] store::OpenError),
+}
+
+/// An error and its causes, joined by colons.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// As [`chain`], for errors that have the cause in their own text already.
+pub(crate) fn chain_once(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let further = error.to_string();
+        if !text.contains(&further) {
+            text.push_str(": ");
+            text.push_str(&further);
+        }
+        cause = error.source();
+    }
+    text
 }

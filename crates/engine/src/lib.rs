@@ -1,17 +1,36 @@
 //! Containers: what is wanted, what is, and the way between.
 
 pub mod profile;
+pub mod profile;
 pub mod spec;
 
+mod actor;
+mod connection;
+mod create;
+mod deps;
 mod engine;
 mod error;
 mod event;
+mod health;
 mod id;
+mod identity;
+mod logs;
+mod merge;
+mod names;
+mod open;
+mod record;
+mod registry;
+mod state;
+mod top;
+mod types;
+mod validate;
 mod view;
+mod writer;
 
-pub use engine::{
-    AttachOptions, Created, Engine, ExecStartOptions, LogStream, LogsOptions, Options, Overview,
-    PreparedRun, Pruned, RunOptions, Top, Update, WaitCondition, WaitHandle, Waited,
+pub use engine::{Engine, Options, PreparedRun};
+pub use types::{
+    AttachOptions, Created, ExecStartOptions, LogStream, LogsOptions, Overview, Pruned, RunOptions,
+    Top, Update, WaitCondition, WaitHandle, Waited,
 };
 pub use error::{
     CreateError, ErrorKind, ExecError, InvalidSpec, LookupError, OpenError, OperationError,

@@ -1,0 +1,430 @@
+//! From created to running.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use network::endpoint::{EndpointSpec, Sandbox};
+use network::port::PortSpec;
+use supervisor::protocol::{self, Command, Event, Launch, Log, LogDriver, Message, Outcome, Stdin};
+
+use super::{Actor, Pending, Reply};
+use crate::connection::Connection;
+use crate::deps::{Deps, make_directory};
+use crate::error::StartError;
+use crate::record::Record;
+use crate::spec::{NetworkMode, Port, Protocol};
+use crate::state::{Input, State};
+use crate::view::{BoundPort, Endpoint, Health};
+use crate::writer;
+
+/// Longest that a supervisor may take to create a container.
+const CREATE_MAX: Duration = Duration::from_secs(60);
+
+/// The current log file; empty if nothing is kept.
+pub(crate) fn log_path(record: &Record, deps: &Deps) -> PathBuf {
+    let directory = deps.data_directory(&record.id);
+    match log_driver(record) {
+        LogDriver::JsonFile => directory.join(format!("{}-json.log", record.id)),
+        LogDriver::Local => directory.join("container.log"),
+        LogDriver::None => PathBuf::new(),
+    }
+}
+
+pub(crate) fn log_driver(record: &Record) -> LogDriver {
+    match record.spec.host.log.driver.as_str() {
+        "none" => LogDriver::None,
+        "local" => LogDriver::Local,
+        _ => LogDriver::JsonFile,
+    }
+}
+
+fn log(record: &Record, deps: &Deps) -> Log {
+    let config = &record.spec.host.log;
+    let listed = |option: &str| -> Vec<String> {
+        let names = config.options.get(option).map_or("", String::as_str);
+        let names = names.split(',').filter(|name| !name.is_empty());
+        names.map(ToOwned::to_owned).collect()
+    };
+    let labels = &record.spec.config.labels;
+    let by_label = listed("labels").into_iter();
+    let mut attributes: std::collections::BTreeMap<_, _> = by_label
+        .filter_map(|name| labels.get(&name).map(|value| (name, value.clone())))
+        .collect();
+    for name in listed("env") {
+        let prefix = format!("{name}=");
+        let entries = record.spec.config.env.iter();
+        attributes.extend(entries.filter_map(|e| e.strip_prefix(&prefix)).map(|v| (name.clone(), v.to_owned())));
+    }
+    Log {
+        driver: log_driver(record),
+        path: log_path(record, deps),
+        // Both were checked at the face.
+        bytes_max: config.bytes_max().unwrap_or_default(),
+        files_max: config.files_max().unwrap_or(1),
+        attributes,
+    }
+}
+
+impl Actor {
+    /// A person's start.
+    pub(super) async fn start_by_hand(&mut self) -> Result<(), StartError> {
+        self.may_start()?;
+        self.step(Input::Start);
+        self.start().await
+    }
+
+    /// The first half of a person's start.
+    pub(super) async fn prepare_by_hand(&mut self) -> Result<(), StartError> {
+        self.may_start()?;
+        self.step(Input::Start);
+        let result = self.create().await;
+        self.after_start(result).await
+    }
+
+    fn may_start(&self) -> Result<(), StartError> {
+        match self.record.life.state {
+            State::Created | State::Exited { .. } => Ok(()),
+            State::Starting | State::Running { .. } | State::Waiting { .. } => {
+                Err(StartError::AlreadyStarted)
+            }
+            State::Paused { .. } => Err(StartError::Refused(
+                "cannot start a paused container, try unpause instead".to_owned(),
+            )),
+            State::Removing => Err(StartError::Refused(
+                "container is marked for removal and cannot be started".to_owned(),
+            )),
+        }
+    }
+
+    /// The delay of the restart policy is over.
+    pub(super) async fn restart_due(&mut self) {
+        if self.step(Input::Due) {
+            // The error stands in the record, for people to see.
+            let _ = self.start().await;
+        }
+    }
+
+    /// Creates and starts; the life is at `Starting`.
+    async fn start(&mut self) -> Result<(), StartError> {
+        let mut result = self.create().await;
+        if result.is_ok() {
+            result = self.go().await;
+        }
+        self.after_start(result).await
+    }
+
+    /// The second half of a prepared start.
+    pub(super) async fn go_by_hand(
+        &mut self,
+        client: Option<(protocol::Attach, OwnedFd)>,
+        reply: Reply<(), StartError>,
+    ) {
+        self.waiting_clients.extend(client);
+        let result = self.go().await;
+        let result = self.after_start(result).await;
+        // A caller that has gone needs no answer.
+        let _ = reply.send(result);
+    }
+
+    /// Undoes a start that failed.
+    async fn after_start(&mut self, result: Result<(), StartError>) -> Result<(), StartError> {
+        let Err(error) = result else { return Ok(()) };
+        self.signal(crate::spec::Signal::KILL, true);
+        self.connection = None;
+        self.pending.clear();
+        self.backlog.clear();
+        self.waiting_clients.clear();
+        self.pid = None;
+        self.detach_network();
+        self.record.error = crate::error::chain(&error);
+        self.step(Input::Failed {
+            code: error.exit_code(),
+        });
+        self.publish();
+        self.cell.notify(false, &self.waited());
+        if self.record.spec.host.auto_remove {
+            // What could not be removed is found again at the next start of the engine.
+            let _ = self.remove_now(true).await;
+        } else {
+            // The cause of the failed start is what the caller hears.
+            let _ = self.save(store::Durability::Volatile);
+        }
+        Err(error)
+    }
+
+    /// Has the supervisor create the container and sets up its network.
+    async fn create(&mut self) -> Result<(), StartError> {
+        if let Some(detaching) = self.detaching.take() {
+            // A panic there has been shown already; the attach below finds out what is left.
+            let _ = detaching.await;
+        }
+        let launch = self.launch()?;
+        let socket = self.deps.spawner.launch(&launch).map_err(StartError::Launch)?;
+        self.connection = Some(Connection::new(socket).map_err(StartError::Launch)?);
+        let (pid, netns) = tokio::time::timeout(CREATE_MAX, self.created())
+            .await
+            .map_err(|_| StartError::SupervisorLost)??;
+        self.pid = Some(pid);
+        self.attach_network(netns.as_ref())
+    }
+
+    /// Waits for the word that the container exists.
+    async fn created(&mut self) -> Result<(i32, Option<OwnedFd>), StartError> {
+        loop {
+            let connection = self.connection.as_ref().ok_or(StartError::SupervisorLost)?;
+            let received = connection.receive().await.map_err(StartError::Launch)?;
+            let mut received = received.ok_or(StartError::SupervisorLost)?;
+            match received.message {
+                Message::Event(Event::Created { pid }) => return Ok((pid, received.fds.pop())),
+                Message::Event(Event::CreateFailed { message }) => {
+                    self.connection = None;
+                    return Err(StartError::Failed(message));
+                }
+                Message::Event(Event::Exited(_)) => return Err(StartError::SupervisorLost),
+                other => self.backlog.push(other),
+            }
+        }
+    }
+
+    /// Lets the program run.
+    async fn go(&mut self) -> Result<(), StartError> {
+        for (attach, client) in std::mem::take(&mut self.waiting_clients) {
+            let fds = [client.as_fd()];
+            let sent = self.send(Command::Attach(attach), &fds, Pending::Nobody);
+            sent.map_err(|_| StartError::SupervisorLost)?;
+        }
+        let connection = self.connection.as_mut().ok_or(StartError::SupervisorLost)?;
+        let sequence = connection.send(Command::Start, &[]).map_err(StartError::Launch)?;
+        let started = tokio::time::timeout(CREATE_MAX, self.started(sequence)).await;
+        started.map_err(|_| StartError::SupervisorLost)??;
+        self.record.started_at = Some(self.record.started_at.unwrap_or_else(crate::now));
+        self.record.error.clear();
+        self.oom_killed = false;
+        self.step(Input::Started);
+        self.begin_health();
+        self.publish();
+        self.event("start", &[]);
+        let host = &self.record.spec.host;
+        if !host.auto_remove {
+            // Whether it was ever started decides if it starts with the host.
+            let policy = host.restart_policy != crate::spec::RestartPolicy::No;
+            let durability = if policy {
+                store::Durability::Durable
+            } else {
+                store::Durability::Volatile
+            };
+            self.save(durability)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the reply to `Start`.
+    async fn started(&mut self, sequence: u64) -> Result<(), StartError> {
+        self.record.started_at = None;
+        loop {
+            let connection = self.connection.as_ref().ok_or(StartError::SupervisorLost)?;
+            let received = connection.receive().await.map_err(StartError::Launch)?;
+            let received = received.ok_or(StartError::SupervisorLost)?;
+            match received.message {
+                Message::Reply(reply) if reply.sequence == sequence => {
+                    return match reply.result {
+                        Outcome::Failed { message, .. } => Err(StartError::Failed(message)),
+                        _ => Ok(()),
+                    };
+                }
+                Message::Event(Event::Started { started_at }) => {
+                    self.record.started_at = Some(started_at);
+                }
+                other => self.backlog.push(other),
+            }
+        }
+    }
+
+    fn launch(&mut self) -> Result<Launch, StartError> {
+        let id = self.record.id;
+        let prepare = |path: &Path, source| StartError::Prepare {
+            path: path.display().to_string(),
+            source,
+        };
+        let bundle = self.deps.run_directory(&id);
+        make_directory(&bundle).map_err(|e| prepare(&bundle, e))?;
+        let data = self.deps.data_directory(&id);
+        make_directory(&data).map_err(|e| prepare(&data, e))?;
+        let exit_path = self.exit_path();
+        remove_if_there(&exit_path).map_err(|e| prepare(&exit_path, e))?;
+        let snapshot = match &self.snapshot {
+            Some(snapshot) => snapshot.clone(),
+            None => {
+                let options = image::SnapshotOptions {
+                    volatile: self.record.spec.host.auto_remove,
+                };
+                let snapshot = self.deps.images.open_snapshot(&id.to_string(), options)?;
+                self.snapshot.insert(snapshot).clone()
+            }
+        };
+        let facts = self.facts(&snapshot)?;
+        let spec = &self.record.spec;
+        let stdin = match (spec.config.open_stdin, spec.config.stdin_once) {
+            (false, _) => Stdin::Closed,
+            (true, true) => Stdin::Once,
+            (true, false) => Stdin::Open,
+        };
+        Ok(Launch {
+            version: protocol::VERSION,
+            id: id.to_string(),
+            spec: writer::write(&id, spec, &facts),
+            bundle,
+            root_mount: Some(snapshot.mount.clone()),
+            control_path: self.control_path(),
+            exit_path,
+            durable_exit: !spec.host.auto_remove,
+            stdin,
+            log: log(&self.record, &self.deps),
+            seccomp: self.deps.filter(spec).map_err(StartError::Failed)?,
+            init: spec.host.init.unwrap_or(false),
+        })
+    }
+
+    /// Joins the container with its networks and writes its hosts file.
+    fn attach_network(&mut self, netns: Option<&OwnedFd>) -> Result<(), StartError> {
+        let networks = self.networks();
+        if networks.is_empty() {
+            return Ok(());
+        }
+        let netns = netns.ok_or_else(|| StartError::Network("no network namespace".to_owned()))?;
+        for network in networks {
+            self.attach_one(&network, netns.as_fd())?;
+        }
+        self.write_hosts()
+    }
+
+    /// Names of the networks that it has endpoints in; the first has the default route.
+    pub(super) fn networks(&self) -> Vec<String> {
+        let spec = &self.record.spec;
+        if spec.config.network_disabled {
+            return Vec::new();
+        }
+        let first = match &spec.host.network_mode {
+            NetworkMode::Default | NetworkMode::Bridge => "bridge",
+            NetworkMode::Network(name) => name,
+            NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => return Vec::new(),
+        };
+        let further = spec.networks.keys().map(String::as_str);
+        let further = further.filter(|name| *name != first && *name != "default");
+        let all = std::iter::once(first).chain(further);
+        all.map(ToOwned::to_owned).collect()
+    }
+
+    fn attach_one(&mut self, network: &str, netns: BorrowedFd<'_>) -> Result<(), StartError> {
+        let id = self.record.id.to_string();
+        let spec = &self.record.spec;
+        let is_first = self.endpoints.is_empty();
+        let settings = spec.networks.get(network).cloned().unwrap_or_default();
+        let asked = EndpointSpec {
+            network: network.to_owned(),
+            container_name: self.record.name.to_string(),
+            ip: settings.ipv4,
+            mac: settings.mac.as_deref().and_then(|mac| mac.parse().ok()),
+            aliases: settings.aliases,
+            ports: if is_first { self.ports() } else { Vec::new() },
+        };
+        let sandbox = Sandbox { holder: &id, netns };
+        let attached = self.deps.networks.attach(&sandbox, &asked);
+        let endpoint = attached.map_err(|e| StartError::Network(crate::error::chain_once(&e)))?;
+        self.endpoints.push(endpoint_view(endpoint));
+        Ok(())
+    }
+
+    fn ports(&self) -> Vec<PortSpec> {
+        use network::port::Protocol as Transport;
+        let spec = &self.record.spec;
+        let transport = |port: &Port| match port.protocol {
+            Protocol::Tcp => Some(Transport::Tcp),
+            Protocol::Udp => Some(Transport::Udp),
+            Protocol::Sctp => None,
+        };
+        let mut ports = Vec::new();
+        for (port, bindings) in &spec.host.port_bindings {
+            let Some(protocol) = transport(port) else { continue };
+            let any = [crate::spec::PortBinding::default()];
+            let bindings = if bindings.is_empty() { &any[..] } else { bindings };
+            for binding in bindings {
+                let host_ip = match binding.host_ip {
+                    None => std::net::Ipv4Addr::UNSPECIFIED,
+                    Some(std::net::IpAddr::V4(ip)) => ip,
+                    Some(std::net::IpAddr::V6(_)) => continue,
+                };
+                ports.push(PortSpec {
+                    protocol,
+                    host_ip,
+                    host_port: binding.host_port.map(|range| range.first..=range.last),
+                    container_port: port.number,
+                });
+            }
+        }
+        if spec.host.publish_all_ports {
+            let bound = |port: &&Port| !spec.host.port_bindings.contains_key(port);
+            for port in spec.config.exposed_ports.iter().filter(bound) {
+                ports.extend(transport(port).map(|protocol| PortSpec {
+                    protocol,
+                    host_ip: std::net::Ipv4Addr::UNSPECIFIED,
+                    host_port: None,
+                    container_port: port.number,
+                }));
+            }
+        }
+        ports
+    }
+
+    /// Takes the container off its networks, beside everything else.
+    pub(super) fn detach_network(&mut self) {
+        if self.endpoints.is_empty() && self.networks().is_empty() {
+            return;
+        }
+        self.endpoints.clear();
+        let (deps, id) = (self.deps.clone(), self.record.id.to_string());
+        // What is left of it is swept at the next start of the engine.
+        self.detaching = Some(tokio::task::spawn_blocking(move || {
+            drop(deps.networks.detach(&id));
+        }));
+    }
+
+    /// Health starts anew with each run.
+    fn begin_health(&mut self) {
+        let check = self.record.spec.config.healthcheck.as_ref();
+        self.health = crate::health::is_enabled(check).then(Health::default);
+        self.schedule_first_probe();
+    }
+}
+
+pub(super) fn endpoint_view(endpoint: network::endpoint::Endpoint) -> Endpoint {
+    let port = |bound: &network::port::BoundPort| BoundPort {
+        port: Port {
+            number: bound.container_port,
+            protocol: match bound.protocol {
+                network::port::Protocol::Tcp => Protocol::Tcp,
+                network::port::Protocol::Udp => Protocol::Udp,
+            },
+        },
+        host_ip: bound.host_ip.into(),
+        host_port: bound.host_port,
+    };
+    Endpoint {
+        network: endpoint.network_name,
+        network_id: endpoint.network.to_string(),
+        endpoint_id: endpoint.id.to_string(),
+        ip: Some(endpoint.address.into()),
+        prefix: endpoint.prefix,
+        gateway: endpoint.gateway.map(Into::into),
+        mac: endpoint.mac.to_string(),
+        ports: endpoint.ports.iter().map(port).collect(),
+    }
+}
+
+fn remove_if_there(path: &Path) -> std::io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,142 @@
+//! From records on the disk to containers under management: what runs still is found again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use store::Table;
+use tokio::sync::oneshot;
+
+use crate::actor::Actor;
+use crate::connection::Connection;
+use crate::create;
+use crate::deps::{Deps, make_directory};
+use crate::engine::{Engine, Options};
+use crate::error::OpenError;
+use crate::event::Events;
+use crate::id::ContainerId;
+use crate::record::Record;
+use crate::registry::Registry;
+use crate::spec::Signal;
+
+/// Longest that the API waits for the state of supervisors; who is later is found later.
+const ADOPT_MAX: Duration = Duration::from_millis(60);
+
+pub(crate) async fn open(options: Options) -> Result<Engine, OpenError> {
+    for path in [
+        options.root.join("containers"),
+        options.run.join("containers"),
+    ] {
+        make_directory(&path).map_err(|source| OpenError::Directory {
+            path: path.display().to_string(),
+            source,
+        })?;
+    }
+    let (table, records, damaged) = Table::open(options.root.join("records"))?;
+    let kept: BTreeSet<String> = damaged.iter().map(|d| d.key.clone()).collect();
+    let deps = Arc::new(Deps {
+        root: options.root,
+        run: options.run,
+        spawner: options.spawner,
+        images: options.images,
+        networks: options.networks,
+        volumes: options.volumes,
+        table,
+        registry: Registry::default(),
+        events: Events::default(),
+        execs: std::sync::Mutex::default(),
+        filters: std::sync::Mutex::default(),
+        damaged: damaged
+            .iter()
+            .map(|d| format!("{}: {} ({})", d.key, d.reason, d.path.display()))
+            .collect(),
+        closing: AtomicBool::new(false),
+    });
+    let mut waiting = Vec::new();
+    let mut holders = kept;
+    for (_, record) in records {
+        holders.insert(record.id.to_string());
+        waiting.push(adopt(&deps, record));
+    }
+    let all = async {
+        for ready in waiting {
+            // An actor that has gone already is ready, too.
+            let _ = ready.await;
+        }
+    };
+    // Late ones show what their record says until then.
+    let _ = tokio::time::timeout(ADOPT_MAX, all).await;
+    let sweeping = deps.clone();
+    tokio::spawn(async move { sweep(&sweeping, holders).await });
+    Ok(Engine(deps))
+}
+
+/// Starts the actor of a recorded container; the answer comes when its state is known.
+fn adopt(deps: &Arc<Deps>, record: Record) -> oneshot::Receiver<()> {
+    let options = image::SnapshotOptions {
+        volatile: record.spec.host.auto_remove,
+    };
+    let key = record.id.to_string();
+    // Without its snapshot it is shown, and its start fails with the cause.
+    let snapshot = deps.images.open_snapshot(&key, options).ok();
+    // A name that two records have belongs to the first one; the other is found by its id.
+    let _ = deps.registry.reserve(&record.name, record.id);
+    let (sender, ready) = oneshot::channel();
+    let (_, actor): (_, Actor) = create::prepare(deps, record, snapshot);
+    tokio::spawn(actor.adopt(sender));
+    ready
+}
+
+/// Clears what no record knows, beside the API.
+async fn sweep(deps: &Arc<Deps>, mut known: BTreeSet<String>) {
+    known.extend(deps.registry.list().iter().map(|cell| cell.id.to_string()));
+    let is_known = |name: &str| {
+        known.contains(name) || name.parse::<ContainerId>().is_ok_and(|_| deps.registry.find(name).is_ok())
+    };
+    for directory in [deps.run.join("containers"), deps.root.join("containers")] {
+        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // Only what we made ourselves: a directory named by an id.
+            if name.parse::<ContainerId>().is_err() || is_known(&name) {
+                continue;
+            }
+            end_orphan(&entry.path().join("control")).await;
+            // A container made meanwhile is in the registry before its directory is made.
+            if !is_known(&name) {
+                drop(std::fs::remove_dir_all(entry.path()));
+            }
+        }
+    }
+    known.extend(deps.registry.list().iter().map(|cell| cell.id.to_string()));
+    let deps = deps.clone();
+    let work = move || {
+        let now = deps.registry.list();
+        known.extend(now.iter().map(|cell| cell.id.to_string()));
+        let holders: Vec<&str> = known.iter().map(String::as_str).collect();
+        // Each is tried again at the next start.
+        drop(deps.images.sweep(&holders));
+        drop(deps.networks.sweep(&known));
+        drop(deps.images.empty_trash());
+        drop(deps.volumes.empty_trash());
+    };
+    // A panic there has been shown already.
+    let _ = tokio::task::spawn_blocking(work).await;
+}
+
+/// Ends a supervisor whose container no record knows, and waits for its end.
+async fn end_orphan(control: &std::path::Path) {
+    let Ok(socket) = supervisor::connect(control) else { return };
+    let Ok(mut connection) = Connection::new(socket) else { return };
+    let kill = supervisor::protocol::Command::Signal {
+        signal: Signal::KILL.number(),
+        all: true,
+    };
+    if connection.send(kill, &[]).is_err() {
+        return;
+    }
+    let ended = async { while let Ok(Some(_)) = connection.receive().await {} };
+    // One that does not end is left for the next start.
+    let _ = tokio::time::timeout(Duration::from_secs(10), ended).await;
+}
