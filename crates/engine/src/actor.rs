@@ -23,7 +23,6 @@ use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::deps::Deps;
-use crate::types::{Update, Waited};
 use crate::error::{ExecError, OperationError, RemoveError, StartError};
 use crate::event::EventKind;
 use crate::id::{ContainerName, ExecId};
@@ -31,6 +30,7 @@ use crate::record::Record;
 use crate::registry::{Cell, lock};
 use crate::spec::Signal;
 use crate::state::State;
+use crate::types::{Update, Waited};
 use crate::view::{Container, Endpoint, Health, Probe, Process, Stats, Status};
 
 pub(crate) use exec::detach_keys;
@@ -222,9 +222,9 @@ impl Actor {
     /// The next moment at which something is due.
     fn deadline(&self) -> Option<Instant> {
         let restart = match self.record.life.state {
-            State::Waiting { until, .. } => Some(
-                Instant::now() + Duration::from_nanos(until.saturating_sub(crate::now())),
-            ),
+            State::Waiting { until, .. } => {
+                Some(Instant::now() + Duration::from_nanos(until.saturating_sub(crate::now())))
+            }
             State::Created
             | State::Starting
             | State::Running { .. }
@@ -233,7 +233,10 @@ impl Actor {
             | State::Removing => None,
         };
         let stop = self.stopping.as_ref().and_then(|s| s.deadline);
-        [restart, stop, self.probing.deadline()].into_iter().flatten().min()
+        [restart, stop, self.probing.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     async fn timer(&mut self) {
@@ -406,7 +409,11 @@ impl Actor {
         Container {
             pid: self.pid,
             oom_killed: self.oom_killed,
-            endpoints: if running { self.endpoints.clone() } else { Vec::new() },
+            endpoints: if running {
+                self.endpoints.clone()
+            } else {
+                Vec::new()
+            },
             health: self.health.clone(),
             exec_ids,
             ..view_of(&self.record, &self.deps, self.snapshot.as_ref())

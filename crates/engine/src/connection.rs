@@ -22,7 +22,7 @@ impl Connection {
     /// As fcntl(2) and epoll_ctl(2).
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
         Ok(Self {
-            control: AsyncFd::with_interest(Control::new(socket)?, Interest::READABLE)?,
+            control: watch(Control::new(socket)?)?,
             sequence: 0,
         })
     }
@@ -51,4 +51,16 @@ impl Connection {
             }
         }
     }
+}
+
+/// Registers a descriptor's owner with the runtime.
+///
+/// # Errors
+/// As epoll_ctl(2).
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe; our owners keep one descriptor for life"
+)]
+pub(crate) fn watch<T: std::os::fd::AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(owner, Interest::READABLE)
 }

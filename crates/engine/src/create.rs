@@ -53,11 +53,7 @@ pub(crate) fn create(
     }
 }
 
-fn find_image(
-    deps: &Deps,
-    spec: &Spec,
-    platform: Option<&Platform>,
-) -> Result<Image, CreateError> {
+fn find_image(deps: &Deps, spec: &Spec, platform: Option<&Platform>) -> Result<Image, CreateError> {
     let image = deps.images.resolve(&spec.config.image)?;
     match platform {
         Some(wanted) if !wanted.matches(&image.config.platform()) => Err(CreateError::Platform {
@@ -123,7 +119,9 @@ fn make(
     let holder = id.to_string();
     deps.images.pin(&holder, &image.id)?;
     let volatile = spec.host.auto_remove;
-    let snapshot = deps.images.snapshot(&holder, &image.id, SnapshotOptions { volatile })?;
+    let snapshot = deps
+        .images
+        .snapshot(&holder, &image.id, SnapshotOptions { volatile })?;
     let mounts = mount_points(deps, id, &spec, &snapshot)?;
     let record = Record {
         id,
@@ -175,12 +173,7 @@ pub(crate) fn prepare(
 }
 
 /// Tells listeners of something that happened to a container.
-pub(crate) fn publish_event(
-    deps: &Deps,
-    view: &Container,
-    action: &str,
-    further: &[(&str, &str)],
-) {
+pub(crate) fn publish_event(deps: &Deps, view: &Container, action: &str, further: &[(&str, &str)]) {
     let mut attributes = view.spec.config.labels.clone();
     let own = [
         ("image", view.spec.config.image.as_str()),
@@ -189,7 +182,8 @@ pub(crate) fn publish_event(
     let all = own.iter().chain(further);
     attributes.extend(all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     let id = view.id.to_string();
-    deps.events.publish(EventKind::Container, action, id, attributes);
+    deps.events
+        .publish(EventKind::Container, action, id, attributes);
 }
 
 struct Mounts<'a> {
@@ -296,7 +290,12 @@ impl Mounts<'_> {
             anonymous: false,
         };
         match &mount.kind {
-            MountKind::Bind { source, propagation, create_source, .. } => {
+            MountKind::Bind {
+                source,
+                propagation,
+                create_source,
+                ..
+            } => {
                 if *create_source {
                     make_source(source)?;
                 }
@@ -310,7 +309,14 @@ impl Mounts<'_> {
                 });
             }
             MountKind::Tmpfs { .. } => self.add(plain("tmpfs", "")),
-            MountKind::Volume { name, no_copy, labels, driver, driver_options, subpath } => {
+            MountKind::Volume {
+                name,
+                no_copy,
+                labels,
+                driver,
+                driver_options,
+                subpath,
+            } => {
                 if let Some(name) = name
                     && self.deps.volumes.get(name).is_err()
                 {

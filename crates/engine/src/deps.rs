@@ -83,8 +83,8 @@ impl Deps {
         let Some(profile) = writer::seccomp(spec) else {
             return Ok(None);
         };
-        let bytes = supervisor::compile_seccomp(&profile?)
-            .map_err(|error| crate::error::chain(&error))?;
+        let bytes =
+            supervisor::compile_seccomp(&profile?).map_err(|error| crate::error::chain(&error))?;
         let mut filters = lock(&self.filters);
         if filters.len() >= FILTERS_MAX {
             filters.clear();

@@ -221,7 +221,8 @@ impl Engine {
     pub async fn kill(&self, container: &str, signal: Signal) -> Result<(), OperationError> {
         let cell = self.0.registry.find(container)?;
         let exits = (signal == Signal::KILL).then(|| cell.wait(WaitCondition::NotRunning));
-        self.order(&cell, |reply| Order::Kill { signal, reply }).await?;
+        self.order(&cell, |reply| Order::Kill { signal, reply })
+            .await?;
         if let Some(exits) = exits {
             // Docker answers a SIGKILL when the container has ended, but not later than this.
             let limit = std::time::Duration::from_secs(10);
@@ -304,10 +305,15 @@ impl Engine {
         let sent = cell.mailbox.send(order).await;
         let gone = || RenameError::from(LookupError::NotFound(container.to_owned()));
         let renamed = match sent {
-            Ok(()) => answer.await.map_err(|_| gone()).and_then(|r| r.map_err(RenameError::from)),
+            Ok(()) => answer
+                .await
+                .map_err(|_| gone())
+                .and_then(|r| r.map_err(RenameError::from)),
             Err(_) => Err(gone()),
         };
-        self.0.registry.release(if renamed.is_ok() { &old } else { &name });
+        self.0
+            .registry
+            .release(if renamed.is_ok() { &old } else { &name });
         renamed
     }
 
@@ -322,7 +328,8 @@ impl Engine {
     ) -> Result<Vec<String>, OperationError> {
         let cell = self.0.registry.find(container)?;
         let update = Box::new(update);
-        self.order(&cell, |reply| Order::Update { update, reply }).await?;
+        self.order(&cell, |reply| Order::Update { update, reply })
+            .await?;
         Ok(Vec::new())
     }
 
@@ -389,7 +396,11 @@ impl Engine {
         let (images, id) = (self.0.images.clone(), view.id.to_string());
         let measured = tokio::task::spawn_blocking(move || images.snapshot_size(&id)).await;
         let own = measured.ok().and_then(Result::ok).unwrap_or_default();
-        let image = self.0.images.get(&view.image_id).map_or(0, |image| image.size);
+        let image = self
+            .0
+            .images
+            .get(&view.image_id)
+            .map_or(0, |image| image.size);
         Ok((own, own.saturating_add(image)))
     }
 
@@ -465,11 +476,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`ExecError`].
-    pub async fn exec_start(
-        &self,
-        exec: &str,
-        options: ExecStartOptions,
-    ) -> Result<(), ExecError> {
+    pub async fn exec_start(&self, exec: &str, options: ExecStartOptions) -> Result<(), ExecError> {
         let (id, cell) = self.exec_cell(exec)?;
         let order = |reply| Order::Exec {
             id,
@@ -555,7 +562,10 @@ impl Engine {
     pub async fn top(&self, container: &str, arguments: &str) -> Result<Top, OperationError> {
         let cell = self.0.registry.find(container)?;
         if cell.view().status == Status::Restarting {
-            let text = format!("Container {} is restarting, wait until the container is running", cell.id);
+            let text = format!(
+                "Container {} is restarting, wait until the container is running",
+                cell.id
+            );
             return Err(OperationError::Refused(text));
         }
         let processes = self.order(&cell, Order::Processes).await?;

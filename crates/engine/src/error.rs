@@ -564,9 +564,6 @@ pub enum ExecError {
     SupervisorLost,
 }
 
-
-
-
 impl ExecError {
     /// What a face makes of it.
     #[must_use]

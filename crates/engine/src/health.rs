@@ -123,7 +123,8 @@ pub(crate) async fn probe_http(address: IpAddr, url: &str) -> (i32, String) {
         Ok(answer) => {
             let text = String::from_utf8_lossy(&answer).into_owned();
             let status = text.split(' ').nth(1).and_then(|s| s.parse::<u16>().ok());
-            let sound = text.starts_with("HTTP/1.") && status.is_some_and(|s| (200..400).contains(&s));
+            let sound =
+                text.starts_with("HTTP/1.") && status.is_some_and(|s| (200..400).contains(&s));
             (i32::from(!sound), text)
         }
     }
@@ -158,14 +159,23 @@ mod tests {
         assert!(take(&mut health, probe(0), &times, late));
         assert!(!take(&mut health, probe(-1), &times, early));
         assert_eq!((health.failing_streak, health.log.len()), (1, 5));
-        assert_eq!(times.pause(early, HealthStatus::Starting), Duration::from_secs(5));
-        assert_eq!(times.pause(late, HealthStatus::Starting), Duration::from_secs(30));
+        assert_eq!(
+            times.pause(early, HealthStatus::Starting),
+            Duration::from_secs(5)
+        );
+        assert_eq!(
+            times.pause(late, HealthStatus::Starting),
+            Duration::from_secs(30)
+        );
     }
 
     #[test]
     fn urls_parse() {
         let own = |port, path: &str| Some((None, port, path.to_owned()));
-        assert_eq!(parse_url("http://localhost:8080/h?x=1"), own(8080, "/h?x=1"));
+        assert_eq!(
+            parse_url("http://localhost:8080/h?x=1"),
+            own(8080, "/h?x=1")
+        );
         assert_eq!(parse_url("http://localhost"), own(80, "/"));
         assert_eq!(
             parse_url("http://web:81/"),

@@ -29,7 +29,12 @@ struct Group<'a> {
 fn accounts(text: &str) -> impl Iterator<Item = Account<'_>> {
     text.lines().filter_map(|line| {
         let mut fields = line.trim().split(':');
-        let (name, _, uid, gid) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let (name, _, uid, gid) = (
+            fields.next()?,
+            fields.next()?,
+            fields.next()?,
+            fields.next()?,
+        );
         Some(Account {
             name,
             uid: uid.parse().ok()?,
@@ -136,7 +141,9 @@ mod tests {
     impl Files for Texts {
         fn read(&self, path: &'static str) -> Result<String, UserError> {
             Ok(match path {
-                "/etc/passwd" => "root:x:0:0:root:/root:/bin/sh\nweb:x:33:33::/var/www:\nbad line\n",
+                "/etc/passwd" => {
+                    "root:x:0:0:root:/root:/bin/sh\nweb:x:33:33::/var/www:\nbad line\n"
+                }
                 _ => "root:x:0:\nwww:x:33:\naudio:x:29:web,other\nadm:x:4:root\n",
             }
             .to_owned())
@@ -151,9 +158,18 @@ mod tests {
     #[test]
     fn names_numbers_and_groups() {
         assert_eq!(of("", &[]), Ok((0, 0, vec![0, 4], "/root".to_owned())));
-        assert_eq!(of("web", &[]), Ok((33, 33, vec![33, 29], "/var/www".to_owned())));
-        assert_eq!(of("web:adm", &[]), Ok((33, 4, vec![4], "/var/www".to_owned())));
-        assert_eq!(of("1000:50", &["audio", "77"]), Ok((1000, 50, vec![50, 29, 77], "/".to_owned())));
+        assert_eq!(
+            of("web", &[]),
+            Ok((33, 33, vec![33, 29], "/var/www".to_owned()))
+        );
+        assert_eq!(
+            of("web:adm", &[]),
+            Ok((33, 4, vec![4], "/var/www".to_owned()))
+        );
+        assert_eq!(
+            of("1000:50", &["audio", "77"]),
+            Ok((1000, 50, vec![50, 29, 77], "/".to_owned()))
+        );
         assert_eq!(of("1000", &[]), Ok((1000, 0, vec![0], "/".to_owned())));
         assert_eq!(
             of("nosuch", &[]).unwrap_err().to_string(),

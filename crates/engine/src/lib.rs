@@ -1,7 +1,6 @@
 //! Containers: what is wanted, what is, and the way between.
 
 pub mod profile;
-pub mod profile;
 pub mod spec;
 
 mod actor;
@@ -28,10 +27,6 @@ mod view;
 mod writer;
 
 pub use engine::{Engine, Options, PreparedRun};
-pub use types::{
-    AttachOptions, Created, ExecStartOptions, LogStream, LogsOptions, Overview, Pruned, RunOptions,
-    Top, Update, WaitCondition, WaitHandle, Waited,
-};
 pub use error::{
     CreateError, ErrorKind, ExecError, InvalidSpec, LookupError, OpenError, OperationError,
     RemoveError, RenameError, StartError, UserError,
@@ -39,6 +34,10 @@ pub use error::{
 pub use event::{Event, EventKind, EventStream, Events};
 pub use id::{ContainerId, ContainerName, ExecId, ParseIdError, ParseNameError};
 pub use supervisor::logs::{LogEntry, Stream};
+pub use types::{
+    AttachOptions, Created, ExecStartOptions, LogStream, LogsOptions, Overview, Pruned, RunOptions,
+    Top, Update, WaitCondition, WaitHandle, Waited,
+};
 pub use view::{
     BoundPort, Container, Endpoint, ExecSpec, ExecView, Exit, Health, HealthStatus, MountPoint,
     Probe, Process, Stats, Status,

@@ -6,8 +6,6 @@ use std::sync::Arc;
 
 use supervisor::logs::{LogEntry, Logs, Next, Query, ReadError, Stream};
 use supervisor::protocol::LogDriver;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
 
 use crate::engine::Engine;
@@ -90,7 +88,7 @@ async fn pass_on_and_follow(
     sender: &Sender,
     ended: crate::types::WaitHandle,
 ) -> Result<(), ReadError> {
-    let watched = AsyncFd::with_interest(logs, Interest::READABLE);
+    let watched = crate::connection::watch(logs);
     let Ok(mut logs) = watched else { return Ok(()) };
     let mut ended = std::pin::pin!(ended.wait());
     let mut over = false;

@@ -21,7 +21,9 @@ pub(crate) fn merge(config: &mut Config, image: &oci::image::Config) {
     take(&mut config.user, &image.user);
     take(&mut config.working_directory, &image.working_dir);
     for port in image.exposed_ports.keys() {
-        config.exposed_ports.extend(port.parse());
+        config
+            .exposed_ports
+            .extend(port.parse::<crate::spec::Port>());
     }
     config.volumes.extend(image.volumes.keys().cloned());
     let own = std::mem::take(&mut config.env);
@@ -56,7 +58,11 @@ pub(crate) fn merge(config: &mut Config, image: &oci::image::Config) {
         merge_healthcheck(own, from);
     }
     // The command line's `--entrypoint ""` comes as one empty word.
-    if config.entrypoint.as_deref().is_some_and(|e| matches!(e, [word] if word.is_empty())) {
+    if config
+        .entrypoint
+        .as_deref()
+        .is_some_and(|e| matches!(e, [word] if word.is_empty()))
+    {
         config.entrypoint = None;
     }
 }
@@ -137,6 +143,9 @@ mod tests {
         assert_eq!(of(words("/own"), None).unwrap(), "/own");
         assert_eq!(of(None, words("other")).unwrap(), "/entry other");
         assert_eq!(of(Some(vec![String::new()]), words("sh")).unwrap(), "sh");
-        assert_eq!(of(Some(vec![String::new()]), None), Err(InvalidSpec::NoCommand));
+        assert_eq!(
+            of(Some(vec![String::new()]), None),
+            Err(InvalidSpec::NoCommand)
+        );
     }
 }

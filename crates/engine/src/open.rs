@@ -92,10 +92,15 @@ fn adopt(deps: &Arc<Deps>, record: Record) -> oneshot::Receiver<()> {
 async fn sweep(deps: &Arc<Deps>, mut known: BTreeSet<String>) {
     known.extend(deps.registry.list().iter().map(|cell| cell.id.to_string()));
     let is_known = |name: &str| {
-        known.contains(name) || name.parse::<ContainerId>().is_ok_and(|_| deps.registry.find(name).is_ok())
+        known.contains(name)
+            || name
+                .parse::<ContainerId>()
+                .is_ok_and(|_| deps.registry.find(name).is_ok())
     };
     for directory in [deps.run.join("containers"), deps.root.join("containers")] {
-        let Ok(entries) = std::fs::read_dir(&directory) else { continue };
+        let Ok(entries) = std::fs::read_dir(&directory) else {
+            continue;
+        };
         for entry in entries.flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
             // Only what we made ourselves: a directory named by an id.
@@ -127,8 +132,12 @@ async fn sweep(deps: &Arc<Deps>, mut known: BTreeSet<String>) {
 
 /// Ends a supervisor whose container no record knows, and waits for its end.
 async fn end_orphan(control: &std::path::Path) {
-    let Ok(socket) = supervisor::connect(control) else { return };
-    let Ok(mut connection) = Connection::new(socket) else { return };
+    let Ok(socket) = supervisor::connect(control) else {
+        return;
+    };
+    let Ok(mut connection) = Connection::new(socket) else {
+        return;
+    };
     let kill = supervisor::protocol::Command::Signal {
         signal: Signal::KILL.number(),
         all: true,

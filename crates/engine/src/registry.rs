@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::actor::Order;
-use crate::types::{WaitCondition, WaitHandle, Waited};
 use crate::error::LookupError;
 use crate::id::{ContainerId, ContainerName, ExecId};
+use crate::types::{WaitCondition, WaitHandle, Waited};
 use crate::view::{Container, ExecView, Status};
 
 /// Locks; a thread that panicked leaves nothing half-done in these.
@@ -152,7 +152,9 @@ impl Registry {
         if reference.is_empty() || reference.len() > 64 || !reference.chars().all(digits) {
             return Err(not_found());
         }
-        let first: ContainerId = format!("{reference:0<64}").parse().map_err(|_| not_found())?;
+        let first: ContainerId = format!("{reference:0<64}")
+            .parse()
+            .map_err(|_| not_found())?;
         let mut found = tables.cells.range(first..).map(|(_, cell)| cell);
         let mut matching = found
             .by_ref()

@@ -149,13 +149,14 @@ impl Life {
             (State::Starting, Input::Failed { code }) => to(State::Exited { code }),
             (State::Running { since }, Input::Pause) => to(State::Paused { since }),
             (State::Paused { since }, Input::Resume) => to(State::Running { since }),
-            (State::Starting | State::Running { .. } | State::Paused { .. }, Input::Stop { last_run }) => {
-                Ok(Self {
-                    stopped_by_hand: true,
-                    last_run: self.last_run || last_run,
-                    ..self
-                })
-            }
+            (
+                State::Starting | State::Running { .. } | State::Paused { .. },
+                Input::Stop { last_run },
+            ) => Ok(Self {
+                stopped_by_hand: true,
+                last_run: self.last_run || last_run,
+                ..self
+            }),
             (State::Exited { .. }, Input::Stop { .. }) => Ok(Self {
                 stopped_by_hand: true,
                 ..self
@@ -283,7 +284,9 @@ mod tests {
         }
         assert_eq!(
             delays,
-            [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000]
+            [
+                100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000
+            ]
         );
         assert_eq!(life.restarts, 12);
         let life = life.next(Input::Ended { code: 1 }, policy, 10 * SECOND);
@@ -302,7 +305,9 @@ mod tests {
         assert!(after(on_failure, 1) && !after(on_failure, 0));
         let unhealthy = RestartPolicy::OnUnhealthy { retries_max: 0 };
         assert!(!after(unhealthy, 0));
-        let life = running(unhealthy).next(Input::Unhealthy, unhealthy, 0).unwrap();
+        let life = running(unhealthy)
+            .next(Input::Unhealthy, unhealthy, 0)
+            .unwrap();
         let life = life.next(Input::Ended { code: 0 }, unhealthy, 0).unwrap();
         assert!(matches!(life.state, State::Waiting { .. }));
     }

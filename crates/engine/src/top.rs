@@ -10,7 +10,9 @@ use crate::types::Top;
 /// Columns of `ps -ef`. **Source:** ps(1), "STANDARD FORMAT SPECIFIERS".
 const FULL: &[&str] = &["uid", "pid", "ppid", "c", "stime", "tty", "time", "cmd"];
 /// Columns of `ps aux`.
-const USER: &[&str] = &["user", "pid", "%cpu", "%mem", "vsz", "rss", "tty", "stat", "start", "time", "command"];
+const USER: &[&str] = &[
+    "user", "pid", "%cpu", "%mem", "vsz", "rss", "tty", "stat", "start", "time", "command",
+];
 
 /// Makes the table of these processes; empty arguments are `-ef`.
 ///
@@ -45,7 +47,9 @@ fn columns(arguments: &str) -> Result<Vec<String>, OperationError> {
         _ => {}
     }
     let unknown = || OperationError::Invalid(format!("ps: unknown arguments `{arguments}`"));
-    let list = words.iter().skip_while(|w| !matches!(**w, "-o" | "o" | "-eo" | "-axo" | "axo" | "-Ao"));
+    let list = words
+        .iter()
+        .skip_while(|w| !matches!(**w, "-o" | "o" | "-eo" | "-axo" | "axo" | "-Ao"));
     let list: Vec<String> = list
         .skip(1)
         .flat_map(|w| w.split(','))
@@ -136,7 +140,12 @@ fn clock(nanoseconds: u64) -> String {
 }
 
 fn duration(seconds: u64) -> String {
-    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{:02}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 /// **Source:** Linux, `Documentation/admin-guide/devices.txt`: 136 to 143 are `pts`.
@@ -163,7 +172,10 @@ mod tests {
             ..Process::default()
         };
         let top = table(vec![process.clone()], "").unwrap();
-        assert_eq!(top.titles, ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
+        assert_eq!(
+            top.titles,
+            ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
+        );
         assert_eq!(top.processes[0][1], "7");
         assert_eq!(top.processes[0][5], "pts/1");
         let top = table(vec![process], "-o pid,comm").unwrap();

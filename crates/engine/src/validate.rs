@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use crate::error::InvalidSpec;
 use crate::profile;
 use crate::spec::{
-    IpcMode, MountKind, NetworkMode, PidMode, Resources, RestartPolicy, SecurityOption,
-    SeccompProfile, Spec, UtsMode,
+    IpcMode, MountKind, NetworkMode, Resources, RestartPolicy, SeccompProfile, SecurityOption,
+    Spec, UtsMode,
 };
 
 /// **Source:** moby, `linuxMinMemory`.
@@ -43,31 +43,65 @@ fn warnings(spec: &Spec) -> Vec<String> {
 pub(crate) fn check_resources(resources: &Resources) -> Result<(), InvalidSpec> {
     let r = resources;
     let fail = |wrong: bool, error: InvalidSpec| if wrong { Err(error) } else { Ok(()) };
-    fail(r.memory != 0 && r.memory < MEMORY_MIN, InvalidSpec::MemoryTooSmall)?;
+    fail(
+        r.memory != 0 && r.memory < MEMORY_MIN,
+        InvalidSpec::MemoryTooSmall,
+    )?;
     let swap = r.memory_swap > 0;
-    fail(r.memory > 0 && swap && r.memory_swap < r.memory, InvalidSpec::SwapTooSmall)?;
+    fail(
+        r.memory > 0 && swap && r.memory_swap < r.memory,
+        InvalidSpec::SwapTooSmall,
+    )?;
     fail(r.memory == 0 && swap, InvalidSpec::SwapWithoutMemory)?;
     let reserved = r.memory_reservation;
-    fail(reserved > 0 && reserved < MEMORY_MIN, InvalidSpec::ReservationTooSmall)?;
-    fail(r.memory > 0 && reserved > r.memory, InvalidSpec::ReservationTooLarge)?;
+    fail(
+        reserved > 0 && reserved < MEMORY_MIN,
+        InvalidSpec::ReservationTooSmall,
+    )?;
+    fail(
+        r.memory > 0 && reserved > r.memory,
+        InvalidSpec::ReservationTooLarge,
+    )?;
     if let Some(swappiness) = r.memory_swappiness {
-        fail(!(-1..=100).contains(&swappiness), InvalidSpec::Swappiness(swappiness))?;
+        fail(
+            !(-1..=100).contains(&swappiness),
+            InvalidSpec::Swappiness(swappiness),
+        )?;
     }
     let nano = r.nano_cpus != 0;
-    fail(nano && r.cpu_period != 0, InvalidSpec::CpuConflict("Period"))?;
+    fail(
+        nano && r.cpu_period != 0,
+        InvalidSpec::CpuConflict("Period"),
+    )?;
     fail(nano && r.cpu_quota != 0, InvalidSpec::CpuConflict("Quota"))?;
-    let cpus = std::thread::available_parallelism().map_or(1, |n| u64::try_from(n.get()).unwrap_or(1));
+    let cpus =
+        std::thread::available_parallelism().map_or(1, |n| u64::try_from(n.get()).unwrap_or(1));
     let nano_max = i64::try_from(cpus.saturating_mul(1_000_000_000)).unwrap_or(i64::MAX);
-    fail(r.nano_cpus < 0 || r.nano_cpus > nano_max, InvalidSpec::Cpus(cpus))?;
+    fail(
+        r.nano_cpus < 0 || r.nano_cpus > nano_max,
+        InvalidSpec::Cpus(cpus),
+    )?;
     let period = r.cpu_period;
-    fail(period != 0 && !(1000..=1_000_000).contains(&period), InvalidSpec::CpuPeriod)?;
+    fail(
+        period != 0 && !(1000..=1_000_000).contains(&period),
+        InvalidSpec::CpuPeriod,
+    )?;
     fail((1..1000).contains(&r.cpu_quota), InvalidSpec::CpuQuota)?;
     for (what, value) in [("cpus", &r.cpuset_cpus), ("mems", &r.cpuset_mems)] {
         let value = || value.clone();
-        fail(!is_cpu_list(&value()), InvalidSpec::CpuSet { what, value: value() })?;
+        fail(
+            !is_cpu_list(&value()),
+            InvalidSpec::CpuSet {
+                what,
+                value: value(),
+            },
+        )?;
     }
     let weight = r.blkio_weight;
-    fail(weight != 0 && !(10..=1000).contains(&weight), InvalidSpec::BlkioWeight)
+    fail(
+        weight != 0 && !(10..=1000).contains(&weight),
+        InvalidSpec::BlkioWeight,
+    )
 }
 
 fn is_cpu_list(text: &str) -> bool {
@@ -85,7 +119,10 @@ fn check_options(spec: &Spec) -> Result<(), InvalidSpec> {
     let host = &spec.host;
     let fail = |wrong: bool, error: InvalidSpec| if wrong { Err(error) } else { Ok(()) };
     let score = host.oom_score_adj;
-    fail(!(-1000..=1000).contains(&score), InvalidSpec::OomScore(score))?;
+    fail(
+        !(-1000..=1000).contains(&score),
+        InvalidSpec::OomScore(score),
+    )?;
     fail(
         host.auto_remove && host.restart_policy != RestartPolicy::No,
         InvalidSpec::AutoRemoveRestart,
@@ -146,7 +183,11 @@ fn check_sysctls(spec: &Spec) -> Result<(), InvalidSpec> {
         let network = name.starts_with("net.");
         let uts = name == "kernel.domainname";
         let allowed = ipc && !matches!(host.ipc_mode, IpcMode::Host | IpcMode::Container(_))
-            || network && !matches!(host.network_mode, NetworkMode::Host | NetworkMode::Container(_))
+            || network
+                && !matches!(
+                    host.network_mode,
+                    NetworkMode::Host | NetworkMode::Container(_)
+                )
             || uts && host.uts_mode != UtsMode::Host;
         if !allowed {
             return Err(InvalidSpec::Sysctl(name.clone()));
@@ -165,7 +206,11 @@ fn check_mounts(spec: &Spec) -> Result<(), InvalidSpec> {
         }
     }
     for mount in &spec.host.mounts {
-        if let MountKind::Bind { source, create_source: false, .. } = &mount.kind
+        if let MountKind::Bind {
+            source,
+            create_source: false,
+            ..
+        } = &mount.kind
             && fs_err::symlink_metadata(source).is_err()
         {
             return Err(InvalidSpec::BindSource(source.clone()));
@@ -199,8 +244,21 @@ pub(crate) fn full_name(name: &str) -> String {
 
 /// Names of limits. **Source:** getrlimit(2); docker/go-units, `ulimit.go`.
 pub(crate) const ULIMITS: [&str; 15] = [
-    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc",
-    "rss", "rtprio", "rttime", "sigpending", "stack",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
 ];
 
 fn check_config(spec: &Spec) -> Result<(), InvalidSpec> {
@@ -209,7 +267,11 @@ fn check_config(spec: &Spec) -> Result<(), InvalidSpec> {
     if !directory.is_empty() && !directory.starts_with('/') {
         return Err(InvalidSpec::WorkingDirectory(directory.clone()));
     }
-    if let Some(entry) = config.env.iter().find(|e| e.is_empty() || e.starts_with('=')) {
+    if let Some(entry) = config
+        .env
+        .iter()
+        .find(|e| e.is_empty() || e.starts_with('='))
+    {
         return Err(InvalidSpec::Environment(entry.clone()));
     }
     let unknown = |name: &&String| !ULIMITS.contains(&name.as_str());
@@ -234,8 +296,6 @@ fn check_config(spec: &Spec) -> Result<(), InvalidSpec> {
             return Err(InvalidSpec::Healthcheck(text));
         }
     }
-    // Only here for symmetry with the others: each mode was parsed at the face.
-    let PidMode::Private | PidMode::Host | PidMode::Container(_) = spec.host.pid_mode;
     Ok(())
 }
 
@@ -260,7 +320,10 @@ mod tests {
         assert!(text(|s| s.host.resources.nano_cpus = 1 << 60).starts_with("Range of CPUs"));
         assert!(text(|s| s.host.resources.cpuset_cpus = "3-1".into()).contains("cpuset cpus"));
         assert!(text(|s| s.host.cap_add = vec!["nosuch".into()]).contains("\"nosuch\""));
-        assert_eq!(text(|s| s.host.cap_add = vec!["net_admin".into(), "ALL".into()]), "sound");
+        assert_eq!(
+            text(|s| s.host.cap_add = vec!["net_admin".into(), "ALL".into()]),
+            "sound"
+        );
         assert_eq!(
             text(|s| s.config.working_directory = "a".into()),
             "the working directory 'a' is invalid, it needs to be an absolute path"

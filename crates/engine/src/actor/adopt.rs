@@ -22,7 +22,10 @@ impl Actor {
         // The opener may have stopped waiting.
         let _ = ready.send(());
         let policy = self.record.spec.host.restart_policy;
-        let idle = matches!(self.record.life.state, State::Created | State::Exited { .. });
+        let idle = matches!(
+            self.record.life.state,
+            State::Created | State::Exited { .. }
+        );
         if self.gone {
             return;
         }
@@ -88,7 +91,10 @@ impl Actor {
             State::Running { since }
         };
         let endpoints = self.deps.networks.endpoints(&self.record.id.to_string());
-        self.endpoints = endpoints.into_iter().map(super::start::endpoint_view).collect();
+        self.endpoints = endpoints
+            .into_iter()
+            .map(super::start::endpoint_view)
+            .collect();
         let check = self.record.spec.config.healthcheck.as_ref();
         if crate::health::is_enabled(check) {
             self.health = Some(Health::default());
@@ -97,7 +103,9 @@ impl Actor {
     }
 
     async fn wait_for_end(&mut self) {
-        let Some(connection) = &self.connection else { return };
+        let Some(connection) = &self.connection else {
+            return;
+        };
         let end = async { while let Ok(Some(_)) = connection.receive().await {} };
         // One that does not end is lost to us; a start finds out.
         let _ = tokio::time::timeout(STATE_MAX, end).await;

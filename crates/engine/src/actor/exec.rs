@@ -52,7 +52,9 @@ impl Actor {
         }
         let mut spec = {
             let mut execs = lock(&self.cell.execs);
-            let exec = execs.get_mut(&id).ok_or_else(|| ExecError::NotFound(id.to_string()))?;
+            let exec = execs
+                .get_mut(&id)
+                .ok_or_else(|| ExecError::NotFound(id.to_string()))?;
             if exec.running || exec.exit_code.is_some() {
                 return Err(ExecError::AlreadyStarted(id.to_string()));
             }
@@ -85,13 +87,31 @@ impl Actor {
             image: &self.record.image_id,
             upper: &upper.unwrap_or_default(),
         };
-        let user = if exec.user.is_empty() { &spec.config.user } else { &exec.user };
-        let groups: &[String] = if exec.user.is_empty() { &spec.host.group_add } else { &[] };
+        let user = if exec.user.is_empty() {
+            &spec.config.user
+        } else {
+            &exec.user
+        };
+        let groups: &[String] = if exec.user.is_empty() {
+            &spec.host.group_add
+        } else {
+            &[]
+        };
         let (user, home) = identity::resolve(&files, user, groups)?;
-        Ok(writer::exec_process(spec, exec, (user, &home), &self.hostname()))
+        Ok(writer::exec_process(
+            spec,
+            exec,
+            (user, &home),
+            &self.hostname(),
+        ))
     }
 
-    pub(super) fn exec_started(&mut self, id: ExecId, reply: Reply<(), ExecError>, outcome: Outcome) {
+    pub(super) fn exec_started(
+        &mut self,
+        id: ExecId,
+        reply: Reply<(), ExecError>,
+        outcome: Outcome,
+    ) {
         let result = match outcome {
             Outcome::Failed { message, .. } => Err(ExecError::Failed(message)),
             Outcome::ExecStarted { pid } => {
@@ -117,7 +137,10 @@ impl Actor {
 
     fn exec_text(&self, id: ExecId) -> String {
         let execs = lock(&self.cell.execs);
-        execs.get(&id).map(|e| e.spec.command.join(" ")).unwrap_or_default()
+        execs
+            .get(&id)
+            .map(|e| e.spec.command.join(" "))
+            .unwrap_or_default()
     }
 
     fn exec_failed(&self, id: ExecId, error: &ExecError) {
@@ -134,7 +157,9 @@ impl Actor {
         if self.probe_ended(exec_id, code) {
             return;
         }
-        let Ok(id) = exec_id.parse::<ExecId>() else { return };
+        let Ok(id) = exec_id.parse::<ExecId>() else {
+            return;
+        };
         if let Some(exec) = lock(&self.cell.execs).get_mut(&id) {
             exec.running = false;
             exec.exit_code = Some(code);
@@ -179,6 +204,7 @@ impl Actor {
 pub(crate) fn detach_keys(text: &str) -> Result<DetachKeys, String> {
     match text {
         "" => Ok(DetachKeys::default()),
-        text => DetachKeys::parse(text).map_err(|error| format!("Invalid detach keys ({text}) provided: {error}")),
+        text => DetachKeys::parse(text)
+            .map_err(|error| format!("Invalid detach keys ({text}) provided: {error}")),
     }
 }

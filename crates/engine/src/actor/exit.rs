@@ -7,22 +7,22 @@ use supervisor::protocol::Exit;
 
 use super::Actor;
 use crate::deps::Deps;
-use crate::types::Waited;
 use crate::error::{OperationError, RemoveError};
 use crate::event::EventKind;
 use crate::id::ContainerId;
 use crate::registry::lock;
 use crate::spec::RestartPolicy;
 use crate::state::{Input, State};
+use crate::types::Waited;
 use crate::view::MountPoint;
 
 impl Actor {
     /// The supervisor said how it ended.
     pub(super) async fn ended(&mut self, exit: Exit) {
         let code = exit.code;
-        let seconds = exit
-            .started_at
-            .map_or(0, |start| exit.finished_at.saturating_sub(start) / 1_000_000_000);
+        let seconds = exit.started_at.map_or(0, |start| {
+            exit.finished_at.saturating_sub(start) / 1_000_000_000
+        });
         self.oom_killed = exit.oom_killed;
         self.record.started_at = exit.started_at.or(self.record.started_at);
         self.record.death = Some(exit);
@@ -50,7 +50,11 @@ impl Actor {
             let _ = self.remove_now(true).await;
         } else if !self.gone {
             let policy = self.record.spec.host.restart_policy != RestartPolicy::No;
-            let durability = if policy { Durability::Durable } else { Durability::Volatile };
+            let durability = if policy {
+                Durability::Durable
+            } else {
+                Durability::Volatile
+            };
             // The supervisor's exit record says the same.
             let _ = self.save(durability);
         }
@@ -63,7 +67,10 @@ impl Actor {
         }
         let mut started = Ok(());
         if stopping.restart && self.remove_after.is_none() {
-            started = self.start_by_hand().await.map_err(|error| error.to_string());
+            started = self
+                .start_by_hand()
+                .await
+                .map_err(|error| error.to_string());
             if started.is_ok() {
                 self.event("restart", &[]);
             }
@@ -133,7 +140,11 @@ impl Actor {
             return Err(RemoveError::InProgress(id.to_string()));
         }
         self.publish();
-        let durability = if auto { Durability::Volatile } else { Durability::Durable };
+        let durability = if auto {
+            Durability::Volatile
+        } else {
+            Durability::Durable
+        };
         if let Err(error) = self.deps.table.remove(&id.to_string(), durability) {
             self.record.life.state = State::Exited {
                 code: waited.exit_code,
@@ -172,7 +183,8 @@ pub(crate) fn clear(deps: &Arc<Deps>, id: ContainerId, mounts: &[MountPoint], vo
             if deps.volumes.remove(&point.name, false).is_ok() {
                 let attributes = [("driver".to_owned(), "local".to_owned())].into();
                 let name = point.name.clone();
-                deps.events.publish(EventKind::Volume, "destroy", name, attributes);
+                deps.events
+                    .publish(EventKind::Volume, "destroy", name, attributes);
             }
         }
     }

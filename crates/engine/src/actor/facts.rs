@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use image::{Images, ImageId, Snapshot};
+use image::{ImageId, Images, Snapshot};
 use network::files::{DnsOptions, HostsOptions};
 use oci::runtime::{Device, Mount, NamespaceType};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
@@ -46,11 +46,16 @@ impl Files for RootFiles<'_> {
 /// none if the layer does not have it. A whiteout reads as empty.
 fn read_beneath(upper: &Path, path: &str) -> std::io::Result<Option<String>> {
     use std::io::Read;
-    let directory = rustix::fs::open(upper, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let directory = rustix::fs::open(
+        upper,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let relative = path.trim_start_matches('/');
-    let at = |flags| rustix::fs::openat2(directory.as_fd(), relative, flags, Mode::empty(), resolve);
+    let at =
+        |flags| rustix::fs::openat2(directory.as_fd(), relative, flags, Mode::empty(), resolve);
     // A device must not be opened, so its type is looked at first.
     let kind = match at(OFlags::PATH | OFlags::CLOEXEC) {
         Ok(fd) => FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode),
@@ -128,7 +133,11 @@ impl Actor {
 
     fn other(&self, what: &'static str, reference: &str) -> Result<(Arc<Cell>, i32), StartError> {
         let join = |reason: String| StartError::Join { what, reason };
-        let cell = self.deps.registry.find(reference).map_err(|e| join(e.to_string()))?;
+        let cell = self
+            .deps
+            .registry
+            .find(reference)
+            .map_err(|e| join(e.to_string()))?;
         let view = cell.view();
         match view.pid {
             Some(pid) if view.status.is_running() => Ok((cell, pid)),
@@ -137,7 +146,10 @@ impl Actor {
     }
 
     /// Namespaces of other containers, and the place of a shared `/dev/shm`.
-    #[expect(clippy::type_complexity, reason = "two parts of one look at the others")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "two parts of one look at the others"
+    )]
     fn joins(&self) -> Result<(Vec<(NamespaceType, PathBuf)>, Option<PathBuf>), StartError> {
         let host = &self.record.spec.host;
         let mut join = Vec::new();
@@ -184,7 +196,10 @@ impl Actor {
             host_network,
         });
         write(&directory.join("resolv.conf"), &resolv_conf)?;
-        write(&directory.join("hostname"), &format!("{}\n", self.hostname()))?;
+        write(
+            &directory.join("hostname"),
+            &format!("{}\n", self.hostname()),
+        )?;
         self.write_hosts()?;
         let names = ["resolv.conf", "hostname", "hosts"];
         Ok(names.map(|name| (name, directory.join(name))).into())
@@ -201,7 +216,10 @@ impl Actor {
         let own: Vec<(IpAddr, Vec<String>)> = addresses.map(|ip| (ip, names.clone())).collect();
         let extra = spec.host.extra_hosts.iter().map(|host| {
             let address = host.address.map(|ip| ip.to_string());
-            (host.name.clone(), address.unwrap_or_else(|| "host-gateway".to_owned()))
+            (
+                host.name.clone(),
+                address.unwrap_or_else(|| "host-gateway".to_owned()),
+            )
         });
         let gateway = self.endpoints.iter().find_map(|e| e.gateway);
         let text = self.deps.networks.hosts_file(&HostsOptions {
@@ -225,11 +243,17 @@ impl Actor {
                 let source = point.source.display().to_string();
                 return Err(InvalidSpec::BindSource(source).into());
             }
-            let asked = spec.host.mounts.iter().find(|m| m.target == point.destination);
+            let asked = spec
+                .host
+                .mounts
+                .iter()
+                .find(|m| m.target == point.destination);
             let (recursive, read_only_below) = match asked.map(|m| &m.kind) {
-                Some(MountKind::Bind { non_recursive, read_only_non_recursive, .. }) => {
-                    (!non_recursive, !read_only_non_recursive)
-                }
+                Some(MountKind::Bind {
+                    non_recursive,
+                    read_only_non_recursive,
+                    ..
+                }) => (!non_recursive, !read_only_non_recursive),
                 _ => (true, true),
             };
             let mut options = vec![if recursive { "rbind" } else { "bind" }.to_owned()];
@@ -258,11 +282,15 @@ impl Actor {
 
 /// The host name of a container: its own, the host's, or the short id.
 pub(crate) fn hostname(spec: &Spec, short_id: &str) -> String {
-    let host = spec.host.network_mode == NetworkMode::Host || spec.host.uts_mode == crate::spec::UtsMode::Host;
+    let host = spec.host.network_mode == NetworkMode::Host
+        || spec.host.uts_mode == crate::spec::UtsMode::Host;
     if !spec.config.hostname.is_empty() {
         spec.config.hostname.clone()
     } else if host {
-        rustix::system::uname().nodename().to_string_lossy().into_owned()
+        rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned()
     } else {
         short_id.to_owned()
     }
@@ -276,7 +304,11 @@ fn temporary(spec: &Spec) -> Vec<Mount> {
         options,
         ..Mount::default()
     };
-    let base = || ["noexec", "nosuid", "nodev"].map(ToOwned::to_owned).to_vec();
+    let base = || {
+        ["noexec", "nosuid", "nodev"]
+            .map(ToOwned::to_owned)
+            .to_vec()
+    };
     let by_flag = spec.host.tmpfs.iter().map(|(target, text)| {
         let mut options = base();
         for option in text.split(',').filter(|o| !o.is_empty()) {
@@ -286,23 +318,31 @@ fn temporary(spec: &Spec) -> Vec<Mount> {
         }
         mount(target, options)
     });
-    let by_mount = spec.host.mounts.iter().filter_map(|asked| match &asked.kind {
-        MountKind::Tmpfs { bytes_max, mode, options: further } => {
-            let mut options = base();
-            if *bytes_max != 0 {
-                options.push(format!("size={bytes_max}"));
+    let by_mount = spec
+        .host
+        .mounts
+        .iter()
+        .filter_map(|asked| match &asked.kind {
+            MountKind::Tmpfs {
+                bytes_max,
+                mode,
+                options: further,
+            } => {
+                let mut options = base();
+                if *bytes_max != 0 {
+                    options.push(format!("size={bytes_max}"));
+                }
+                if *mode != 0 {
+                    options.push(format!("mode={mode:o}"));
+                }
+                options.extend(further.iter().map(|option| option.join("=")));
+                if asked.read_only {
+                    options.push("ro".to_owned());
+                }
+                Some(mount(&asked.target, options))
             }
-            if *mode != 0 {
-                options.push(format!("mode={mode:o}"));
-            }
-            options.extend(further.iter().map(|option| option.join("=")));
-            if asked.read_only {
-                options.push("ro".to_owned());
-            }
-            Some(mount(&asked.target, options))
-        }
-        MountKind::Bind { .. } | MountKind::Volume { .. } | MountKind::Image { .. } => None,
-    });
+            MountKind::Bind { .. } | MountKind::Volume { .. } | MountKind::Image { .. } => None,
+        });
     by_flag.chain(by_mount).collect()
 }
 
@@ -356,11 +396,24 @@ fn host_devices(host: &Path, inside: &Path) -> Vec<Device> {
     let mut devices = Vec::new();
     let mut directories = vec![(host.to_owned(), inside.to_owned())];
     while let Some((host, inside)) = directories.pop() {
-        let Ok(entries) = std::fs::read_dir(&host) else { continue };
+        let Ok(entries) = std::fs::read_dir(&host) else {
+            continue;
+        };
         for entry in entries.flatten() {
             let (name, path) = (entry.file_name(), entry.path());
-            let Ok(kind) = entry.file_type() else { continue };
-            let skipped = ["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console"];
+            let Ok(kind) = entry.file_type() else {
+                continue;
+            };
+            let skipped = [
+                "pts",
+                "shm",
+                "fd",
+                "mqueue",
+                ".lxc",
+                ".lxd-mounts",
+                ".udev",
+                "console",
+            ];
             if skipped.iter().any(|s| name.to_str() == Some(s)) || kind.is_symlink() {
                 continue;
             }

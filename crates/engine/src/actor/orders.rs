@@ -8,11 +8,11 @@ use supervisor::protocol::{self, Command};
 use tokio::time::Instant;
 
 use super::{Actor, Order, Pending, Reply, Stopping};
-use crate::types::Update;
 use crate::error::{OperationError, RemoveError};
 use crate::id::ContainerName;
 use crate::spec::Signal;
 use crate::state::{Input, State};
+use crate::types::Update;
 use crate::validate;
 use crate::writer;
 
@@ -33,7 +33,12 @@ impl Actor {
             }
             Order::Go { client, reply } => self.go_by_hand(client, reply).await,
             Order::Abandon => self.abandon().await,
-            Order::Stop { signal, timeout, restart, reply } => {
+            Order::Stop {
+                signal,
+                timeout,
+                restart,
+                reply,
+            } => {
                 self.stop(signal, timeout, restart, reply).await;
             }
             Order::Kill { signal, reply } => self.kill(signal, reply).await,
@@ -41,12 +46,30 @@ impl Actor {
             Order::Unpause(reply) => self.unpause(reply),
             Order::Rename { name, reply } => drop(reply.send(self.rename(name))),
             Order::Update { update, reply } => self.update(*update, reply),
-            Order::Remove { force, volumes, reply } => self.remove(force, volumes, reply).await,
-            Order::Attach { attach, client, reply } => self.attach(attach, client, reply),
-            Order::Exec { id, client, console_size, reply } => {
+            Order::Remove {
+                force,
+                volumes,
+                reply,
+            } => self.remove(force, volumes, reply).await,
+            Order::Attach {
+                attach,
+                client,
+                reply,
+            } => self.attach(attach, client, reply),
+            Order::Exec {
+                id,
+                client,
+                console_size,
+                reply,
+            } => {
                 self.exec(id, client, console_size, reply);
             }
-            Order::Resize { exec, height, width, reply } => {
+            Order::Resize {
+                exec,
+                height,
+                width,
+                reply,
+            } => {
                 self.resize(exec, [height, width], reply);
             }
             Order::Stats(reply) => {
@@ -83,7 +106,10 @@ impl Actor {
         if self.record.life.state == State::Starting {
             self.remove_after = Some((true, Vec::new()));
             self.signal(Signal::KILL, true);
-        } else if matches!(self.record.life.state, State::Created | State::Exited { .. }) {
+        } else if matches!(
+            self.record.life.state,
+            State::Created | State::Exited { .. }
+        ) {
             // What could not be removed is found again at the next start of the engine.
             let _ = self.remove_now(true).await;
         }

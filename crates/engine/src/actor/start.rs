@@ -54,7 +54,11 @@ fn log(record: &Record, deps: &Deps) -> Log {
     for name in listed("env") {
         let prefix = format!("{name}=");
         let entries = record.spec.config.env.iter();
-        attributes.extend(entries.filter_map(|e| e.strip_prefix(&prefix)).map(|v| (name.clone(), v.to_owned())));
+        attributes.extend(
+            entries
+                .filter_map(|e| e.strip_prefix(&prefix))
+                .map(|v| (name.clone(), v.to_owned())),
+        );
     }
     Log {
         driver: log_driver(record),
@@ -160,7 +164,11 @@ impl Actor {
             let _ = detaching.await;
         }
         let launch = self.launch()?;
-        let socket = self.deps.spawner.launch(&launch).map_err(StartError::Launch)?;
+        let socket = self
+            .deps
+            .spawner
+            .launch(&launch)
+            .map_err(StartError::Launch)?;
         self.connection = Some(Connection::new(socket).map_err(StartError::Launch)?);
         let (pid, netns) = tokio::time::timeout(CREATE_MAX, self.created())
             .await
@@ -195,7 +203,9 @@ impl Actor {
             sent.map_err(|_| StartError::SupervisorLost)?;
         }
         let connection = self.connection.as_mut().ok_or(StartError::SupervisorLost)?;
-        let sequence = connection.send(Command::Start, &[]).map_err(StartError::Launch)?;
+        let sequence = connection
+            .send(Command::Start, &[])
+            .map_err(StartError::Launch)?;
         let started = tokio::time::timeout(CREATE_MAX, self.started(sequence)).await;
         started.map_err(|_| StartError::SupervisorLost)??;
         self.record.started_at = Some(self.record.started_at.unwrap_or_else(crate::now));
@@ -346,9 +356,15 @@ impl Actor {
         };
         let mut ports = Vec::new();
         for (port, bindings) in &spec.host.port_bindings {
-            let Some(protocol) = transport(port) else { continue };
+            let Some(protocol) = transport(port) else {
+                continue;
+            };
             let any = [crate::spec::PortBinding::default()];
-            let bindings = if bindings.is_empty() { &any[..] } else { bindings };
+            let bindings = if bindings.is_empty() {
+                &any[..]
+            } else {
+                bindings
+            };
             for binding in bindings {
                 let host_ip = match binding.host_ip {
                     None => std::net::Ipv4Addr::UNSPECIFIED,

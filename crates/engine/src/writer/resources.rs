@@ -1,6 +1,8 @@
 //! Limits as the OCI specification has them.
 
-use oci::runtime::{BlockIo, Cpu, DeviceRule, Memory, Pids, Resources, ThrottleDevice, WeightDevice};
+use oci::runtime::{
+    BlockIo, Cpu, DeviceRule, Memory, Pids, Resources, ThrottleDevice, WeightDevice,
+};
 
 use super::{Facts, PIDS_LIMIT_DEFAULT};
 use crate::profile;
