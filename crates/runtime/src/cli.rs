@@ -23,6 +23,7 @@ use std::process::ExitCode;
 
 use arguments::{Parsed, Syntax};
 pub use error::CliError;
+use error::During as _;
 
 /// Where containers are recorded unless `--root` says otherwise.
 const ROOT: &str = "/run/teu/oci";
@@ -65,8 +66,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
             "--systemd-cgroup: cgroups are made on the cgroup file system; set the cgroupfs driver",
         ));
     }
-    let result = dispatch(&global, parsed);
-    match result {
+    match dispatch(&global, parsed) {
         Ok(code) => code,
         Err(error) => global.log.fail(&error),
     }
@@ -87,6 +87,12 @@ fn dispatch(global: &Global, parsed: Parsed) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::SUCCESS);
     };
     let rest: Vec<OsString> = rest.collect();
+    if ["create", "run", "exec"]
+        .iter()
+        .any(|name| command == *name)
+    {
+        crate::protect::own_file().during(|| "cannot protect the runtime's own file".into())?;
+    }
     let done = |()| ExitCode::SUCCESS;
     match command.to_string_lossy().as_ref() {
         "create" => create::create(global, rest).map(done),

@@ -9,6 +9,7 @@ pub mod cli;
 mod create;
 mod exec;
 mod hook;
+pub mod protect;
 pub mod seccomp;
 mod spec_check;
 mod sync;

@@ -121,16 +121,42 @@ pub fn setns(fd: BorrowedFd<'_>, namespaces: u64) -> io::Result<()> {
 /// # Errors
 /// As execve(2).
 pub fn execve(path: &CStr, args: &[CString], env: &[CString]) -> io::Result<Infallible> {
-    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
-        list.iter()
-            .map(|item| item.as_ptr())
-            .chain([std::ptr::null()])
-            .collect()
-    };
     let (args, env) = (pointers(args), pointers(env));
     // SAFETY: execve(2): all strings end with zero and both arrays with a null pointer; they outlive the call.
     unsafe { libc::execve(path.as_ptr(), args.as_ptr(), env.as_ptr()) };
     Err(io::Error::last_os_error())
+}
+
+/// Replaces the program by an open file, execveat(2). Returns only on failure.
+///
+/// # Errors
+/// As execveat(2).
+pub fn execute_file(
+    file: BorrowedFd<'_>,
+    args: &[CString],
+    env: &[CString],
+) -> io::Result<Infallible> {
+    let (args, env) = (pointers(args), pointers(env));
+    // SAFETY: execveat(2): all strings end with zero and both arrays with a null pointer; they outlive the call.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            args.as_ptr(),
+            env.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Err(io::Error::last_os_error())
+}
+
+/// Addresses of some strings, with the null pointer that ends the array.
+fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
+    list.iter()
+        .map(|item| item.as_ptr())
+        .chain([std::ptr::null()])
+        .collect()
 }
 
 /// Marks every descriptor from `first` on close-on-exec, close_range(2).

@@ -66,10 +66,21 @@ impl AsFd for SignalFd {
 /// # Errors
 /// As sigprocmask(2).
 pub fn reset() -> io::Result<()> {
+    // `struct sigaction` of the kernel: handler, flags, restorer, mask; all zero is SIG_DFL. The C library's own call would
+    // refuse the two signals that it keeps for itself, which are inherited all the same.
+    let default = [0_u64; 4];
     for number in 1..=64 {
-        // SAFETY: signal(2): the default handler runs no code of ours; numbers that cannot be set (KILL, STOP and those the C
-        // library keeps) are refused.
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        // SAFETY: rt_sigaction(2) reads 32 bytes, which live through the call; the default handler runs no code of ours. KILL and
+        // STOP are refused, which changes nothing.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                number,
+                default.as_ptr(),
+                std::ptr::null::<u64>(),
+                8,
+            )
+        };
     }
     let set = empty_set();
     // SAFETY: sigprocmask(2): the set is initialised and the old mask is not asked for.

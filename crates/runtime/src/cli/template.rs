@@ -50,6 +50,10 @@ pub(super) fn spec(arguments: Vec<OsString>) -> Result<(), CliError> {
 }
 
 /// A container that runs `sh` with few rights, as runc's begins.
+#[allow(
+    clippy::too_many_lines,
+    reason = "one document, read from top to bottom"
+)]
 pub(crate) fn template() -> Spec {
     let strings = |list: &[&str]| list.iter().map(|&item| item.to_owned()).collect::<Vec<_>>();
     let capabilities = strings(&["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]);

@@ -1,22 +1,23 @@
-//! A bundle with busybox and the specification most tests begin with.
-#![allow(clippy::disallowed_methods, reason = "busybox lists its own applets")]
+//! A bundle with busybox and the specification most tests begin with, run by the runtime's own program.
+#![allow(clippy::unwrap_used, reason = "helpers of tests, which may panic")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "busybox lists its own applets, and the runtime forks only where it is alone in its process"
+)]
 
-use std::io::Read as _;
-use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use oci::runtime::{Capabilities, Linux, Mount, Namespace, NamespaceType, Process, Root, Spec};
-use runtime::{CreateError, CreateRequest, Gate, Stdio};
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 
-/// What a container printed and how it ended.
-#[derive(Debug)]
+/// What a command printed on both streams and how it ended.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ended {
     pub(crate) output: String,
     pub(crate) code: i32,
 }
 
-/// A folder with a root file system.
+/// A folder with a root file system; the container goes with it.
 pub(crate) struct Bundle {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) spec: Spec,
@@ -31,29 +32,20 @@ impl Bundle {
             std::fs::create_dir_all(root.join(sub)).unwrap();
         }
         std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
-        let list = std::process::Command::new("/bin/busybox")
-            .arg("--list")
-            .output()
-            .unwrap();
-        for name in String::from_utf8(list.stdout)
-            .unwrap()
-            .lines()
-            .filter(|name| *name != "busybox")
-        {
-            let _there_already = std::os::unix::fs::symlink("busybox", root.join("bin").join(name));
+        let list = Command::new("/bin/busybox").arg("--list").output().unwrap();
+        let list = String::from_utf8(list.stdout).unwrap();
+        for name in list.lines().filter(|name| *name != "busybox") {
+            std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap();
         }
-        std::fs::write(
-            root.join("etc/passwd"),
-            "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n",
-        )
-        .unwrap();
+        let users = "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n";
+        std::fs::write(root.join("etc/passwd"), users).unwrap();
         Self {
             folder,
             spec: spec(script),
         }
     }
 
-    pub(crate) fn root(&self) -> std::path::PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.folder.path().join("rootfs")
     }
 
@@ -65,59 +57,75 @@ impl Bundle {
         self.spec.process.as_mut().unwrap()
     }
 
+    /// A name of its own for each bundle.
     pub(crate) fn id(&self) -> String {
-        format!(
-            "it-{}",
-            self.folder
-                .path()
-                .file_name()
-                .unwrap()
-                .to_string_lossy()
-                .trim_start_matches('.')
-        )
+        let name = self.folder.path().file_name().unwrap().to_string_lossy();
+        format!("it-{}", name.trim_start_matches('.'))
     }
 
-    /// Creates, starts and waits; the output of both streams is returned.
-    pub(crate) fn run(&self) -> Result<Ended, CreateError> {
-        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-        let null = std::fs::File::open("/dev/null").unwrap();
-        let stdio = Stdio::Pipes {
-            stdin: OwnedFd::from(null),
-            stdout: write.try_clone().unwrap(),
-            stderr: write,
-        };
-        let mut container = self.create(stdio)?;
-        container.start().unwrap();
-        let mut output = String::new();
-        std::fs::File::from(read)
-            .read_to_string(&mut output)
-            .unwrap();
-        let status = waitid(WaitId::PidFd(container.pidfd()), WaitIdOptions::EXITED)
-            .unwrap()
-            .unwrap();
-        container.cgroup().remove().unwrap();
-        Ok(Ended {
-            output,
-            code: status.exit_status().unwrap_or(-1),
-        })
+    /// The runtime with some arguments; `config.json` is as the specification is now.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let config = serde_json::to_vec(&self.spec).unwrap();
+        std::fs::write(self.folder.path().join("config.json"), config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_teu-oci"));
+        command.arg("--root").arg(self.folder.path().join("state"));
+        command.args(arguments);
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        command
     }
 
-    pub(crate) fn create(&self, stdio: Stdio) -> Result<runtime::Container, CreateError> {
-        let id = self.id();
-        runtime::create(CreateRequest {
-            id: &id,
-            spec: &self.spec,
-            bundle: self.folder.path(),
-            root_mount: None,
-            stdio,
-            seccomp: None,
-            gate: Gate::Message,
-            preserve_fds: 0,
-        })
+    /// Runs it; both streams go to a file, which a container that stays may keep open.
+    pub(crate) fn oci(&self, arguments: &[&str]) -> Ended {
+        ended(&mut self.command(arguments))
+    }
+
+    /// Runs the container to its end.
+    pub(crate) fn run(&self) -> Ended {
+        self.oci(&["run", &self.id()])
+    }
+
+    /// Removes the container; its cgroups must be gone then.
+    pub(crate) fn delete(&self) {
+        let ended = self.oci(&["delete", "--force", &self.id()]);
+        assert_eq!(ended.code, 0, "{}", ended.output);
+        for hierarchy in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+            let folder = hierarchy.path().join("teu").join(self.id());
+            assert!(!folder.exists(), "{}", folder.display());
+        }
+    }
+
+    /// The container's status by `state`.
+    pub(crate) fn status(&self) -> String {
+        let ended = self.oci(&["state", &self.id()]);
+        let state: serde_json::Value = serde_json::from_str(&ended.output).unwrap();
+        state["status"].as_str().unwrap().to_owned()
     }
 }
 
-fn mount(destination: &str, kind: &str, options: &[&str]) -> Mount {
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        // A test that failed leaves nothing behind either.
+        let _gone = self.oci(&["delete", "--force", &self.id()]);
+    }
+}
+
+/// Runs a command to its end with both streams in one file.
+pub(crate) fn ended(command: &mut Command) -> Ended {
+    let mut file = tempfile::tempfile().unwrap();
+    command.stdout(file.try_clone().unwrap());
+    command.stderr(file.try_clone().unwrap());
+    let status = command.status().unwrap();
+    let mut output = String::new();
+    std::io::Seek::rewind(&mut file).unwrap();
+    std::io::Read::read_to_string(&mut file, &mut output).unwrap();
+    Ended {
+        output,
+        code: status.code().unwrap_or(-1),
+    }
+}
+
+/// A mount.
+pub(crate) fn mount(destination: &str, kind: &str, options: &[&str]) -> Mount {
     Mount {
         destination: destination.into(),
         kind: Some(kind.into()),
@@ -127,6 +135,10 @@ fn mount(destination: &str, kind: &str, options: &[&str]) -> Mount {
     }
 }
 
+#[allow(
+    clippy::too_many_lines,
+    reason = "one document, read from top to bottom"
+)]
 fn spec(script: &str) -> Spec {
     let capabilities: Vec<String> = [
         "CAP_CHOWN",
@@ -209,13 +221,4 @@ fn spec(script: &str) -> Spec {
         }),
         ..Spec::default()
     }
-}
-
-/// Waits until the process of a pidfd has ended and returns its exit code.
-pub(crate) fn wait(pidfd: &OwnedFd) -> i32 {
-    waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED)
-        .unwrap()
-        .unwrap()
-        .exit_status()
-        .unwrap_or(-1)
 }
