@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use oci::{Digest, ImageRef, ParseReferenceError};
+use oci::{Digest, ParseReferenceError};
 
 use crate::model::ImageId;
 
@@ -109,7 +109,7 @@ pub enum TagError {
     #[error("cannot record the name `{name}`")]
     Record {
         /// The name.
-        name: ImageRef,
+        name: String,
         /// The cause.
         source: store::PutError,
     },

@@ -199,19 +199,24 @@ impl Unpacker<'_> {
                     rustix::fs::symlinkat(&link[..], parent, name)
                 })
             }
-            Kind::CharacterDevice | Kind::BlockDevice | Kind::Fifo => {
-                let kind = match entry.kind {
-                    Kind::CharacterDevice => FileType::CharacterDevice,
-                    Kind::BlockDevice => FileType::BlockDevice,
-                    _ => FileType::Fifo,
-                };
-                let device: Dev = rustix::fs::makedev(entry.device.0, entry.device.1);
-                let mode = Mode::from_raw_mode(entry.mode);
-                self.node(parent, name, entry, |parent, name| {
-                    rustix::fs::mknodat(parent, name, kind, mode, device)
-                })
-            }
+            Kind::CharacterDevice => self.device(parent, name, entry, FileType::CharacterDevice),
+            Kind::BlockDevice => self.device(parent, name, entry, FileType::BlockDevice),
+            Kind::Fifo => self.device(parent, name, entry, FileType::Fifo),
         }
+    }
+
+    fn device(
+        &mut self,
+        parent: &[u8],
+        name: &[u8],
+        entry: Entry,
+        kind: FileType,
+    ) -> Result<(), Failure> {
+        let device: Dev = rustix::fs::makedev(entry.device.0, entry.device.1);
+        let mode = Mode::from_raw_mode(entry.mode);
+        self.node(parent, name, entry, |parent, name| {
+            rustix::fs::mknodat(parent, name, kind, mode, device)
+        })
     }
 
     fn file<R: Read>(

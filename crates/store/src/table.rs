@@ -310,7 +310,9 @@ fn set_aside(directory: &Path, name: &str, key: String, reason: String) -> io::R
 mod tests {
     use super::*;
 
-    fn open(directory: &Path) -> (Table<Vec<u32>>, Vec<(String, Vec<u32>)>, Vec<Damaged>) {
+    type Record = Vec<u32>;
+
+    fn open(directory: &Path) -> (Table<Record>, Vec<(String, Record)>, Vec<Damaged>) {
         Table::open(directory).unwrap()
     }
 

@@ -74,7 +74,7 @@ impl Copy<'_> {
                     rustix::fs::openat(target, name, flags, Mode::empty()).map_err(at(&path))?;
                 self.directory(&below, &made, &path)?;
             } else {
-                self.other(source, target, name, &stat, &path)
+                self.other((source, target), name, &stat, &path)
                     .map_err(|error| (path, error))?;
             }
         }
@@ -86,8 +86,7 @@ impl Copy<'_> {
 
     fn other(
         &mut self,
-        source: &OwnedFd,
-        target: &OwnedFd,
+        (source, target): (&OwnedFd, &OwnedFd),
         name: &std::ffi::CStr,
         stat: &Stat,
         path: &Path,
@@ -118,7 +117,12 @@ impl Copy<'_> {
                     AtFlags::SYMLINK_NOFOLLOW,
                 )?)
             }
-            kind => {
+            kind @ (FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Fifo
+            | FileType::Socket
+            | FileType::Directory
+            | FileType::Unknown) => {
                 // A whiteout of an image that is not merged is nothing to copy.
                 if kind == FileType::CharacterDevice && stat.st_rdev == 0 {
                     return Ok(());

@@ -46,7 +46,7 @@ impl Images {
         self.names
             .put(&name.to_string(), &record, Durability::Durable)
             .map_err(|source| TagError::Record {
-                name: name.clone(),
+                name: name.to_string(),
                 source,
             })?;
         state.names.insert(name.clone(), record);

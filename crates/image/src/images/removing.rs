@@ -265,7 +265,7 @@ impl Images {
                 };
                 let named = !image.repo_tags.is_empty() || !image.repo_digests.is_empty();
                 image.holders.is_empty()
-                    && !(dangling_only && named)
+                    && (!dangling_only || !named)
                     && !state.has_children(id)
                     && !keep(&image)
             });

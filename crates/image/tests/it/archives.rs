@@ -169,6 +169,7 @@ fn run(program: &str, arguments: &[&str]) -> Option<bool> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene, told once")]
 fn archives_of_umoci_and_skopeo_are_loaded() {
     let directory = tempfile::tempdir().unwrap();
     let place = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();

@@ -8,6 +8,7 @@ use crate::tarball::Tarball;
 use crate::{Fixture, names};
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene, told once")]
 fn owners_modes_times_and_attributes_are_kept() {
     let long = format!("deep/{}/{}", "d".repeat(120), "f".repeat(250));
     let tar = Tarball::new()

@@ -1,5 +1,7 @@
 //! Images on a real disk, with real overlay mounts in a private mount namespace. Needs root.
 
+#![allow(clippy::unwrap_used, reason = "a step that fails fails the test")]
+
 mod archives;
 mod hostile;
 mod import;

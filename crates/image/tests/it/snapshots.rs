@@ -35,6 +35,7 @@ fn unshare_mounts() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one scene, told once")]
 fn layers_whiteouts_and_writes_are_merged_as_docker_does() {
     let lower = Tarball::new()
         .directory("./")

@@ -79,6 +79,7 @@ impl Tarball {
         self
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the fields of a header")]
     fn header(&mut self, name: &str, kind: u8, link: &str, size: usize, mode: u32) {
         let mut block = [0_u8; 512];
         let mut put = |offset: usize, bytes: &[u8], most: usize| {

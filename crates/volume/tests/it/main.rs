@@ -1,5 +1,7 @@
 //! Volumes on a real disk. Needs root.
 
+#![allow(clippy::unwrap_used, reason = "a step that fails fails the test")]
+
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt};
 use std::path::Path;
