@@ -4,11 +4,13 @@ mod attach;
 mod bridge;
 mod create;
 mod open;
+mod ready;
 mod rules;
 mod state;
 mod sweep;
 
 use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -124,6 +126,23 @@ impl Networks {
         spec: &EndpointSpec,
     ) -> Result<Endpoint, AttachError> {
         self.attach_endpoint(sandbox, spec)
+    }
+
+    /// Makes network namespaces in the default network in advance, as many as should wait. It takes milliseconds, and
+    /// is called when nobody waits: after a start.
+    ///
+    /// # Errors
+    /// [`AttachError`]; nothing is left behind.
+    pub fn prepare(&self) -> Result<(), AttachError> {
+        self.prepare_all()
+    }
+
+    /// Takes a network namespace that is in the default network already, if one waits. An `attach` of this owner to
+    /// the default network, without an address of its own choice, then has little to do; `detach` takes back what
+    /// was not attached.
+    #[must_use]
+    pub fn take_prepared(&self, holder: &str) -> Option<OwnedFd> {
+        self.take_ready(holder)
     }
 
     /// Forgets all endpoints of an owner whose network namespace ends: ports and addresses are free at once. The

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use store::Durability;
 use sys::netlink::Family;
 
-use super::state::ports_of;
+use super::state::{State, ports_of};
 use super::{Networks, bridge};
 use crate::address::{Mac, Subnet};
 use crate::conntrack;
@@ -24,7 +24,7 @@ use crate::ruleset;
 use crate::wire::Batch;
 
 /// The bridge of an endpoint that is being attached.
-struct Place {
+pub(super) struct Place {
     bridge: Bridge,
     index: u32,
 }
@@ -35,6 +35,9 @@ impl Networks {
         sandbox: &Sandbox<'_>,
         spec: &EndpointSpec,
     ) -> Result<Endpoint, AttachError> {
+        if let Some(endpoint) = self.adopt(sandbox.holder, spec)? {
+            return Ok(endpoint);
+        }
         let (endpoint, place) = self.reserve(sandbox.holder, spec)?;
         let attached = self.connect(sandbox.netns, &endpoint, &place);
         if let Err(error) = attached {
@@ -46,68 +49,14 @@ impl Networks {
 
     /// Takes address and ports, and notes the endpoint in memory.
     fn reserve(&self, holder: &str, spec: &EndpointSpec) -> Result<(Endpoint, Place), AttachError> {
-        let id = EndpointId::random().map_err(|source| Refused {
-            what: "draw random numbers",
-            source,
-        })?;
-        let mut guard = self.state();
-        let state = &mut *guard;
-        let number = state.place(&spec.network)?;
-        let member = state
-            .networks
-            .get_mut(number)
-            .ok_or_else(|| not_bridge(&spec.network))?;
-        let (Some(bridge), Some(pool)) = (member.record.bridge.clone(), member.pool.as_mut())
-        else {
-            return Err(not_bridge(&member.record.name));
-        };
-        let network = member.record.name.clone();
-        let others = state
-            .endpoints
-            .get(holder)
-            .map(Vec::as_slice)
-            .unwrap_or_default();
-        if others.iter().any(|other| other.network == member.record.id) {
-            return Err(AttachError::AlreadyAttached {
-                container_name: spec.container_name.clone(),
-                network,
-            });
-        }
-        let interface = free_interface(others);
-        let address = take_address(pool, spec.ip, &network)?;
-        let ports = state
-            .bindings
-            .bind(&with_host_ip(&spec.ports, bridge.host_ip), address)
-            .map_err(|source| {
-                pool.release(address);
-                AttachError::Bind {
-                    container_name: spec.container_name.clone(),
-                    endpoint: id,
-                    source,
-                }
-            })?;
-        let endpoint = Endpoint {
-            holder: holder.to_owned(),
-            network: member.record.id,
-            network_name: network,
-            id,
-            container_name: spec.container_name.clone(),
-            address,
-            prefix: bridge.subnet.prefix(),
-            gateway: (!member.record.internal).then_some(bridge.gateway),
-            mac: spec.mac.unwrap_or(Mac::of(address)),
-            aliases: spec.aliases.clone(),
-            ports,
-            link: format!("veth{}", id.to_string().get(..7).unwrap_or("0000000")),
-            interface,
-        };
-        let index = member.index;
+        let mut state = self.state();
+        let (endpoint, place) = plan(&mut state, holder, spec)?;
         state
             .endpoints
             .entry(holder.to_owned())
             .or_default()
             .push(endpoint.clone());
-        Ok((endpoint, Place { bridge, index }))
+        Ok((endpoint, place))
     }
 
     /// Brings the kernel to what was reserved. The record comes first, so that a crash after any step leaves
@@ -118,10 +67,26 @@ impl Networks {
         endpoint: &Endpoint,
         place: &Place,
     ) -> Result<(), AttachError> {
-        let put =
-            self.endpoint_records
-                .put(&endpoint.id.to_string(), endpoint, Durability::Volatile);
-        put.map_err(|source| AttachError::Put { source })?;
+        self.record_endpoint(endpoint)?;
+        self.link_up(netns, endpoint, place)?;
+        self.publish(endpoint)
+    }
+
+    pub(super) fn record_endpoint(&self, endpoint: &Endpoint) -> Result<(), AttachError> {
+        let key = endpoint.id.to_string();
+        let put = self
+            .endpoint_records
+            .put(&key, endpoint, Durability::Volatile);
+        put.map_err(|source| AttachError::Put { source })
+    }
+
+    /// Makes the links and sets the container's end up.
+    pub(super) fn link_up(
+        &self,
+        netns: BorrowedFd<'_>,
+        endpoint: &Endpoint,
+        place: &Place,
+    ) -> Result<(), AttachError> {
         self.create_link(netns, endpoint, place)?;
         let address = Subnet::new(endpoint.address, endpoint.prefix);
         let address =
@@ -132,6 +97,11 @@ impl Networks {
             .filter(|_| first || !self.has_gateway(endpoint));
         sys::netlink::inside(netns, || configure(&endpoint.interface, address, gateway))
             .map_err(|source| refused("enter the network namespace", source))??;
+        Ok(())
+    }
+
+    /// Brings the rules up, with the endpoint's ports.
+    pub(super) fn publish(&self, endpoint: &Endpoint) -> Result<(), AttachError> {
         let state = self.state();
         let mut filter = self.filter();
         self.ensure_rules(&state, &mut filter)?;
@@ -216,7 +186,7 @@ impl Networks {
     }
 
     /// Takes back whatever a failed attachment has done.
-    fn undo(&self, endpoint: &Endpoint) {
+    pub(super) fn undo(&self, endpoint: &Endpoint) {
         let mut batch = Batch::new();
         link::delete(&mut batch, &endpoint.link);
         // What was not made cannot be taken back: refusals here say nothing new.
@@ -232,7 +202,8 @@ impl Networks {
 
     pub(super) fn detach_holder(&self, holder: &str) -> Result<(), SweepError> {
         let mut first = Ok(());
-        for endpoint in self.endpoints(holder) {
+        let unused = self.state().taken.remove(holder);
+        for endpoint in unused.into_iter().chain(self.endpoints(holder)) {
             let released = self.release(&endpoint, Ending::WithNamespace);
             first = first.and(released);
         }
@@ -293,6 +264,68 @@ impl Networks {
     }
 }
 
+/// Takes address and ports for an endpoint of an owner.
+pub(super) fn plan(
+    state: &mut State,
+    holder: &str,
+    spec: &EndpointSpec,
+) -> Result<(Endpoint, Place), AttachError> {
+    let id = EndpointId::random().map_err(|source| Refused {
+        what: "draw random numbers",
+        source,
+    })?;
+    let number = state.place(&spec.network)?;
+    let member = state
+        .networks
+        .get_mut(number)
+        .ok_or_else(|| not_bridge(&spec.network))?;
+    let (Some(bridge), Some(pool)) = (member.record.bridge.clone(), member.pool.as_mut()) else {
+        return Err(not_bridge(&member.record.name));
+    };
+    let network = member.record.name.clone();
+    let others = state
+        .endpoints
+        .get(holder)
+        .map(Vec::as_slice)
+        .unwrap_or_default();
+    if others.iter().any(|other| other.network == member.record.id) {
+        return Err(AttachError::AlreadyAttached {
+            container_name: spec.container_name.clone(),
+            network,
+        });
+    }
+    let interface = free_interface(others);
+    let address = take_address(pool, spec.ip, &network)?;
+    let ports = state
+        .bindings
+        .bind(&with_host_ip(&spec.ports, bridge.host_ip), address)
+        .map_err(|source| {
+            pool.release(address);
+            AttachError::Bind {
+                container_name: spec.container_name.clone(),
+                endpoint: id,
+                source,
+            }
+        })?;
+    let endpoint = Endpoint {
+        holder: holder.to_owned(),
+        network: member.record.id,
+        network_name: network,
+        id,
+        container_name: spec.container_name.clone(),
+        address,
+        prefix: bridge.subnet.prefix(),
+        gateway: (!member.record.internal).then_some(bridge.gateway),
+        mac: spec.mac.unwrap_or(Mac::of(address)),
+        aliases: spec.aliases.clone(),
+        ports,
+        link: format!("veth{}", id.to_string().get(..7).unwrap_or("0000000")),
+        interface,
+    };
+    let index = member.index;
+    Ok((endpoint, Place { bridge, index }))
+}
+
 /// What becomes of an endpoint's links.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
@@ -332,7 +365,7 @@ fn take_address(
 }
 
 /// Replaces "all addresses" by the network's own choice.
-fn with_host_ip(ports: &[PortSpec], host_ip: Ipv4Addr) -> Vec<PortSpec> {
+pub(super) fn with_host_ip(ports: &[PortSpec], host_ip: Ipv4Addr) -> Vec<PortSpec> {
     let choose = |port: &PortSpec| {
         let host_ip = if port.host_ip.is_unspecified() {
             host_ip

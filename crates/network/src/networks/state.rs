@@ -1,7 +1,8 @@
 //! What the engine knows of its networks, in memory and on record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -81,6 +82,19 @@ pub(super) struct State {
     /// The endpoints by owner, in the order in which they were attached.
     pub(super) endpoints: BTreeMap<String, Vec<Endpoint>>,
     pub(super) bindings: Bindings,
+    /// Network namespaces that are in the default network already and wait for an owner.
+    pub(super) ready: Vec<Ready>,
+    /// What owners have taken of these and not attached yet.
+    pub(super) taken: BTreeMap<String, Endpoint>,
+    /// Host's ends of links that will be `ready`.
+    pub(super) preparing: BTreeSet<String>,
+}
+
+/// A network namespace that waits for an owner.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) netns: OwnedFd,
+    pub(super) endpoint: Endpoint,
 }
 
 impl State {

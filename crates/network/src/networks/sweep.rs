@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::attach::Ending;
+use super::state::Ready;
 use super::{Networks, Swept, rules};
 use crate::errors::{CloseError, SweepError};
 use crate::link;
@@ -50,12 +51,15 @@ impl Networks {
             .filter(|link| names.contains(&link.name.as_str()))
             .map(|link| link.index)
             .collect();
-        let owned: BTreeSet<&str> = state
+        let waiting = state.ready.iter().map(|ready| &ready.endpoint);
+        let endpoints = state
             .endpoints
             .values()
             .flatten()
-            .map(|endpoint| endpoint.link.as_str())
-            .collect();
+            .chain(state.taken.values())
+            .chain(waiting);
+        let mut owned: BTreeSet<&str> = endpoints.map(|endpoint| endpoint.link.as_str()).collect();
+        owned.extend(state.preparing.iter().map(String::as_str));
         let stray = links.iter().filter(|link| {
             let ours = link.master.is_some_and(|master| bridges.contains(&master));
             ours && link.kind == "veth"
@@ -73,11 +77,16 @@ impl Networks {
     }
 
     pub(super) fn close_all(&self) -> Result<(), CloseError> {
-        let state = self.state();
-        if !state.endpoints.is_empty() {
+        let mut state = self.state();
+        if !state.endpoints.is_empty() || !state.taken.is_empty() {
             return Ok(());
         }
         let mut batch = Batch::new();
+        for Ready { endpoint, .. } in std::mem::take(&mut state.ready) {
+            link::delete(&mut batch, &endpoint.link);
+            batch.optional();
+            state.forget(&endpoint);
+        }
         let bridges: Vec<&str> = state
             .members()
             .iter()

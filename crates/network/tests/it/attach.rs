@@ -4,8 +4,9 @@ use std::net::Ipv4Addr;
 
 use network::AttachError;
 use network::endpoint::EndpointSpec;
+use network::port::Protocol;
 
-use crate::host::{Host, Namespace, OUTSIDE, UPLINK};
+use crate::host::{Host, Namespace, OUTSIDE, UPLINK, port};
 
 #[test]
 fn a_container_gets_link_address_and_route() {
@@ -125,5 +126,72 @@ fn a_failed_attachment_leaves_nothing() {
         .expect_err("a taken name");
     assert_eq!(error.to_string(), "cannot create veth pair");
     assert!(networks.endpoints("c1").is_empty());
+    host.close(&networks);
+}
+
+#[test]
+fn a_namespace_made_in_advance_is_like_any_other() {
+    let (host, other) = (Host::new(), Namespace::new());
+    let networks = host.open();
+    host.namespace
+        .run(|| networks.prepare())
+        .expect("to prepare");
+    let take = |holder: &str| networks.take_prepared(holder).map(Namespace::from);
+    let (first, second) = (take("c1").expect("one"), take("c2").expect("two"));
+    assert!(take("c3").is_none());
+    assert!(
+        networks
+            .inspect("bridge")
+            .expect("the network")
+            .endpoints
+            .is_empty()
+    );
+    let endpoint = host
+        .attach(&networks, "c1", &first, vec![port(Protocol::Tcp, 8080, 80)])
+        .expect("to attach");
+    assert_eq!(
+        (endpoint.holder.as_str(), endpoint.interface.as_str()),
+        ("c1", "eth0")
+    );
+    let listener = first.listen(80);
+    assert_eq!(host.outside.reach((UPLINK, 8080), &listener), OUTSIDE);
+    assert_eq!(
+        first.reach((UPLINK, 8080), &listener),
+        Ipv4Addr::new(172, 17, 0, 1)
+    );
+    host.attach(&networks, "other", &other, Vec::new())
+        .expect("to attach");
+    assert_eq!(
+        other
+            .tool("ip -o address show eth0")
+            .matches("172.17.0.4/16")
+            .count(),
+        1
+    );
+
+    // A conflict leaves it to `detach`, and so does a container that is never attached.
+    let error = host.attach(
+        &networks,
+        "c2",
+        &second,
+        vec![port(Protocol::Tcp, 8080, 80)],
+    );
+    assert!(matches!(error, Err(AttachError::Bind { .. })));
+    host.namespace
+        .run(|| networks.detach("c2"))
+        .expect("to detach");
+    drop(second);
+    host.close(&networks);
+}
+
+#[test]
+fn a_namespace_whose_bridge_has_gone_is_not_given_away() {
+    let host = Host::new();
+    let networks = host.open();
+    host.namespace
+        .run(|| networks.prepare())
+        .expect("to prepare");
+    host.namespace.tool("ip link delete teu0");
+    assert!(networks.take_prepared("c1").is_none());
     host.close(&networks);
 }

@@ -1,0 +1,147 @@
+//! Network namespaces made in advance: what takes a millisecond is done before a container asks for it.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::attach::plan;
+use super::state::Ready;
+use super::{BRIDGE, Networks, bridge};
+use crate::endpoint::{Endpoint, EndpointSpec};
+use crate::errors::AttachError;
+use crate::link::{self, BridgePort};
+use crate::netlink::Refused;
+use crate::wire::Batch;
+
+/// How many namespaces wait: enough for containers that start one after the other.
+const READY_MAX: usize = 2;
+
+impl Networks {
+    pub(super) fn prepare_all(&self) -> Result<(), AttachError> {
+        while self.prepare_one()? {}
+        Ok(())
+    }
+
+    /// Makes one more, unless there are enough.
+    fn prepare_one(&self) -> Result<bool, AttachError> {
+        let spec = EndpointSpec {
+            network: BRIDGE.to_owned(),
+            ..EndpointSpec::default()
+        };
+        let (endpoint, place) = {
+            let mut state = self.state();
+            if state.ready.len() + state.preparing.len() >= READY_MAX {
+                return Ok(false);
+            }
+            let planned = plan(&mut state, "", &spec)?;
+            state.preparing.insert(planned.0.link.clone());
+            planned
+        };
+        let made = sys::netlink::create_namespace()
+            .map_err(|source| {
+                Refused {
+                    what: "make a network namespace",
+                    source,
+                }
+                .into()
+            })
+            .and_then(|netns| {
+                self.link_up(netns.as_fd(), &endpoint, &place)
+                    .map(|()| netns)
+            });
+        self.state().preparing.remove(&endpoint.link);
+        match made {
+            Ok(netns) => {
+                self.state().ready.push(Ready { netns, endpoint });
+                Ok(true)
+            }
+            Err(error) => {
+                self.undo(&endpoint);
+                Err(error)
+            }
+        }
+    }
+
+    pub(super) fn take_ready(&self, holder: &str) -> Option<OwnedFd> {
+        loop {
+            let mut state = self.state();
+            if state.taken.contains_key(holder) || state.endpoints.contains_key(holder) {
+                return None;
+            }
+            let Ready { netns, endpoint } = state.ready.pop()?;
+            let index = state.by_id(endpoint.network).map(|member| member.index);
+            let found = link::get(&mut self.route(), &endpoint.link).ok().flatten();
+            // Somebody may have taken the bridge away.
+            if found.is_some_and(|link| link.master == index) {
+                state.taken.insert(holder.to_owned(), endpoint);
+                return Some(netns);
+            }
+            drop(state);
+            self.undo(&endpoint);
+        }
+    }
+
+    /// Gives an owner the endpoint that it has taken, if that is what it asks for.
+    pub(super) fn adopt(
+        &self,
+        holder: &str,
+        spec: &EndpointSpec,
+    ) -> Result<Option<Endpoint>, AttachError> {
+        let Some(endpoint) = self.adopt_in_memory(holder, spec)? else {
+            return Ok(None);
+        };
+        let adopted = self.record_endpoint(&endpoint).and_then(|()| {
+            if !endpoint.ports.is_empty() && bridge::bridges_call_rules() {
+                let mut batch = Batch::new();
+                link::set_port(&mut batch, &endpoint.link, BridgePort::Hairpin);
+                self.route().run(&batch)?;
+            }
+            self.publish(&endpoint)
+        });
+        if let Err(error) = adopted {
+            self.undo(&endpoint);
+            return Err(error);
+        }
+        Ok(Some(endpoint))
+    }
+
+    fn adopt_in_memory(
+        &self,
+        holder: &str,
+        spec: &EndpointSpec,
+    ) -> Result<Option<Endpoint>, AttachError> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let member = state.resolve(&spec.network)?;
+        let host_ip = member.record.bridge.as_ref().map(|bridge| bridge.host_ip);
+        let fits = |taken: &&Endpoint| {
+            taken.network == member.record.id && spec.ip.is_none() && spec.mac.is_none()
+        };
+        let (Some(taken), Some(host_ip)) = (state.taken.get(holder).filter(fits), host_ip) else {
+            return Ok(None);
+        };
+        let (id, address) = (taken.id, taken.address);
+        let wanted = super::attach::with_host_ip(&spec.ports, host_ip);
+        let ports = state
+            .bindings
+            .bind(&wanted, address)
+            .map_err(|source| AttachError::Bind {
+                container_name: spec.container_name.clone(),
+                endpoint: id,
+                source,
+            })?;
+        let endpoint = state.taken.remove(holder).map(|taken| Endpoint {
+            holder: holder.to_owned(),
+            container_name: spec.container_name.clone(),
+            aliases: spec.aliases.clone(),
+            ports,
+            ..taken
+        });
+        if let Some(endpoint) = &endpoint {
+            state
+                .endpoints
+                .entry(holder.to_owned())
+                .or_default()
+                .insert(0, endpoint.clone());
+        }
+        Ok(endpoint)
+    }
+}
