@@ -257,7 +257,8 @@ impl Actor {
             path: path.display().to_string(),
             source,
         };
-        let bundle = self.deps.run_directory(&id);
+        // The root is mounted over the bundle, inside the container's namespace: the files beside it stay in sight.
+        let bundle = self.deps.run_directory(&id).join("bundle");
         make_directory(&bundle).map_err(|e| prepare(&bundle, e))?;
         let data = self.deps.data_directory(&id);
         make_directory(&data).map_err(|e| prepare(&data, e))?;
