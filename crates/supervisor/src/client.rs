@@ -186,6 +186,9 @@ impl Client {
     /// Ends the connection. Unread input is taken off first: else the kernel resets the
     /// connection, and the client could lose output that it has not read yet.
     pub(crate) fn close(self) {
+        if self.options.keep_open {
+            return;
+        }
         let _ = rustix::net::shutdown(&self.fd, Shutdown::Both);
         let mut scratch = [0; 4096];
         while let Ok((_, 1..)) = rustix::net::recv(&self.fd, &mut scratch[..], RecvFlags::DONTWAIT)

@@ -162,6 +162,9 @@ pub struct Attach {
     pub multiplexed: bool,
     /// Input that lets the client go, with terminals only; empty is never.
     pub detach_keys: DetachKeys,
+    /// At the end the connection stays open for whoever else holds it, for a last word of its own;
+    /// [`Event::Exited`] is told only after all output has been sent there.
+    pub keep_open: bool,
 }
 
 /// One more process in a running container.

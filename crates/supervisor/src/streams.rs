@@ -426,6 +426,13 @@ impl Streams {
         self.refresh(poller)
     }
 
+    /// Whether a client has not got all output yet to whose connection others will add something.
+    pub(crate) fn owes_before_last_word(&self) -> bool {
+        self.clients
+            .values()
+            .any(|client| client.options.keep_open && !client.is_flushed())
+    }
+
     /// Whether no client is left.
     pub(crate) fn is_finished(&self) -> bool {
         self.clients.is_empty()

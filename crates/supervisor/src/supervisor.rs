@@ -81,6 +81,8 @@ struct Supervisor {
     unheard: Vec<ExecState>,
     /// Room for reading; empty until the first output.
     scratch: Vec<u8>,
+    /// The end while it is not told yet.
+    unannounced: Option<protocol::Exit>,
     farewell: Option<Instant>,
 }
 
@@ -100,6 +102,7 @@ impl Supervisor {
                     process.streams.expire(now, &mut self.poller)?;
                 }
             }
+            self.announce_end();
             // An exec stays for the sake of its clients only.
             self.processes.retain(|key, process| {
                 *key == FIRST || process.exit_token.is_some() || !process.streams.is_finished()
@@ -274,9 +277,21 @@ impl Supervisor {
         let path = &self.settings.exit_path;
         // A full disk must not keep the exit from being told; the engine records it too.
         let _ = crate::exit::write_exit(path, &exit, self.settings.durable_exit);
-        self.announce(Event::Exited(Box::new(exit)));
+        self.unannounced = Some(exit);
+        self.announce_end();
         death::remove_cgroup(self.container.cgroup());
-        self.farewell = Some(Instant::now() + FAREWELL_MAX);
+    }
+}
+
+impl Supervisor {
+    /// Tells the end, once those who hold a client's connection to add a last word may do so.
+    fn announce_end(&mut self) {
+        let first = self.processes.get(&FIRST);
+        let waits = first.is_some_and(|process| process.streams.owes_before_last_word());
+        if let Some(exit) = self.unannounced.take_if(|_| !waits) {
+            self.announce(Event::Exited(Box::new(exit)));
+            self.farewell = Some(Instant::now() + FAREWELL_MAX);
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use super::decode::Decoder;
 use crate::log::{local, rotated};
 
 const BLOCK_BYTES: usize = 64 << 10;
+/// Tries to see all files between two rotations.
+const SCANS_MAX: u32 = 1000;
 
 /// A file that is read from the front.
 #[derive(Debug)]
@@ -127,22 +129,51 @@ impl LogFile {
 }
 
 /// Opens all files of a log, oldest first.
+///
+/// A rotation renames one file after the other. At each moment a larger number is an older file,
+/// but not from one moment to the next; so what was opened counts only if the names still belong
+/// to the same files afterwards.
 pub(super) fn open_all(path: &Path) -> io::Result<VecDeque<LogFile>> {
-    let mut files = VecDeque::new();
-    files.extend(LogFile::open(path)?);
-    for number in 1.. {
-        let Some(file) = LogFile::open(&rotated(path, number))? else {
-            break;
-        };
-        // A rotation meanwhile shows a file a second time, under its next name.
-        if files
-            .iter()
-            .all(|known: &LogFile| known.inode != file.inode)
-        {
-            files.push_front(file);
+    for _ in 0..SCANS_MAX {
+        let mut files = Vec::new();
+        for_each_name(path, |name| {
+            let file = LogFile::open(name)?;
+            let found = file.is_some();
+            files.push(file);
+            Ok(found)
+        })?;
+        let mut inodes = files.iter().map(|file| file.as_ref().map(LogFile::inode));
+        let mut same = true;
+        for_each_name(path, |name| {
+            let inode = fs_err::metadata(name).ok().map(|metadata| metadata.ino());
+            same &= inodes.next() == Some(inode);
+            Ok(inode.is_some())
+        })?;
+        if same {
+            return Ok(files.into_iter().flatten().rev().collect());
         }
     }
-    Ok(files)
+    Err(io::Error::new(
+        io::ErrorKind::ResourceBusy,
+        "the log is rotated all the time",
+    ))
+}
+
+/// Calls with the names of a log's files, newest first, while they exist. In the midst of a
+/// rotation one may be missing, or the newest two.
+fn for_each_name(path: &Path, mut act: impl FnMut(&Path) -> io::Result<bool>) -> io::Result<()> {
+    let mut missing = u32::from(!act(path)?);
+    for number in 1.. {
+        missing = if act(&rotated(path, number))? {
+            0
+        } else {
+            missing + 1
+        };
+        if missing >= 3 {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Drops and seeks, so that only the last entries remain.

@@ -287,6 +287,7 @@ impl Supervisor {
             next_process: FIRST + 1,
             unheard: Vec::new(),
             scratch: Vec::new(),
+            unannounced: None,
             farewell: None,
         }
     }

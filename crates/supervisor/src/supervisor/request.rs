@@ -286,6 +286,6 @@ fn block_io(stats: &runtime::cgroup::Stats) -> Vec<BlockIo> {
 
 /// Real-time signals included.
 fn parse_signal(number: i32) -> Result<Signal, Refusal> {
-    sys::signal::from_number(number)
+    sys::signalfd::by_number(number)
         .ok_or_else(|| Refusal::new(FailureKind::Invalid, format!("{number} is no signal")))
 }

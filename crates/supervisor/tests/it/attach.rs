@@ -29,6 +29,10 @@ pub(crate) const TESTS: &[Test] = &[
         "a_client_that_leaves_disturbs_nobody",
         a_client_that_leaves_disturbs_nobody,
     ),
+    (
+        "the_end_is_told_after_the_output_if_a_last_word_follows",
+        last_word,
+    ),
     ("a_raw_client_gets_no_headers", a_raw_client_gets_no_headers),
 ];
 
@@ -159,4 +163,28 @@ fn a_raw_client_gets_no_headers(spawner: &Spawner) {
     });
     bundle.engine.tell(Command::Start);
     assert_eq!(read_all(&mut client), b"out\n");
+}
+
+fn last_word(spawner: &Spawner) {
+    let mut bundle = Bundle::launch(spawner, Bundle::prepare("seq 100000"));
+    let (mut client, theirs) = crate::bundle::client();
+    let attach = Command::Attach(Attach {
+        keep_open: true,
+        ..everything()
+    });
+    let theirs_fd = std::os::fd::AsFd::as_fd(&theirs);
+    assert_eq!(
+        bundle.engine.ask(attach, &[theirs_fd]),
+        supervisor::protocol::Outcome::Done
+    );
+    bundle.engine.tell(Command::Start);
+    let output = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| read_all(&mut client));
+        bundle.engine.wait_for_exit();
+        (&theirs).write_all(&[1, 0, 0, 0, 0, 0, 0, 4]).unwrap();
+        (&theirs).write_all(b"last").unwrap();
+        drop(theirs);
+        reader.join().unwrap()
+    });
+    assert!(unframe(&output).0.ends_with("99999\n100000\nlast"));
 }
