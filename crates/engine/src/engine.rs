@@ -112,6 +112,7 @@ pub(crate) fn attach_command(
     multiplexed: bool,
 ) -> Result<protocol::Attach, String> {
     Ok(protocol::Attach {
+        keep_open: false,
         stdin: options.stdin,
         stdout: options.stdout,
         stderr: options.stderr,

@@ -65,6 +65,7 @@ impl Actor {
             spec.console_size = console_size;
         }
         let attach = protocol::Attach {
+            keep_open: false,
             stdin: has_client && spec.attach_stdin,
             stdout: has_client && spec.attach_stdout,
             stderr: has_client && spec.attach_stderr,

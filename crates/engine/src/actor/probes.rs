@@ -163,6 +163,7 @@ impl Actor {
                     exec_id: exec_id.clone(),
                     process,
                     attach: protocol::Attach {
+                        keep_open: false,
                         stdin: false,
                         stdout: true,
                         stderr: true,
