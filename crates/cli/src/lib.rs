@@ -1,1 +1,55 @@
-//! cli
+//! Words → one call → a table: the command line, a client of Docker's API and of nothing else.
+
+pub mod commands;
+pub mod config;
+pub mod context;
+pub mod error;
+pub mod flags;
+pub mod help;
+pub mod human;
+pub mod json;
+pub mod output;
+pub mod printer;
+pub mod progress;
+pub mod streams;
+pub mod table;
+pub mod template;
+pub mod terminal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::context::Context;
+use crate::error::Failure;
+
+/// What the program around gives the command line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Environment {
+    /// Starts an engine on the default socket and returns when it listens.
+    pub start_daemon: Option<fn() -> std::io::Result<()>>,
+}
+
+/// Runs one command. `args` begins with the name the program was called by.
+#[must_use]
+pub fn main(args: impl IntoIterator<Item = OsString>, environment: Environment) -> ExitCode {
+    let mut words = args
+        .into_iter()
+        .map(|word| word.to_string_lossy().into_owned());
+    let name = words.next().unwrap_or_default();
+    let name = std::path::Path::new(&name)
+        .file_name()
+        .map_or("teu".into(), |name| name.to_string_lossy().into_owned());
+    let mut context = Context::new(name, environment);
+    let words: Vec<String> = words.collect();
+    match commands::run(&mut context, &words) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => fail(&context, &failure),
+    }
+}
+
+fn fail(context: &Context, failure: &Failure) -> ExitCode {
+    if let Some(text) = failure.text(&context.name) {
+        printer::error(&text);
+    }
+    ExitCode::from(failure.code())
+}

@@ -1,267 +1,332 @@
-//! A blocking HTTP/1.1 client of the Engine API: one connection per request.
+//! A small blocking client of the Engine API: one connection at a time, hijacked streams, JSON.
 //!
-//! It starts no thread and no runtime, for a command's whole life is a few requests.
+//! Blocking, because a command line does one thing after another: no runtime to start, one millisecond saved.
 
-mod endpoint;
 mod http;
 
-pub use endpoint::{Endpoint, ParseEndpointError};
-pub use http::{Body, Response, Transport, Upgraded};
+use std::fmt::Write as _;
+use std::io::{self, Read};
+use std::path::PathBuf;
 
-use crate::version::{API_VERSION_MAX, ApiVersion};
-use std::io;
+use serde::de::DeserializeOwned;
 
-/// A request that did not succeed.
+pub use http::{Body, Hijacked, Stream};
+
+/// Where an engine listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A socket of this machine.
+    Unix(PathBuf),
+    /// A host and port, unencrypted.
+    Tcp(String),
+}
+
+/// A host that cannot be spoken to.
+#[derive(Debug, thiserror::Error)]
+#[error("unable to parse docker host `{0}`")]
+pub struct ParseEndpointError(String);
+
+impl std::str::FromStr for Endpoint {
+    type Err = ParseEndpointError;
+
+    fn from_str(host: &str) -> Result<Self, Self::Err> {
+        if let Some(path) = host.strip_prefix("unix://").filter(|path| !path.is_empty()) {
+            return Ok(Self::Unix(path.into()));
+        }
+        if let Some(rest) = host
+            .strip_prefix("tcp://")
+            .or_else(|| host.strip_prefix("http://"))
+            .filter(|rest| !rest.is_empty())
+        {
+            let address = rest.trim_end_matches('/');
+            return Ok(Self::Tcp(if address.contains(':') {
+                address.to_owned()
+            } else {
+                format!("{address}:2375")
+            }));
+        }
+        Err(ParseEndpointError(host.to_owned()))
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{}", path.display()),
+            Self::Tcp(address) => write!(f, "tcp://{address}"),
+        }
+    }
+}
+
+/// A request that brought no answer of use.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody listens. The words are Docker's, for scripts look for them.
+    /// Nobody listens.
     #[error("Cannot connect to the Docker daemon at {endpoint}. Is the docker daemon running?")]
     Connect {
-        /// Whom we called.
+        /// Where.
         endpoint: Endpoint,
-        /// Why it failed.
+        /// Why not.
         source: io::Error,
     },
-    /// The socket is not for us.
-    #[error(
-        "permission denied while trying to connect to the Docker daemon socket at {endpoint}: {source}"
-    )]
-    Permission {
-        /// Whom we called.
-        endpoint: Endpoint,
-        /// The kernel's answer.
-        source: io::Error,
-    },
-    /// The connection broke.
-    #[error("error during connect: {method} {target}: {source}")]
-    Broken {
-        /// The request's method.
-        method: String,
-        /// The request's path and query.
-        target: String,
-        /// Why it broke.
-        source: io::Error,
-    },
-    /// The engine refused.
+    /// The engine refused; the text is its own.
     #[error("Error response from daemon: {message}")]
-    Refused {
+    Api {
         /// HTTP status.
         status: u16,
         /// The engine's words.
         message: String,
     },
-    /// The answer is no JSON.
-    #[error("invalid answer of the daemon: {0}")]
+    /// The connection broke or the answer makes no sense.
+    #[error("error during connect: {0}")]
+    Broken(#[from] io::Error),
+    /// The answer is not the JSON it should be.
+    #[error("unexpected answer of the daemon")]
     Json(#[from] serde_json::Error),
 }
 
 impl Error {
-    /// The engine's status, if it answered.
+    /// HTTP status, if the engine answered.
+    #[must_use]
     pub fn status(&self) -> Option<u16> {
-        match self {
-            Self::Refused { status, .. } => Some(*status),
-            Self::Connect { .. }
-            | Self::Permission { .. }
-            | Self::Broken { .. }
-            | Self::Json(_) => None,
+        if let Self::Api { status, .. } = self {
+            Some(*status)
+        } else {
+            None
         }
     }
 }
 
-/// What the ping told about the engine.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What the engine says of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ping {
-    /// The newest API version of the engine.
-    pub api_version: Option<ApiVersion>,
-    /// The `Server` header.
+    /// Highest version of its API.
+    pub api_version: String,
+    /// Its `Server` header.
     pub server: String,
 }
 
-/// Calls one engine.
-#[derive(Debug, Clone)]
+/// Highest version of the API this client speaks.
+pub const VERSION: &str = "1.51";
+
+/// A client of one engine.
+#[derive(Debug)]
 pub struct Client {
     endpoint: Endpoint,
-    version: Option<ApiVersion>,
-    user_agent: String,
+    version: String,
+    idle: Option<http::Connection>,
 }
 
 impl Client {
-    /// Prepares calls to `endpoint`; nothing is connected yet.
-    pub fn new(endpoint: Endpoint, user_agent: &str) -> Self {
+    /// A client that has not spoken yet. `version` fixes the API version; without it [`Client::negotiate`] lowers it if needed.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, version: Option<String>) -> Self {
         Self {
             endpoint,
-            version: None,
-            user_agent: user_agent.to_owned(),
+            version: version.unwrap_or_else(|| VERSION.to_owned()),
+            idle: None,
         }
     }
 
-    /// Whom it calls.
+    /// Where it speaks to.
+    #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// The version that stands before each path; none means the engine's newest.
-    pub fn version(&self) -> Option<ApiVersion> {
-        self.version
+    /// A further client of the same engine, with a connection of its own.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            endpoint: self.endpoint.clone(),
+            version: self.version.clone(),
+            idle: None,
+        }
     }
 
-    /// Uses `version` from now on.
-    pub fn set_version(&mut self, version: Option<ApiVersion>) {
-        self.version = version;
+    /// Version of the API in use.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
-    /// Asks the engine what it is, and takes the newest version that both sides know.
+    /// Asks the engine what it speaks and lowers the version to it.
     ///
     /// # Errors
-    /// The engine cannot be reached.
+    /// If nobody answers.
     pub fn negotiate(&mut self) -> Result<Ping, Error> {
-        let ping = self.ping()?;
-        // An engine that tells no version is older than negotiation.
-        let theirs = ping.api_version.unwrap_or(ApiVersion::v1(24));
-        self.version = Some(theirs.min(API_VERSION_MAX));
+        let mut body = self.send("HEAD", "/_ping", None)?;
+        let header = |name: &str| body.header(name).unwrap_or_default().to_owned();
+        let ping = Ping {
+            api_version: header("api-version"),
+            server: header("server"),
+        };
+        io::copy(&mut body, &mut io::sink())?;
+        self.idle = body.into_connection();
+        let number = |version: &str| {
+            version.split_once('.').and_then(|(major, minor)| {
+                Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
+            })
+        };
+        if number(&ping.api_version)
+            .is_some_and(|engine| number(&self.version).is_none_or(|own| engine < own))
+        {
+            self.version.clone_from(&ping.api_version);
+        }
         Ok(ping)
     }
 
-    /// Sends `HEAD /_ping`.
+    /// Sends a request with a JSON body and reads the JSON answer; an empty answer is `null`.
     ///
     /// # Errors
-    /// The engine cannot be reached.
-    pub fn ping(&self) -> Result<Ping, Error> {
-        let answer = self.exchange("HEAD", "/_ping", Body::Empty, &[])?;
-        Ok(Ping {
-            api_version: answer
-                .header("api-version")
-                .and_then(|text| text.parse().ok()),
-            server: answer.header("server").unwrap_or_default().to_owned(),
-        })
-    }
-
-    fn target(&self, path: &str) -> String {
-        match self.version {
-            Some(version) => format!("/v{version}{path}"),
-            None => path.to_owned(),
-        }
-    }
-
-    fn exchange(
-        &self,
-        method: &str,
-        target: &str,
-        body: Body<'_>,
-        headers: &[(&str, &str)],
-    ) -> Result<Response, Error> {
-        let transport = self.endpoint.connect()?;
-        let request = http::Request {
-            method,
-            target,
-            body,
-            headers,
-            user_agent: &self.user_agent,
-        };
-        http::exchange(transport, request).map_err(|source| Error::Broken {
-            method: method.to_owned(),
-            target: target.to_owned(),
-            source,
-        })
-    }
-
-    /// Sends a request and gives the answer, whose body is still to be read.
-    ///
-    /// # Errors
-    /// The engine cannot be reached, or answers with a status of 400 or more.
-    pub fn send(&self, method: &str, path: &str, body: Body<'_>) -> Result<Response, Error> {
-        self.send_with(method, path, body, &[])
-    }
-
-    /// As [`Client::send`], with more headers.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn send_with(
-        &self,
+    /// As [`Error`] says.
+    pub fn call<T: DeserializeOwned>(
+        &mut self,
         method: &str,
         path: &str,
-        body: Body<'_>,
-        headers: &[(&str, &str)],
-    ) -> Result<Response, Error> {
-        let answer = self.exchange(method, &self.target(path), body, headers)?;
-        if answer.status() >= 400 {
-            return Err(refusal(answer));
+        body: Option<&serde_json::Value>,
+    ) -> Result<T, Error> {
+        let path = self.versioned(path);
+        let body = body.map(serde_json::to_vec).transpose()?;
+        let mut answer = self.send(method, &path, body.as_deref())?;
+        let mut text = Vec::new();
+        answer.read_to_end(&mut text)?;
+        let status = answer.status();
+        self.idle = answer.into_connection();
+        if status >= 400 {
+            return Err(api_error(status, &text));
         }
-        Ok(answer)
+        if text.iter().all(u8::is_ascii_whitespace) {
+            return Ok(serde_json::from_str("null")?);
+        }
+        Ok(serde_json::from_slice(&text)?)
     }
 
-    /// Sends a request that turns the connection into a raw stream.
+    /// As [`Client::call`] for an answer that is read as it comes.
     ///
     /// # Errors
-    /// The engine cannot be reached, or refuses.
-    pub fn upgrade(&self, path: &str, body: Body<'_>) -> Result<Upgraded, Error> {
-        let headers = [("Connection", "Upgrade"), ("Upgrade", "tcp")];
-        let answer = self.send_with("POST", path, body, &headers)?;
-        Ok(answer.into_upgraded())
+    /// As [`Error`] says.
+    pub fn stream(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<Body, Error> {
+        let path = self.versioned(path);
+        let body = body.map(serde_json::to_vec).transpose()?;
+        check(self.send(method, &path, body.as_deref())?)
     }
 
-    /// Sends a `GET` and reads the whole answer.
+    /// Sends `data` of unknown length, such as an archive, and reads the answer as it comes.
     ///
     /// # Errors
-    /// The engine cannot be reached, refuses, or breaks off.
-    pub fn get(&self, path: &str) -> Result<Vec<u8>, Error> {
-        self.call("GET", path, Body::Empty)
+    /// As [`Error`] says.
+    pub fn upload(
+        &mut self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        data: &mut dyn Read,
+    ) -> Result<Body, Error> {
+        let path = self.versioned(path);
+        let connection = self.connect()?;
+        check(connection.upload(method, &path, content_type, data)?)
     }
 
-    /// Sends a request and reads the whole answer.
+    /// Asks for a raw stream; on success the connection is the stream.
     ///
     /// # Errors
-    /// The engine cannot be reached, refuses, or breaks off.
-    pub fn call(&self, method: &str, path: &str, body: Body<'_>) -> Result<Vec<u8>, Error> {
-        let mut answer = self.send(method, path, body)?;
-        let mut bytes = Vec::new();
-        io::Read::read_to_end(&mut answer, &mut bytes).map_err(|source| Error::Broken {
-            method: method.to_owned(),
-            target: path.to_owned(),
-            source,
-        })?;
-        Ok(bytes)
+    /// As [`Error`] says.
+    pub fn hijack(
+        &mut self,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> Result<Hijacked, Error> {
+        let path = self.versioned(path);
+        let body = body.map(serde_json::to_vec).transpose()?;
+        let connection = self.connect()?;
+        match connection.hijack(&path, body.as_deref())? {
+            Ok(stream) => Ok(stream),
+            Err(answer) => match check(answer) {
+                Ok(_) => Err(Error::Broken(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the daemon did not upgrade the connection",
+                ))),
+                Err(error) => Err(error),
+            },
+        }
     }
-}
 
-fn refusal(mut answer: Response) -> Error {
-    let status = answer.status();
-    let mut bytes = Vec::new();
-    // What was read before a break is still the best text there is.
-    let _read = io::Read::read_to_end(&mut answer, &mut bytes);
-    let parsed = serde_json::from_slice::<serde_json::Value>(&bytes).ok();
-    let message = parsed
-        .as_ref()
-        .and_then(|value| value.get("message"))
-        .and_then(serde_json::Value::as_str)
-        .map_or_else(
-            || String::from_utf8_lossy(&bytes).trim().to_owned(),
-            |message| message.trim().to_owned(),
-        );
-    let message = if message.is_empty() {
-        format!("request returned {status}")
-    } else {
-        message
-    };
-    Error::Refused { status, message }
-}
-
-/// Writes `text` so that it can stand in a path or a query.
-/// **Source:** RFC 3986, section 2.3, unreserved characters.
-pub fn escape(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            escaped.push(char::from(byte));
+    fn versioned(&self, path: &str) -> String {
+        // Our own extensions and the ping have no version.
+        if path.starts_with("/teu/") || path == "/_ping" {
+            path.to_owned()
         } else {
-            // Writing to a string cannot fail.
-            let _written = write!(escaped, "%{byte:02X}");
+            format!("/v{}{path}", self.version)
         }
     }
-    escaped
+
+    fn connect(&self) -> Result<http::Connection, Error> {
+        http::Connection::open(&self.endpoint).map_err(|source| Error::Connect {
+            endpoint: self.endpoint.clone(),
+            source,
+        })
+    }
+
+    fn send(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Body, Error> {
+        if let Some(connection) = self.idle.take() {
+            // An engine that restarted meanwhile has closed it: a fresh one is tried then.
+            if let Ok(answer) = connection.send(method, path, body) {
+                return Ok(answer);
+            }
+        }
+        Ok(self.connect()?.send(method, path, body)?)
+    }
 }
 
-#[cfg(test)]
-mod tests;
+fn check(mut answer: Body) -> Result<Body, Error> {
+    let status = answer.status();
+    if status < 400 {
+        return Ok(answer);
+    }
+    let mut text = Vec::new();
+    answer.read_to_end(&mut text)?;
+    Err(api_error(status, &text))
+}
+
+fn api_error(status: u16, text: &[u8]) -> Error {
+    let message = serde_json::from_slice::<serde_json::Value>(text)
+        .ok()
+        .and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
+    Error::Api {
+        status,
+        message: message.unwrap_or_else(|| String::from_utf8_lossy(text).trim().to_owned()),
+    }
+}
+
+/// Escapes a text for a query or a path.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let mut result = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            result.push(char::from(byte));
+        } else {
+            let _infallible = write!(result, "%{byte:02X}");
+        }
+    }
+    result
+}
+
+/// Joins the pairs that have a value into a query, with its `?`; empty if there are none.
+#[must_use]
+pub fn query(pairs: &[(&str, Option<&str>)]) -> String {
+    let mut result = String::new();
+    for (name, value) in pairs {
+        if let Some(value) = value {
+            result.push(if result.is_empty() { '?' } else { '&' });
+            let _infallible = write!(result, "{name}={}", escape(value));
+        }
+    }
+    result
+}

@@ -1,99 +1,68 @@
-//! Docker's multiplexed stream: frames of an eight-byte head and a payload.
+//! Docker's framing of several streams in one: eight bytes of header, then the data.
+//!
+//! **Source:** Docker Engine API, `ContainerAttach`, "Stream format".
 
 use std::io::{self, Read};
 
-/// Length of a frame's head.
-/// **Source:** Engine API, `ContainerAttach`, "Stream format".
-pub const HEAD_LENGTH: usize = 8;
+/// Longest frame that is read; Docker sends at most 32 KiB at once.
+const FRAME_BYTES_MAX: u32 = 64 << 20;
 
-/// What a frame carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where a frame belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Bytes for standard input; never sent by an engine today.
+    /// Standard input, which servers echo as 0.
     Stdin,
-    /// Bytes of standard output, or of the terminal.
+    /// Standard output, or the bytes of a terminal.
     Stdout,
-    /// Bytes of standard error.
+    /// Standard error.
     Stderr,
-    /// A text of the engine: the stream failed.
-    SystemError,
-    /// How a run ended; only on `POST /teu/run`.
+    /// A message of the engine itself.
+    System,
+    /// How a `POST /teu/run` ended, as JSON: our own extension.
     Result,
 }
 
 impl Kind {
-    /// The byte that stands for the kind.
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Stdin => 0,
-            Self::Stdout => 1,
-            Self::Stderr => 2,
-            Self::SystemError => 3,
-            Self::Result => 4,
-        }
-    }
-
-    const fn from_code(code: u8) -> Option<Self> {
-        Some(match code {
+    fn parse(byte: u8) -> Option<Self> {
+        Some(match byte {
             0 => Self::Stdin,
             1 => Self::Stdout,
             2 => Self::Stderr,
-            3 => Self::SystemError,
+            3 => Self::System,
             4 => Self::Result,
             _ => return None,
         })
     }
 }
 
-/// The head of a frame with `length` bytes of payload.
-pub fn head(kind: Kind, length: u32) -> [u8; HEAD_LENGTH] {
-    let [a, b, c, d] = length.to_be_bytes();
-    [kind.code(), 0, 0, 0, a, b, c, d]
-}
-
-/// Takes a multiplexed stream apart.
-#[derive(Debug)]
-pub struct Demultiplexer<R> {
-    source: R,
-}
-
-impl<R: Read> Demultiplexer<R> {
-    /// Reads frames from `source`.
-    pub fn new(source: R) -> Self {
-        Self { source }
-    }
-
-    /// Reads the next frame's payload into `payload`; none at the stream's end.
-    ///
-    /// # Errors
-    /// The source failed, ended within a frame, or is no multiplexed stream.
-    pub fn next(&mut self, payload: &mut Vec<u8>) -> io::Result<Option<Kind>> {
-        let mut head = [0; HEAD_LENGTH];
-        let mut filled = 0;
-        while let Some(rest) = head.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self.source.read(rest) {
-                Ok(0) if filled == 0 => return Ok(None),
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => filled = filled.saturating_add(count),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+/// Reads one frame into `buffer`; `None` at the end of the stream.
+///
+/// # Errors
+/// If the stream breaks off inside a frame or is not framed.
+pub fn read_frame(stream: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<Option<Kind>> {
+    let mut header = [0; 8];
+    let mut filled = 0;
+    while filled < header.len() {
+        match stream.read(&mut header[filled..]) {
+            Ok(0) if filled == 0 => return Ok(None),
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
-        let [code, _, _, _, a, b, c, d] = head;
-        let Some(kind) = Kind::from_code(code) else {
-            let text = format!("unrecognized input header: {code}");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-        };
-        let length = u32::from_be_bytes([a, b, c, d]);
-        payload.clear();
-        let read = (&mut self.source)
-            .take(u64::from(length))
-            .read_to_end(payload)?;
-        if u64::try_from(read).ok() != Some(u64::from(length)) {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(Some(kind))
     }
+    let [kind, _, _, _, size @ ..] = header;
+    let size = u32::from_be_bytes(size);
+    let kind = Kind::parse(kind).filter(|_| size <= FRAME_BYTES_MAX);
+    let kind = kind.ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("unrecognized input header: {}", header[0]),
+        )
+    })?;
+    buffer.resize(usize::try_from(size).unwrap_or_default(), 0);
+    stream.read_exact(buffer)?;
+    Ok(Some(kind))
 }
 
 #[cfg(test)]
@@ -101,45 +70,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_come_apart_as_they_were_joined() {
-        let mut bytes = Vec::new();
-        for (kind, text) in [
-            (Kind::Stdout, "out"),
-            (Kind::Stderr, ""),
-            (Kind::Result, "{}"),
-        ] {
-            bytes.extend(head(kind, u32::try_from(text.len()).unwrap()));
-            bytes.extend(text.as_bytes());
-        }
-        let mut frames = Demultiplexer::new(bytes.as_slice());
-        let mut payload = Vec::new();
-        let mut seen = Vec::new();
-        while let Some(kind) = frames.next(&mut payload).unwrap() {
-            seen.push((kind, String::from_utf8(payload.clone()).unwrap()));
-        }
+    fn frames_are_read_until_the_end() {
+        let mut bytes: &[u8] = &[1, 0, 0, 0, 0, 0, 0, 2, b'h', b'i', 2, 0, 0, 0, 0, 0, 0, 0];
+        let mut buffer = Vec::new();
         assert_eq!(
-            seen,
-            [
-                (Kind::Stdout, "out".to_owned()),
-                (Kind::Stderr, String::new()),
-                (Kind::Result, "{}".to_owned())
-            ]
+            read_frame(&mut bytes, &mut buffer).unwrap(),
+            Some(Kind::Stdout)
         );
+        assert_eq!(buffer, b"hi");
+        assert_eq!(
+            read_frame(&mut bytes, &mut buffer).unwrap(),
+            Some(Kind::Stderr)
+        );
+        assert!(buffer.is_empty());
+        assert_eq!(read_frame(&mut bytes, &mut buffer).unwrap(), None);
     }
 
     #[test]
-    fn a_cut_frame_and_a_foreign_byte_are_errors() {
-        let mut payload = Vec::new();
-        let cut = [1, 0, 0, 0, 0, 0, 0, 9, b'x'];
-        let error = Demultiplexer::new(&cut[..]).next(&mut payload).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-        let cut = [1, 0, 0];
-        let error = Demultiplexer::new(&cut[..]).next(&mut payload).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-        let foreign = *b"GET / HTTP/1.1";
-        let error = Demultiplexer::new(&foreign[..])
-            .next(&mut payload)
-            .unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+    fn what_is_no_frame_is_an_error() {
+        let mut buffer = Vec::new();
+        assert!(read_frame(&mut &b"HTTP/1.1 200"[..], &mut buffer).is_err());
+        assert!(read_frame(&mut &[1u8, 0, 0][..], &mut buffer).is_err());
     }
 }

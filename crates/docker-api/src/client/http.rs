@@ -1,39 +1,41 @@
-//! Heads and bodies of HTTP/1.1, as far as an engine uses them.
-//! **Source:** RFC 9112.
+//! HTTP/1.1 as far as the Engine API needs it. **Source:** RFC 9112.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
-/// Longest head that is read: more is no engine's answer.
-const HEAD_BYTES_MAX: u64 = 64 << 10;
+use super::Endpoint;
 
-/// A connected stream.
+/// Longest line of a head.
+const LINE_BYTES_MAX: u64 = 64 << 10;
+
+/// Either kind of connection.
 #[derive(Debug)]
-pub enum Transport {
-    /// Over a unix socket.
+pub enum Stream {
+    /// To a socket of this machine.
     Unix(UnixStream),
-    /// Over TCP.
+    /// To a host.
     Tcp(TcpStream),
 }
 
-impl Transport {
-    /// A second handle of the same stream.
+impl Stream {
+    /// A second handle on the same connection.
     ///
     /// # Errors
-    /// No file descriptor is free.
+    /// If there are no descriptors left.
     pub fn try_clone(&self) -> io::Result<Self> {
-        match self {
-            Self::Unix(stream) => stream.try_clone().map(Self::Unix),
-            Self::Tcp(stream) => stream.try_clone().map(Self::Tcp),
-        }
+        Ok(match self {
+            Self::Unix(stream) => Self::Unix(stream.try_clone()?),
+            Self::Tcp(stream) => Self::Tcp(stream.try_clone()?),
+        })
     }
 
-    /// Tells the engine that no more bytes come from us.
+    /// Says that nothing more will be sent; what comes can still be read.
     ///
     /// # Errors
-    /// The stream is gone.
-    pub fn shutdown_write(&self) -> io::Result<()> {
+    /// If the other side is gone.
+    pub fn close_write(&self) -> io::Result<()> {
         match self {
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
@@ -41,343 +43,351 @@ impl Transport {
     }
 }
 
-impl Read for Transport {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Unix(stream) => stream.read(bytes),
-            Self::Tcp(stream) => stream.read(bytes),
+            Self::Unix(stream) => stream.read(buffer),
+            Self::Tcp(stream) => stream.read(buffer),
         }
     }
 }
 
-impl Write for Transport {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+impl Write for Stream {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Unix(stream) => stream.write(bytes),
-            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(data),
+            Self::Tcp(stream) => stream.write(data),
         }
     }
+
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// What a request carries.
-pub enum Body<'a> {
-    /// Nothing.
-    Empty,
-    /// A JSON text.
-    Json(Vec<u8>),
-    /// Bytes of unknown length, sent in chunks.
-    Stream {
-        /// Their media type.
-        content_type: &'a str,
-        /// Where they come from.
-        source: &'a mut dyn Read,
-    },
-}
-
-impl std::fmt::Debug for Body<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Empty => "Empty",
-            Self::Json(_) => "Json",
-            Self::Stream { .. } => "Stream",
-        })
-    }
-}
-
-/// One request before it is sent.
-pub(super) struct Request<'a, 'b> {
-    pub(super) method: &'a str,
-    pub(super) target: &'a str,
-    pub(super) body: Body<'b>,
-    pub(super) headers: &'a [(&'a str, &'a str)],
-    pub(super) user_agent: &'a str,
-}
-
-/// How the end of a body is known.
-#[derive(Debug)]
-enum Framing {
-    Length(u64),
-    Chunked { left: u64, first: bool, done: bool },
-    UntilClose,
-}
-
-/// An answer, whose body is read through [`Read`].
-#[derive(Debug)]
-pub struct Response {
-    status: u16,
-    headers: Vec<(String, String)>,
-    framing: Framing,
-    stream: BufReader<Transport>,
-}
-
-/// A connection that is a raw stream in both directions.
-#[derive(Debug)]
-pub struct Upgraded {
-    headers: Vec<(String, String)>,
-    /// What the engine sends; bytes behind the answer's head come first.
-    pub reader: BufReader<Transport>,
-}
-
-impl Upgraded {
-    /// Whether the engine said that the stream is multiplexed; none if it said nothing.
-    pub fn multiplexed(&self) -> Option<bool> {
-        match find(&self.headers, "content-type")? {
-            "application/vnd.docker.multiplexed-stream" => Some(true),
-            _ => None,
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(stream) => stream.as_fd(),
+            Self::Tcp(stream) => stream.as_fd(),
         }
     }
+}
 
-    /// A header of the answer.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        find(&self.headers, name)
-    }
+/// A connection between two requests.
+#[derive(Debug)]
+pub(super) struct Connection {
+    reader: BufReader<Stream>,
+}
 
-    /// The direction to the engine.
+/// A raw stream: what was already read comes first.
+#[derive(Debug)]
+pub struct Hijacked {
+    /// Reads what the engine sends.
+    pub reader: BufReader<Stream>,
+    /// Whether the answer said that several streams are framed in one.
+    pub multiplexed: bool,
+    /// The container, where an engine of ours says which one it made.
+    pub container: Option<String>,
+}
+
+impl Hijacked {
+    /// A handle to write with.
     ///
     /// # Errors
-    /// No file descriptor is free.
-    pub fn writer(&self) -> io::Result<Transport> {
+    /// If there are no descriptors left.
+    pub fn writer(&self) -> io::Result<Stream> {
         self.reader.get_ref().try_clone()
     }
 }
 
-impl Response {
+#[derive(Debug)]
+struct Head {
+    status: u16,
+    headers: Vec<(String, String)>,
+}
+
+impl Head {
+    fn get(&self, name: &str) -> Option<&str> {
+        self.headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+/// How much of a body is still to come.
+#[derive(Debug)]
+enum Rest {
+    Length(u64),
+    /// Bytes of the present chunk; `None` before the next chunk's size.
+    Chunk(Option<u64>),
+    UntilClose,
+    Done,
+}
+
+/// An answer, read as it comes.
+#[derive(Debug)]
+pub struct Body {
+    head: Head,
+    rest: Rest,
+    connection: Connection,
+    keep: bool,
+}
+
+impl Connection {
+    pub(super) fn open(endpoint: &Endpoint) -> io::Result<Self> {
+        let stream = match endpoint {
+            Endpoint::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
+            Endpoint::Tcp(address) => {
+                let stream = TcpStream::connect(address.as_str())?;
+                stream.set_nodelay(true)?;
+                Stream::Tcp(stream)
+            }
+        };
+        Ok(Self {
+            reader: BufReader::with_capacity(32 << 10, stream),
+        })
+    }
+
+    fn write(&mut self, data: &[u8]) -> io::Result<()> {
+        self.reader.get_mut().write_all(data)
+    }
+
+    fn head(method: &str, path: &str, headers: &str) -> String {
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: api.moby.localhost\r\nUser-Agent: teu/{}\r\n{headers}\r\n",
+            env!("CARGO_PKG_VERSION")
+        )
+    }
+
+    pub(super) fn send(
+        mut self,
+        method: &str,
+        path: &str,
+        body: Option<&[u8]>,
+    ) -> io::Result<Body> {
+        let headers = match body {
+            Some(body) => format!(
+                "Content-Type: application/json\r\nContent-Length: {}\r\n",
+                body.len()
+            ),
+            None if method == "POST" => "Content-Length: 0\r\n".to_owned(),
+            None => String::new(),
+        };
+        let mut request = Self::head(method, path, &headers).into_bytes();
+        request.extend(body.unwrap_or_default());
+        self.write(&request)?;
+        self.answer(method == "HEAD")
+    }
+
+    pub(super) fn upload(
+        mut self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        data: &mut dyn Read,
+    ) -> io::Result<Body> {
+        let headers = format!("Content-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n");
+        self.write(Self::head(method, path, &headers).as_bytes())?;
+        let mut buffer = vec![0; 256 << 10];
+        loop {
+            let count = match data.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            };
+            let sent = self
+                .write(format!("{count:x}\r\n").as_bytes())
+                .and_then(|()| self.write(&buffer[..count]))
+                .and_then(|()| self.write(b"\r\n"));
+            // An engine that refuses answers before all is sent: its words matter more than the broken pipe.
+            if sent.is_err() || count == 0 {
+                return self.answer(false);
+            }
+        }
+    }
+
+    pub(super) fn hijack(
+        mut self,
+        path: &str,
+        body: Option<&[u8]>,
+    ) -> io::Result<Result<Hijacked, Body>> {
+        let kind = if body.is_some() {
+            "application/json"
+        } else {
+            "text/plain"
+        };
+        let body = body.unwrap_or_default();
+        let headers = format!(
+            "Content-Type: {kind}\r\nContent-Length: {}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n",
+            body.len()
+        );
+        let mut request = Self::head("POST", path, &headers).into_bytes();
+        request.extend(body);
+        self.write(&request)?;
+        let answer = self.answer(false)?;
+        let raw = answer
+            .head
+            .get("content-type")
+            .is_some_and(|kind| kind.starts_with("application/vnd.docker."));
+        if answer.head.status == 101 || answer.head.status == 200 && raw {
+            let multiplexed = answer.head.get("content-type")
+                == Some("application/vnd.docker.multiplexed-stream");
+            let container = answer.head.get("teu-container").map(str::to_owned);
+            return Ok(Ok(Hijacked {
+                reader: answer.connection.reader,
+                multiplexed,
+                container,
+            }));
+        }
+        Ok(Err(answer))
+    }
+
+    fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        (&mut self.reader)
+            .take(LINE_BYTES_MAX)
+            .read_line(&mut line)?;
+        if !line.ends_with('\n') {
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the daemon closed the connection",
+            ));
+        }
+        line.truncate(line.trim_end().len());
+        Ok(line)
+    }
+
+    fn answer(mut self, headless: bool) -> io::Result<Body> {
+        let bad = |what: &str| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("unexpected answer: {what}"),
+            )
+        };
+        let head = loop {
+            let first = self.line()?;
+            let status = first
+                .strip_prefix("HTTP/1.")
+                .and_then(|rest| rest.get(2..5))
+                .and_then(|code| code.parse().ok())
+                .ok_or_else(|| bad(&first))?;
+            let mut headers = Vec::new();
+            loop {
+                let line = self.line()?;
+                if line.is_empty() {
+                    break;
+                }
+                let (name, value) = line.split_once(':').ok_or_else(|| bad(&line))?;
+                headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+            }
+            if status != 100 {
+                break Head { status, headers };
+            }
+        };
+        let chunked = head
+            .get("transfer-encoding")
+            .is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
+        let length = head
+            .get("content-length")
+            .and_then(|value| value.parse().ok());
+        let rest = match (
+            headless || matches!(head.status, 101 | 204 | 304),
+            chunked,
+            length,
+        ) {
+            (true, ..) => Rest::Done,
+            (false, true, _) => Rest::Chunk(None),
+            (false, false, Some(length)) => Rest::Length(length),
+            (false, false, None) => Rest::UntilClose,
+        };
+        let keep = !head
+            .get("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        Ok(Body {
+            head,
+            rest,
+            connection: self,
+            keep,
+        })
+    }
+}
+
+impl Body {
     /// HTTP status.
+    #[must_use]
     pub fn status(&self) -> u16 {
-        self.status
+        self.head.status
     }
 
     /// A header, by its lower-case name.
+    #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        find(&self.headers, name)
+        self.head.get(name)
     }
 
-    /// Gives up HTTP: the connection is a raw stream from now on.
-    pub fn into_upgraded(self) -> Upgraded {
-        Upgraded {
-            headers: self.headers,
-            reader: self.stream,
-        }
+    /// The connection, if the body was read to its end and the engine keeps it open.
+    pub(super) fn into_connection(self) -> Option<Connection> {
+        (self.keep && matches!(self.rest, Rest::Done)).then_some(self.connection)
     }
 
-    fn next_chunk(&mut self, first: bool) -> io::Result<u64> {
-        let mut line = String::new();
-        if !first {
-            self.stream.read_line(&mut line)?;
-            line.clear();
-        }
-        if (&mut self.stream).take(1024).read_line(&mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let digits = line.split(';').next().unwrap_or_default().trim();
-        let length =
-            u64::from_str_radix(digits, 16).map_err(|_| malformed("a chunk has no length"))?;
-        if length == 0 {
-            // Trailers, up to the empty line; an early end is as good.
-            loop {
-                line.clear();
-                if self.stream.read_line(&mut line)? == 0 || line.trim().is_empty() {
-                    break;
-                }
-            }
-        }
-        Ok(length)
-    }
-}
-
-impl Read for Response {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        if bytes.is_empty() {
-            return Ok(0);
-        }
-        if let Framing::Chunked {
-            left: 0,
-            first,
-            done: false,
-        } = self.framing
-        {
-            let left = self.next_chunk(first)?;
-            self.framing = Framing::Chunked {
-                left,
-                first: false,
-                done: left == 0,
-            };
-        }
-        let left = match &mut self.framing {
-            Framing::UntilClose => return self.stream.read(bytes),
-            Framing::Length(left) | Framing::Chunked { left, .. } => left,
-        };
-        if *left == 0 {
-            return Ok(0);
-        }
-        let count = (&mut self.stream).take(*left).read(bytes)?;
+    fn part(&mut self, buffer: &mut [u8], left: u64) -> io::Result<u64> {
+        let size = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        let count = self.connection.reader.read(&mut buffer[..size])?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        *left = left.saturating_sub(u64::try_from(count).unwrap_or(u64::MAX));
-        Ok(count)
+        Ok(count as u64)
     }
 }
 
-fn malformed(text: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, text.to_owned())
-}
-
-fn find<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    headers
-        .iter()
-        .find(|(key, _)| key.eq_ignore_ascii_case(name))
-        .map(|(_, value)| value.as_str())
-}
-
-/// Sends `request` and reads the head of the answer.
-pub(super) fn exchange(mut transport: Transport, request: Request<'_, '_>) -> io::Result<Response> {
-    let method = request.method.to_owned();
-    // An engine that refuses early closes before it has read everything: its answer
-    // tells more than our failed write.
-    let sent = send(&mut transport, request);
-    let mut stream = BufReader::with_capacity(16 << 10, transport);
-    match (read_head(&mut stream), sent) {
-        (Ok((status, headers)), _) => {
-            let framing = framing(&method, status, &headers)?;
-            Ok(Response {
-                status,
-                headers,
-                framing,
-                stream,
-            })
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
         }
-        (Err(_), Err(error)) | (Err(error), Ok(())) => Err(error),
-    }
-}
-
-fn send(transport: &mut Transport, request: Request<'_, '_>) -> io::Result<()> {
-    let Request {
-        method,
-        target,
-        body,
-        headers,
-        user_agent,
-    } = request;
-    let mut head = format!(
-        "{method} {target} HTTP/1.1\r\nHost: api.moby.localhost\r\nUser-Agent: {user_agent}\r\n"
-    );
-    for (name, value) in headers {
-        head.extend([name, ": ", value, "\r\n"]);
-    }
-    match body {
-        Body::Empty => {
-            if method == "POST" {
-                head.push_str("Content-Length: 0\r\n");
-            }
-            head.push_str("\r\n");
-            transport.write_all(head.as_bytes())
-        }
-        Body::Json(text) => {
-            let length = text.len().to_string();
-            head.extend([
-                "Content-Type: application/json\r\nContent-Length: ",
-                &length,
-                "\r\n\r\n",
-            ]);
-            let mut bytes = head.into_bytes();
-            bytes.extend(text);
-            transport.write_all(&bytes)
-        }
-        Body::Stream {
-            content_type,
-            source,
-        } => {
-            head.extend([
-                "Content-Type: ",
-                content_type,
-                "\r\nTransfer-Encoding: chunked\r\n\r\n",
-            ]);
-            transport.write_all(head.as_bytes())?;
-            send_chunks(transport, source)
-        }
-    }
-}
-
-fn send_chunks(transport: &mut Transport, source: &mut dyn Read) -> io::Result<()> {
-    let mut piece = vec![0; 64 << 10];
-    loop {
-        let count = match source.read(&mut piece) {
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        transport.write_all(format!("{count:x}\r\n").as_bytes())?;
-        transport.write_all(piece.get(..count).unwrap_or_default())?;
-        transport.write_all(b"\r\n")?;
-        if count == 0 {
-            return Ok(());
-        }
-    }
-}
-
-type Head = (u16, Vec<(String, String)>);
-
-fn read_head(stream: &mut BufReader<Transport>) -> io::Result<Head> {
-    loop {
-        let mut limited = stream.take(HEAD_BYTES_MAX);
-        let mut line = String::new();
-        if limited.read_line(&mut line)? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let mut words = line.split_whitespace();
-        let known = words
-            .next()
-            .is_some_and(|version| version.starts_with("HTTP/1."));
-        let status = words.next().and_then(|status| status.parse::<u16>().ok());
-        let Some(status) = status.filter(|_| known) else {
-            return Err(malformed("malformed HTTP response"));
-        };
-        let mut headers = Vec::new();
         loop {
-            line.clear();
-            if limited.read_line(&mut line)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            let text = line.trim_end();
-            if text.is_empty() {
-                break;
-            }
-            let (name, value) = text
-                .split_once(':')
-                .ok_or_else(|| malformed("malformed HTTP header"))?;
-            headers.push((name.to_owned(), value.trim().to_owned()));
+            let (count, rest) = match self.rest {
+                Rest::Done | Rest::Length(0) => {
+                    self.rest = Rest::Done;
+                    return Ok(0);
+                }
+                Rest::UntilClose => {
+                    self.keep = false;
+                    return self.connection.reader.read(buffer);
+                }
+                Rest::Length(left) => {
+                    let count = self.part(buffer, left)?;
+                    (count, Rest::Length(left - count))
+                }
+                Rest::Chunk(None) => {
+                    let line = self.connection.line()?;
+                    let size = line
+                        .split(';')
+                        .next()
+                        .and_then(|size| u64::from_str_radix(size.trim(), 16).ok());
+                    let size = size
+                        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "bad chunk"))?;
+                    if size == 0 {
+                        while !self.connection.line()?.is_empty() {}
+                        self.rest = Rest::Done;
+                        return Ok(0);
+                    }
+                    self.rest = Rest::Chunk(Some(size));
+                    continue;
+                }
+                Rest::Chunk(Some(left)) => {
+                    let count = self.part(buffer, left)?;
+                    if count == left {
+                        self.connection.line()?;
+                    }
+                    (count, Rest::Chunk((count < left).then_some(left - count)))
+                }
+            };
+            self.rest = rest;
+            return Ok(usize::try_from(count).unwrap_or_default());
         }
-        // 100 Continue and its like only announce the answer.
-        if status == 101 || status >= 200 {
-            return Ok((status, headers));
-        }
-    }
-}
-
-fn framing(method: &str, status: u16, headers: &[(String, String)]) -> io::Result<Framing> {
-    if method == "HEAD" || matches!(status, 204 | 304) {
-        return Ok(Framing::Length(0));
-    }
-    if status == 101 {
-        return Ok(Framing::UntilClose);
-    }
-    if find(headers, "transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
-    {
-        return Ok(Framing::Chunked {
-            left: 0,
-            first: true,
-            done: false,
-        });
-    }
-    match find(headers, "content-length") {
-        Some(length) => length
-            .parse()
-            .map(Framing::Length)
-            .map_err(|_| malformed("malformed Content-Length")),
-        None => Ok(Framing::UntilClose),
     }
 }

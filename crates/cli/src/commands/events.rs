@@ -1,0 +1,101 @@
+//! `events`.
+
+use std::io::{BufRead as _, BufReader};
+
+use docker_api::client::query;
+use serde_json::Value;
+
+use super::{Entry, filters};
+use crate::context::Context;
+use crate::error::{Failure, Outcome};
+use crate::flags::{Command, Given, list, text};
+use crate::json::{number, text as field};
+use crate::template::Template;
+use crate::{human, printer};
+
+pub(super) const ENTRIES: &[Entry] = &[Entry {
+    command: Command {
+        words: "events",
+        usage: "events [OPTIONS]",
+        about: "Get real time events from the server",
+        least: 0,
+        most: 0,
+        strict: false,
+        flags: &[
+            list("filter", 'f', "Filter output based on conditions provided"),
+            text("format", '\0', "Format output using a custom template"),
+            text("since", '\0', "Show all events created since timestamp"),
+            text("until", '\0', "Stream events until this timestamp"),
+        ],
+    },
+    act: events,
+}];
+
+fn events(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
+    let template = given
+        .get("format")
+        .filter(|format| *format != "json")
+        .map(Template::parse)
+        .transpose()
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let mut client = context.client()?;
+    let filters = filters(given)?;
+    let (since, until) = (
+        given.get("since").map(human::moment),
+        given.get("until").map(human::moment),
+    );
+    let path = format!(
+        "/events{}",
+        query(&[
+            ("since", since.as_deref()),
+            ("until", until.as_deref()),
+            ("filters", filters.as_deref())
+        ])
+    );
+    let body = client.stream("GET", &path, None)?;
+    for line in BufReader::new(body).lines() {
+        let line = line?;
+        let Ok(event) = serde_json::from_str::<Value>(&line) else {
+            continue;
+        };
+        match &template {
+            Some(template) => printer::line(
+                &template
+                    .apply(&event)
+                    .map_err(|error| Failure::new(error.to_string()))?,
+            ),
+            None if given.has("format") => printer::line(&line),
+            None => printer::line(&show(&event)),
+        }
+    }
+    Ok(0)
+}
+
+/// `time type action id (attributes)`.
+fn show(event: &Value) -> String {
+    let nanos = i128::from(number(event, "timeNano"));
+    let time = jiff::Timestamp::from_nanosecond(nanos)
+        .map(|time| time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string())
+        .unwrap_or_default();
+    let mut text = format!(
+        "{time} {} {} {}",
+        field(event, "Type"),
+        field(event, "Action"),
+        event
+            .pointer("/Actor/ID")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    );
+    if let Some(attributes) = event
+        .pointer("/Actor/Attributes")
+        .and_then(Value::as_object)
+        .filter(|attributes| !attributes.is_empty())
+    {
+        let list: Vec<String> = attributes
+            .iter()
+            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
+            .collect();
+        text.push_str(&format!(" ({})", list.join(", ")));
+    }
+    text
+}

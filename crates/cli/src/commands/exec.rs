@@ -1,0 +1,124 @@
+//! `exec`.
+
+use docker_api::client::{Error, escape};
+use serde_json::{Value, json};
+
+use super::{Entry, attach};
+use crate::context::Context;
+use crate::error::{Failure, Outcome};
+use crate::flags::{Command, Given, list, text, yes};
+use crate::{json as field, streams, terminal};
+
+pub(super) const ENTRIES: &[Entry] = &[Entry {
+    command: Command {
+        words: "exec",
+        usage: "exec [OPTIONS] CONTAINER COMMAND [ARG...]",
+        about: "Execute a command in a running container",
+        least: 2,
+        most: usize::MAX,
+        strict: true,
+        flags: &[
+            yes(
+                "detach",
+                'd',
+                "Detached mode: run command in the background",
+            ),
+            text(
+                "detach-keys",
+                '\0',
+                "Override the key sequence for detaching a container",
+            ),
+            list("env", 'e', "Set environment variables"),
+            list("env-file", '\0', "Read in a file of environment variables"),
+            yes("interactive", 'i', "Keep STDIN open even if not attached"),
+            yes(
+                "privileged",
+                '\0',
+                "Give extended privileges to the command",
+            ),
+            yes("tty", 't', "Allocate a pseudo-TTY"),
+            text(
+                "user",
+                'u',
+                "Username or UID (format: \"<name|uid>[:<group|gid>]\")",
+            ),
+            text("workdir", 'w', "Working directory inside the container"),
+        ],
+    },
+    act: exec,
+}];
+
+fn exec(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
+    let (tty, stdin, detach) = (given.on("tty"), given.on("interactive"), given.on("detach"));
+    if tty && stdin && !detach && !terminal::stdin_is_terminal() {
+        return Err(Failure::new("the input device is not a TTY"));
+    }
+    let (mut client, _) = context.greeted()?;
+    let mut environment = Vec::new();
+    for file in given.all("env-file") {
+        let text = std::fs::read_to_string(file)
+            .map_err(|_| Failure::new(format!("open {file}: no such file or directory")))?;
+        environment.extend(
+            text.lines()
+                .filter(|line| !line.is_empty() && !line.starts_with('#'))
+                .map(str::to_owned),
+        );
+    }
+    environment.extend_from_slice(given.all("env"));
+    let size = terminal::size()
+        .filter(|_| tty)
+        .map(|(rows, columns)| json!([rows, columns]));
+    let body = json!({
+        "User": given.get("user").unwrap_or_default(),
+        "Privileged": given.on("privileged"),
+        "Tty": tty,
+        "AttachStdin": stdin && !detach,
+        "AttachStdout": !detach,
+        "AttachStderr": !detach,
+        "DetachKeys": given.get("detach-keys").unwrap_or_default(),
+        "Env": environment,
+        "WorkingDir": given.get("workdir").unwrap_or_default(),
+        "Cmd": given.args[1..],
+        "ConsoleSize": size,
+    });
+    let created: Value = client.call(
+        "POST",
+        &format!("/containers/{}/exec", escape(&given.args[0])),
+        Some(&body),
+    )?;
+    let id = field::text(&created, "Id").to_owned();
+    let start = format!("/exec/{id}/start");
+    let options = json!({"Detach": detach, "Tty": tty, "ConsoleSize": body["ConsoleSize"]});
+    if detach {
+        client.call::<Value>("POST", &start, Some(&options))?;
+        return Ok(0);
+    }
+    let mut stream = client.hijack(&start, Some(&options)).map_err(of_exec)?;
+    let raw = (tty && stdin).then(terminal::Raw::enter).flatten();
+    if tty {
+        streams::follow_size(&client, format!("/exec/{id}/resize"));
+    }
+    if stdin {
+        streams::send_stdin(&stream)?;
+    }
+    let ended = streams::print(&mut stream.reader, !tty);
+    drop(raw);
+    ended?;
+    let state: Value = client.call("GET", &format!("/exec/{id}/json"), None)?;
+    if state.get("Running").and_then(Value::as_bool) == Some(true) {
+        return Ok(0);
+    }
+    Ok(attach::code(field::number(&state, "ExitCode")))
+}
+
+/// Docker's exit codes for what cannot be executed.
+fn of_exec(error: Error) -> Failure {
+    let Failure::Message { message, code, .. } = Failure::from(error).of_run() else {
+        return Failure::Silent(1);
+    };
+    Failure::Message {
+        message,
+        code: if code == 125 { 1 } else { code },
+        run: false,
+    }
+}

@@ -1,0 +1,157 @@
+//! `inspect`, for anything that has a name.
+
+use docker_api::client::{Client, Error, escape};
+use serde_json::Value;
+
+use super::Entry;
+use crate::context::Context;
+use crate::error::{Failure, Outcome};
+use crate::flags::{Command, Flag, Given, text, yes};
+use crate::printer;
+use crate::template::Template;
+
+const FLAGS: &[Flag] = &[
+    text("format", 'f', "Format output using a custom template"),
+    yes(
+        "size",
+        's',
+        "Display total file sizes if the type is container",
+    ),
+    text("type", '\0', "Only inspect objects of the given type"),
+    yes("verbose", 'v', "Verbose output for diagnostics"),
+];
+
+const fn command(words: &'static str, usage: &'static str) -> Command {
+    Command {
+        words,
+        usage,
+        about: "Return low-level information on objects",
+        least: 1,
+        most: usize::MAX,
+        strict: false,
+        flags: FLAGS,
+    }
+}
+
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry {
+        command: command("inspect", "inspect [OPTIONS] NAME|ID [NAME|ID...]"),
+        act: |context, _, given| inspect(context, given, given.get("type").unwrap_or_default()),
+    },
+    Entry {
+        command: command(
+            "container inspect",
+            "container inspect [OPTIONS] CONTAINER [CONTAINER...]",
+        ),
+        act: |context, _, given| inspect(context, given, "container"),
+    },
+    Entry {
+        command: command("image inspect", "image inspect [OPTIONS] IMAGE [IMAGE...]"),
+        act: |context, _, given| inspect(context, given, "image"),
+    },
+    Entry {
+        command: command(
+            "network inspect",
+            "network inspect [OPTIONS] NETWORK [NETWORK...]",
+        ),
+        act: |context, _, given| inspect(context, given, "network"),
+    },
+    Entry {
+        command: command(
+            "volume inspect",
+            "volume inspect [OPTIONS] VOLUME [VOLUME...]",
+        ),
+        act: |context, _, given| inspect(context, given, "volume"),
+    },
+];
+
+/// Kinds in the order they are tried, with the paths that show one.
+const KINDS: [(&str, &str, &str); 4] = [
+    ("container", "/containers/", "/json"),
+    ("image", "/images/", "/json"),
+    ("network", "/networks/", ""),
+    ("volume", "/volumes/", ""),
+];
+
+fn find(client: &mut Client, name: &str, kind: &str, size: bool) -> Outcome<Value> {
+    for (known, before, after) in KINDS
+        .iter()
+        .filter(|(known, ..)| kind.is_empty() || *known == kind)
+    {
+        // Names of images have slashes, which are part of the path.
+        let escaped = name.split('/').map(escape).collect::<Vec<_>>().join("/");
+        let size = if size && *known == "container" {
+            "?size=1"
+        } else {
+            ""
+        };
+        match client.call("GET", &format!("{before}{escaped}{after}{size}"), None) {
+            Ok(value) => return Ok(value),
+            Err(Error::Api { status: 404, .. }) if kind.is_empty() => {}
+            Err(Error::Api {
+                status: 404,
+                message,
+            }) => {
+                return Err(Failure::new(format!(
+                    "Error response from daemon: {message}"
+                )));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(Failure::new(format!("Error: No such object: {name}")))
+}
+
+fn inspect(context: &mut Context, given: &Given, kind: &str) -> Outcome<u8> {
+    if !kind.is_empty() && !KINDS.iter().any(|(known, ..)| *known == kind) {
+        return Err(Failure::new(format!(
+            "\"{kind}\" is not a valid value for --type"
+        )));
+    }
+    let template = given
+        .get("format")
+        .filter(|format| *format != "json")
+        .map(Template::parse)
+        .transpose()
+        .map_err(|error| Failure::new(error.to_string()))?;
+    let mut client = context.client()?;
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for name in &given.args {
+        match find(&mut client, name, kind, given.on("size")) {
+            Ok(value) => found.push(value),
+            Err(failure) => failures.extend(failure.text("")),
+        }
+    }
+    match template {
+        Some(template) => {
+            for value in &found {
+                printer::line(
+                    &template
+                        .apply(value)
+                        .map_err(|error| Failure::new(error.to_string()))?,
+                );
+            }
+            if found.is_empty() {
+                printer::line("");
+            }
+        }
+        None if given.has("format") => printer::line(&Value::Array(found).to_string()),
+        None => printer::line(&pretty(&Value::Array(found))),
+    }
+    if failures.is_empty() {
+        Ok(0)
+    } else {
+        Err(Failure::new(failures.join("\n")))
+    }
+}
+
+/// JSON with four blanks, as Docker prints it.
+fn pretty(value: &Value) -> String {
+    let mut text = Vec::new();
+    let mut writer = serde_json::Serializer::with_formatter(
+        &mut text,
+        serde_json::ser::PrettyFormatter::with_indent(b"    "),
+    );
+    let _infallible = serde::Serialize::serialize(value, &mut writer);
+    String::from_utf8_lossy(&text).into_owned()
+}

@@ -1,0 +1,70 @@
+//! `logs`.
+
+use docker_api::client::{escape, query};
+use serde_json::Value;
+
+use super::Entry;
+use crate::context::Context;
+use crate::error::Outcome;
+use crate::flags::{Command, Given, text, yes};
+use crate::{human, streams};
+
+pub(super) const ENTRIES: &[Entry] = &[Entry {
+    command: Command {
+        words: "logs",
+        usage: "logs [OPTIONS] CONTAINER",
+        about: "Fetch the logs of a container",
+        least: 1,
+        most: 1,
+        strict: false,
+        flags: &[
+            yes("details", '\0', "Show extra details provided to logs"),
+            yes("follow", 'f', "Follow log output"),
+            text(
+                "since",
+                '\0',
+                "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)",
+            ),
+            text(
+                "tail",
+                'n',
+                "Number of lines to show from the end of the logs",
+            ),
+            yes("timestamps", 't', "Show timestamps"),
+            text(
+                "until",
+                '\0',
+                "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)",
+            ),
+        ],
+    },
+    act: logs,
+}];
+
+fn logs(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
+    let mut client = context.client()?;
+    let name = escape(&given.args[0]);
+    let container: Value = client.call("GET", &format!("/containers/{name}/json"), None)?;
+    let tty = container
+        .pointer("/Config/Tty")
+        .and_then(Value::as_bool)
+        .unwrap_or_default();
+    let flag = |name: &str| given.on(name).then_some("1");
+    let (since, until) = (
+        given.get("since").map(human::moment),
+        given.get("until").map(human::moment),
+    );
+    let query = query(&[
+        ("stdout", Some("1")),
+        ("stderr", Some("1")),
+        ("since", since.as_deref()),
+        ("until", until.as_deref()),
+        ("timestamps", flag("timestamps")),
+        ("follow", flag("follow")),
+        ("details", flag("details")),
+        ("tail", given.get("tail").or(Some("all"))),
+    ]);
+    let mut body = client.stream("GET", &format!("/containers/{name}/logs{query}"), None)?;
+    streams::print(&mut body, !tty)?;
+    Ok(0)
+}

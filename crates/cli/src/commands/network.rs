@@ -1,0 +1,278 @@
+//! Networks.
+
+use docker_api::client::{escape, query};
+use serde_json::{Map, Value, json};
+
+use super::{Entry, confirm, create_body, each, filters};
+use crate::context::Context;
+use crate::error::Outcome;
+use crate::flags::{Command, Given, list, text, yes};
+use crate::json::{items, short, text as field};
+use crate::{output, printer};
+
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry {
+        command: Command {
+            words: "network create",
+            usage: "network create [OPTIONS] NETWORK",
+            about: "Create a network",
+            least: 1,
+            most: 1,
+            strict: false,
+            flags: &[
+                yes("attachable", '\0', "Enable manual container attachment"),
+                list(
+                    "aux-address",
+                    '\0',
+                    "Auxiliary IPv4 or IPv6 addresses used by Network driver",
+                ),
+                text("driver", 'd', "Driver to manage the Network"),
+                list(
+                    "gateway",
+                    '\0',
+                    "IPv4 or IPv6 Gateway for the master subnet",
+                ),
+                yes("ingress", '\0', "Create swarm routing-mesh network"),
+                yes("internal", '\0', "Restrict external access to the network"),
+                list("ip-range", '\0', "Allocate container ip from a sub-range"),
+                text("ipam-driver", '\0', "IP Address Management Driver"),
+                list("ipam-opt", '\0', "Set IPAM driver specific options"),
+                yes("ipv4", '\0', "Enable or disable IPv4 address assignment"),
+                yes("ipv6", '\0', "Enable or disable IPv6 address assignment"),
+                list("label", '\0', "Set metadata on a network"),
+                list("opt", 'o', "Set driver specific options"),
+                text("scope", '\0', "Control the network's scope"),
+                list(
+                    "subnet",
+                    '\0',
+                    "Subnet in CIDR format that represents a network segment",
+                ),
+            ],
+        },
+        act: create,
+    },
+    Entry {
+        command: Command {
+            words: "network ls",
+            usage: "network ls [OPTIONS]",
+            about: "List networks",
+            least: 0,
+            most: 0,
+            strict: false,
+            flags: &[
+                list(
+                    "filter",
+                    'f',
+                    "Provide filter values (e.g. \"driver=bridge\")",
+                ),
+                text("format", '\0', "Format output using a custom template"),
+                yes("no-trunc", '\0', "Do not truncate the output"),
+                yes("quiet", 'q', "Only display network IDs"),
+            ],
+        },
+        act: ls,
+    },
+    Entry {
+        command: Command {
+            words: "network rm",
+            usage: "network rm NETWORK [NETWORK...]",
+            about: "Remove one or more networks",
+            least: 1,
+            most: usize::MAX,
+            strict: false,
+            flags: &[yes(
+                "force",
+                'f',
+                "Do not error if the network does not exist",
+            )],
+        },
+        act: |context, _, given| {
+            let mut client = context.client()?;
+            each(&given.args, |name| {
+                match client.call::<Value>("DELETE", &format!("/networks/{}", escape(name)), None) {
+                    Err(error) if given.on("force") && error.status() == Some(404) => Ok(None),
+                    result => {
+                        result?;
+                        Ok(Some(name.to_owned()))
+                    }
+                }
+            })
+        },
+    },
+    Entry {
+        command: Command {
+            words: "network connect",
+            usage: "network connect [OPTIONS] NETWORK CONTAINER",
+            about: "Connect a container to a network",
+            least: 2,
+            most: 2,
+            strict: false,
+            flags: &[
+                list("alias", '\0', "Add network-scoped alias for the container"),
+                list("driver-opt", '\0', "driver options for the network"),
+                text("ip", '\0', "IPv4 address"),
+                text("ip6", '\0', "IPv6 address"),
+                list("link", '\0', "Add link to another container"),
+                text(
+                    "gw-priority",
+                    '\0',
+                    "Highest gw-priority provides the default gateway",
+                ),
+            ],
+        },
+        act: connect,
+    },
+    Entry {
+        command: Command {
+            words: "network disconnect",
+            usage: "network disconnect [OPTIONS] NETWORK CONTAINER",
+            about: "Disconnect a container from a network",
+            least: 2,
+            most: 2,
+            strict: false,
+            flags: &[yes(
+                "force",
+                'f',
+                "Force the container to disconnect from a network",
+            )],
+        },
+        act: |context, _, given| {
+            let body = json!({"Container": given.args[1], "Force": given.on("force")});
+            context.client()?.call::<Value>(
+                "POST",
+                &format!("/networks/{}/disconnect", escape(&given.args[0])),
+                Some(&body),
+            )?;
+            Ok(0)
+        },
+    },
+    Entry {
+        command: Command {
+            words: "network prune",
+            usage: "network prune [OPTIONS]",
+            about: "Remove all unused networks",
+            least: 0,
+            most: 0,
+            strict: false,
+            flags: &[
+                list(
+                    "filter",
+                    '\0',
+                    "Provide filter values (e.g. \"until=<timestamp>\")",
+                ),
+                yes("force", 'f', "Do not prompt for confirmation"),
+            ],
+        },
+        act: prune,
+    },
+];
+
+fn create(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
+    let mut pools = Vec::new();
+    for (index, subnet) in given.all("subnet").iter().enumerate() {
+        let mut pool = Map::new();
+        pool.insert("Subnet".into(), subnet.as_str().into());
+        for (field, flag) in [("Gateway", "gateway"), ("IPRange", "ip-range")] {
+            if let Some(value) = given.all(flag).get(index) {
+                pool.insert(field.into(), value.as_str().into());
+            }
+        }
+        pools.push(Value::Object(pool));
+    }
+    let mut body = json!({
+        "Name": given.args[0],
+        "Driver": given.get("driver").unwrap_or("bridge"),
+        "Internal": given.on("internal"),
+        "Attachable": given.on("attachable"),
+        "IPAM": {"Driver": given.get("ipam-driver").unwrap_or("default"), "Options": create_body::labels(given.all("ipam-opt"), &[])?, "Config": pools},
+        "Options": create_body::labels(given.all("opt"), &[])?,
+        "Labels": create_body::labels(given.all("label"), &[])?,
+    });
+    for (field, flag) in [("EnableIPv4", "ipv4"), ("EnableIPv6", "ipv6")] {
+        if given.has(flag) {
+            body[field] = given.on(flag).into();
+        }
+    }
+    let created: Value = context
+        .client()?
+        .call("POST", "/networks/create", Some(&body))?;
+    printer::line(field(&created, "Id"));
+    Ok(0)
+}
+
+fn ls(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
+    let mut client = context.client()?;
+    let filters = filters(given)?;
+    let mut found: Vec<Value> = client.call(
+        "GET",
+        &format!("/networks{}", query(&[("filters", filters.as_deref())])),
+        None,
+    )?;
+    found.sort_by(|a, b| field(a, "Name").cmp(field(b, "Name")));
+    let rows: Vec<Value> = found
+        .iter()
+        .map(|network| {
+            let id = field(network, "Id");
+            json!({"ID": if given.on("no-trunc") { id.to_owned() } else { short(id) }, "Name": field(network, "Name"), "Driver": field(network, "Driver"), "Scope": field(network, "Scope"), "Internal": network["Internal"].to_string(), "IPv6": network["EnableIPv6"].to_string(), "Labels": network["Labels"]})
+        })
+        .collect();
+    if given.on("quiet") {
+        rows.iter().for_each(|row| printer::line(field(row, "ID")));
+        return Ok(0);
+    }
+    output::print(
+        given.get("format"),
+        &rows,
+        &[
+            ("ID", "NETWORK ID"),
+            ("Name", "NAME"),
+            ("Driver", "DRIVER"),
+            ("Scope", "SCOPE"),
+        ],
+        &[],
+    )?;
+    Ok(0)
+}
+
+fn connect(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
+    let mut ipam = Map::new();
+    for (field, flag) in [("IPv4Address", "ip"), ("IPv6Address", "ip6")] {
+        if let Some(address) = given.get(flag) {
+            ipam.insert(field.into(), address.into());
+        }
+    }
+    let endpoint = json!({"IPAMConfig": ipam, "Aliases": given.all("alias"), "Links": given.all("link"), "DriverOpts": create_body::labels(given.all("driver-opt"), &[])?, "GwPriority": given.number("gw-priority")?.unwrap_or_default()});
+    let body = json!({"Container": given.args[1], "EndpointConfig": endpoint});
+    context.client()?.call::<Value>(
+        "POST",
+        &format!("/networks/{}/connect", escape(&given.args[0])),
+        Some(&body),
+    )?;
+    Ok(0)
+}
+
+fn prune(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
+    if !given.on("force")
+        && !confirm(
+            "WARNING! This will remove all custom networks not used by at least one container.\nAre you sure you want to continue?",
+        )?
+    {
+        return Ok(0);
+    }
+    let filters = filters(given)?;
+    let report: Value = context.client()?.call(
+        "POST",
+        &format!(
+            "/networks/prune{}",
+            query(&[("filters", filters.as_deref())])
+        ),
+        None,
+    )?;
+    let names: Vec<&str> = items(&report, "NetworksDeleted")
+        .filter_map(Value::as_str)
+        .collect();
+    if !names.is_empty() {
+        printer::line(&format!("Deleted Networks:\n{}\n", names.join("\n")));
+    }
+    Ok(0)
+}

@@ -1,0 +1,296 @@
+//! `run` and `create`.
+
+use std::io::Write as _;
+
+use docker_api::client::{Client, Error, escape, query};
+use serde_json::{Value, json};
+
+use super::create_body::{self, FLAGS};
+use super::{Entry, attach, life};
+use crate::context::Context;
+use crate::error::{Failure, Outcome};
+use crate::flags::{Command, Flag, Given, text, yes};
+use crate::{json as field, printer, progress, streams, terminal};
+
+const RUN_FLAGS: &[Flag] = &{
+    const OWN: [Flag; 3] = [
+        yes(
+            "detach",
+            'd',
+            "Run container in background and print container ID",
+        ),
+        text(
+            "detach-keys",
+            '\0',
+            "Override the key sequence for detaching a container",
+        ),
+        yes("sig-proxy", '\0', "Proxy received signals to the process"),
+    ];
+    let mut all = [OWN[0]; 3 + FLAGS.len()];
+    let mut index = 0;
+    while index < all.len() {
+        all[index] = if index < 3 {
+            OWN[index]
+        } else {
+            FLAGS[index - 3]
+        };
+        index += 1;
+    }
+    all
+};
+
+pub(super) const ENTRIES: &[Entry] = &[
+    Entry {
+        command: Command {
+            words: "run",
+            usage: "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
+            about: "Create and run a new container from an image",
+            least: 1,
+            most: usize::MAX,
+            strict: true,
+            flags: RUN_FLAGS,
+        },
+        act: |context, _, given| run(context, given).map_err(Failure::of_run),
+    },
+    Entry {
+        command: Command {
+            words: "create",
+            usage: "create [OPTIONS] IMAGE [COMMAND] [ARG...]",
+            about: "Create a new container",
+            least: 1,
+            most: usize::MAX,
+            strict: true,
+            flags: FLAGS,
+        },
+        act: create,
+    },
+];
+
+fn create(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
+    let mut client = context.client()?;
+    let id = create_container(context, &mut client, given, &["stdout", "stderr"])?;
+    printer::line(&id);
+    Ok(0)
+}
+
+/// Creates the container, pulling the image first if it must; prints warnings and returns the id.
+fn create_container(
+    context: &Context,
+    client: &mut Client,
+    given: &Given,
+    wanted: &[&str],
+) -> Outcome<String> {
+    let body = create_body::body(given, wanted)?;
+    let path = format!("/containers/create{}", create_body::create_query(given));
+    let image = &given.args[0];
+    if given.get("pull") == Some("always") {
+        pull(client, given)?;
+    }
+    let created: Value = match client.call("POST", &path, Some(&body)) {
+        Err(Error::Api {
+            status: 404,
+            message,
+        }) if message.contains("No such image") && given.get("pull") != Some("never") => {
+            printer::error(&format!("Unable to find image '{}' locally", tagged(image)));
+            pull(client, given)?;
+            client.call("POST", &path, Some(&body))?
+        }
+        result => result?,
+    };
+    for warning in field::items(&created, "Warnings").filter_map(Value::as_str) {
+        printer::error(&format!("WARNING: {warning}"));
+    }
+    let id = field::text(&created, "Id").to_owned();
+    if let Some(file) = given.get("cidfile") {
+        let mut file = std::fs::File::create_new(file).map_err(|_| Failure::new(format!("container ID file found, make sure the other container isn't running or delete {file}")))?;
+        file.write_all(id.as_bytes())?;
+    }
+    let _ = context;
+    Ok(id)
+}
+
+/// A reference with its tag.
+fn tagged(image: &str) -> String {
+    let last = image.rsplit('/').next().unwrap_or(image);
+    if last.contains(':') || last.contains('@') {
+        image.to_owned()
+    } else {
+        format!("{image}:latest")
+    }
+}
+
+fn pull(client: &mut Client, given: &Given) -> Outcome<()> {
+    let image = tagged(&given.args[0]);
+    let (name, tag) = match image.split_once('@') {
+        Some((name, digest)) => (name, digest),
+        None => image.rsplit_once(':').unwrap_or((&image, "latest")),
+    };
+    let query = query(&[
+        ("fromImage", Some(name)),
+        ("tag", Some(tag)),
+        ("platform", given.get("platform")),
+    ]);
+    let answer = client
+        .another()
+        .stream("POST", &format!("/images/create{query}"), None)?;
+    progress::print(answer, given.on("quiet"))
+}
+
+/// Which streams the caller gets.
+fn wanted(given: &Given) -> Vec<&'static str> {
+    let named = given.all("attach");
+    let stream = |name: &'static str| {
+        named
+            .iter()
+            .any(|stream| stream.eq_ignore_ascii_case(name))
+            .then_some(name)
+    };
+    if given.on("detach") {
+        return Vec::new();
+    }
+    if named.is_empty() {
+        return if given.on("interactive") {
+            vec!["stdin", "stdout", "stderr"]
+        } else {
+            vec!["stdout", "stderr"]
+        };
+    }
+    ["stdin", "stdout", "stderr"]
+        .into_iter()
+        .filter_map(stream)
+        .collect()
+}
+
+fn run(context: &mut Context, given: &Given) -> Outcome<u8> {
+    if given.on("detach")
+        && given.on("rm")
+        && given.get("restart").is_some_and(|policy| policy != "no")
+        || given.on("rm") && given.get("restart").is_some_and(|policy| policy != "no")
+    {
+        return Err(Failure::new(
+            "conflicting options: cannot specify both --restart and --rm",
+        ));
+    }
+    let wanted = wanted(given);
+    if given.on("tty") && wanted.contains(&"stdin") && !terminal::stdin_is_terminal() {
+        return Err(Failure::Message {
+            message: "the input device is not a TTY".into(),
+            code: 1,
+            run: false,
+        });
+    }
+    // One request instead of six, where the engine is ours. A terminal takes the long road: its size is told by the container's id.
+    let plain = !given.on("detach")
+        && !given.on("tty")
+        && given.get("pull").is_none_or(|when| when == "missing")
+        && !given.has("cidfile");
+    if plain && let Some(code) = at_once(context, given, &wanted)? {
+        return Ok(code);
+    }
+    let mut client = context.client()?;
+    let id = create_container(context, &mut client, given, &wanted)?;
+    if given.on("detach") {
+        start(&mut client, &id)?;
+        printer::line(&id);
+        return Ok(0);
+    }
+    foreground(&mut client, given, &id, &wanted)
+}
+
+fn start(client: &mut Client, id: &str) -> Outcome<()> {
+    client.call::<Value>("POST", &format!("/containers/{id}/start"), None)?;
+    Ok(())
+}
+
+/// Create, attach, start and wait in one request. `None` if the engine does not know it or lacks the image.
+fn at_once(context: &Context, given: &Given, wanted: &[&str]) -> Outcome<Option<u8>> {
+    let mut client = context.silent_client()?;
+    let has = |stream| wanted.contains(&stream);
+    let body = json!({
+        "Name": given.get("name").unwrap_or_default(),
+        "Platform": given.get("platform").unwrap_or_default(),
+        "Config": create_body::body(given, wanted)?,
+        "AttachStdin": has("stdin"),
+        "AttachStdout": has("stdout"),
+        "AttachStderr": has("stderr"),
+        "DetachKeys": given.get("detach-keys").unwrap_or_default(),
+    });
+    let mut answer = client.hijack("/teu/run", Some(&body));
+    if let Err(error @ Error::Connect { .. }) = &answer {
+        context.start(error)?;
+        answer = client.hijack("/teu/run", Some(&body));
+    }
+    let mut stream = match answer {
+        Err(Error::Api {
+            status: 404,
+            message,
+        }) if message == "page not found" || message.contains("No such image") => return Ok(None),
+        result => result?,
+    };
+    if has("stdin") {
+        streams::send_stdin(&stream)?;
+    }
+    if let Some(id) = stream.container.clone() {
+        attach::proxy_signals(context.silent_client()?, id);
+    }
+    let ended = streams::print(&mut stream.reader, true)?.ok_or_else(|| {
+        Failure::new("error during connect: the daemon ended before the container did")
+    })?;
+    let result: Value =
+        serde_json::from_slice(&ended).map_err(|error| Failure::new(error.to_string()))?;
+    let error = field::text(&result, "Error");
+    if !error.is_empty() {
+        return Err(Failure::new(format!("Error response from daemon: {error}")));
+    }
+    Ok(Some(attach::code(field::number(&result, "StatusCode"))))
+}
+
+fn foreground(client: &mut Client, given: &Given, id: &str, wanted: &[&str]) -> Outcome<u8> {
+    let tty = given.on("tty");
+    let condition = if given.on("rm") {
+        "removed"
+    } else {
+        "next-exit"
+    };
+    let attached = attach::open(client, id, wanted, given.get("detach-keys"))?;
+    let mut waiter = client.another();
+    let (sender, exit) = std::sync::mpsc::channel();
+    let (ready, registered) = std::sync::mpsc::channel();
+    let name = id.to_owned();
+    std::thread::spawn(move || {
+        let path = format!(
+            "/containers/{}/wait{}",
+            escape(&name),
+            query(&[("condition", Some(condition))])
+        );
+        let body = waiter.stream("POST", &path, None);
+        // Registered or failed: the container may start now.
+        let _gone = ready.send(());
+        let _gone = sender.send(life::read_exit(body));
+    });
+    let _the_waiter_died = registered.recv();
+    let raw = (tty && wanted.contains(&"stdin"))
+        .then(terminal::Raw::enter)
+        .flatten();
+    if let Err(failure) = start(client, id) {
+        drop(raw);
+        // With --rm the engine removes what never ran; the waiter ends with it.
+        return Err(failure);
+    }
+    if tty {
+        streams::follow_size(client, format!("/containers/{id}/resize"));
+    } else if given.get("sig-proxy") != Some("false") {
+        attach::proxy_signals(client.another(), id.to_owned());
+    }
+    let ended = attach::pump(attached, wanted, tty);
+    drop(raw);
+    ended?;
+    // A stream that ended while the container runs on was detached by its keys.
+    if !given.on("rm") && attach::is_running(client, id) {
+        return Ok(0);
+    }
+    let code = exit
+        .recv()
+        .map_err(|_| Failure::new("the daemon ended before the container did"))??;
+    Ok(attach::code(code))
+}

@@ -1,0 +1,106 @@
+//! What every command needs: the name it was called by and a client.
+
+use docker_api::client::{Client, Endpoint, Error, Ping};
+
+use crate::Environment;
+use crate::config;
+use crate::error::{Failure, Outcome};
+
+/// Socket of the engine of this machine.
+pub const DEFAULT_HOST: &str = "unix:///run/teu/teu.sock";
+
+/// State of one invocation.
+#[derive(Debug)]
+pub struct Context {
+    /// Name the program was called by.
+    pub name: String,
+    /// From `-H`.
+    pub host: Option<String>,
+    environment: Environment,
+}
+
+impl Context {
+    pub(crate) fn new(name: String, environment: Environment) -> Self {
+        Self {
+            name,
+            host: None,
+            environment,
+        }
+    }
+
+    /// Where the engine is: `-H`, DOCKER_HOST, the current context, this machine's socket.
+    #[must_use]
+    pub fn host(&self) -> String {
+        let variable = || {
+            std::env::var("DOCKER_HOST")
+                .ok()
+                .filter(|host| !host.is_empty())
+        };
+        self.host
+            .clone()
+            .or_else(variable)
+            .or_else(config::context_host)
+            .unwrap_or_else(|| DEFAULT_HOST.to_owned())
+    }
+
+    /// A client that has not spoken yet.
+    ///
+    /// # Errors
+    /// If the host makes no sense.
+    pub fn silent_client(&self) -> Outcome<Client> {
+        let endpoint: Endpoint =
+            self.host()
+                .parse()
+                .map_err(|error: docker_api::client::ParseEndpointError| {
+                    Failure::new(error.to_string())
+                })?;
+        let version = std::env::var("DOCKER_API_VERSION")
+            .ok()
+            .filter(|version| !version.is_empty());
+        Ok(Client::new(endpoint, version))
+    }
+
+    /// A client that has agreed on a version with the engine; starts this machine's engine if nobody answers.
+    ///
+    /// # Errors
+    /// If nobody answers.
+    pub fn client(&self) -> Outcome<Client> {
+        Ok(self.greeted()?.0)
+    }
+
+    /// As [`Context::client`], with what the engine said of itself.
+    ///
+    /// # Errors
+    /// If nobody answers.
+    pub fn greeted(&self) -> Outcome<(Client, Ping)> {
+        let mut client = self.silent_client()?;
+        match client.negotiate() {
+            Err(error @ Error::Connect { .. }) => {
+                self.start(&error)?;
+                let ping = client.negotiate()?;
+                Ok((client, ping))
+            }
+            result => {
+                let ping = result?;
+                Ok((client, ping))
+            }
+        }
+    }
+
+    /// Starts this machine's engine if `error` says that it does not run and it is the one meant.
+    ///
+    /// # Errors
+    /// `error` itself if it is another's engine, or why it could not be started.
+    pub fn start(&self, error: &Error) -> Outcome<()> {
+        match (self.environment.start_daemon, error) {
+            (Some(start), Error::Connect { .. })
+                if self.host() == DEFAULT_HOST && rustix::process::geteuid().is_root() =>
+            {
+                start().map_err(|cause| {
+                    Failure::new(format!("{error}\ncannot start the engine: {cause}"))
+                })
+            }
+            _ => Err(Failure::new(error.to_string())),
+        }
+    }
+}

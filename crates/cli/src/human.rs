@@ -1,0 +1,195 @@
+//! Sizes and times as people read them. **Source:** docker/go-units.
+
+use jiff::Timestamp;
+
+/// Bytes in decimal units with four figures, such as `4.26MB`.
+#[must_use]
+pub fn size(bytes: f64) -> String {
+    scaled(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB"])
+}
+
+/// Bytes in binary units, such as `128MiB`.
+#[must_use]
+pub fn binary_size(bytes: f64) -> String {
+    scaled(bytes, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB"])
+}
+
+fn scaled(mut value: f64, base: f64, units: &[&str]) -> String {
+    let mut unit = 0;
+    while value >= base && unit + 1 < units.len() {
+        value /= base;
+        unit += 1;
+    }
+    format!("{}{}", significant(value), units[unit])
+}
+
+/// Go's `%.4g`.
+fn significant(value: f64) -> String {
+    let digits: usize = if value >= 1000.0 {
+        0
+    } else if value >= 100.0 {
+        1
+    } else if value >= 10.0 {
+        2
+    } else {
+        3
+    };
+    let text = format!("{value:.digits$}");
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        text
+    }
+}
+
+/// A span in words, such as `About a minute` or `3 hours`.
+#[must_use]
+pub fn duration(seconds: i64) -> String {
+    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
+    match seconds {
+        ..1 => "Less than a second".to_owned(),
+        1 => "1 second".to_owned(),
+        2..60 => format!("{seconds} seconds"),
+        _ if minutes == 1 => "About a minute".to_owned(),
+        _ if minutes < 60 => format!("{minutes} minutes"),
+        _ if hours == 1 => "About an hour".to_owned(),
+        _ if hours < 48 => format!("{hours} hours"),
+        _ if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
+        _ if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
+        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
+        _ => format!("{} years", hours / 24 / 365),
+    }
+}
+
+/// How long ago a moment was, with ` ago`; the empty text for no moment.
+#[must_use]
+pub fn ago(seconds: i64) -> String {
+    if seconds <= 0 {
+        return String::new();
+    }
+    format!("{} ago", duration(Timestamp::now().as_second() - seconds))
+}
+
+/// Seconds since 1970 of a time in RFC 3339.
+#[must_use]
+pub fn parse_time(text: &str) -> Option<i64> {
+    text.parse::<Timestamp>().ok().map(Timestamp::as_second)
+}
+
+/// A size such as `64m` or `1.5gb` in bytes. **Source:** docker/go-units, `RAMInBytes`.
+#[must_use]
+pub fn parse_size(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.parse().ok()?;
+    let unit = unit.trim().to_ascii_lowercase();
+    let power = match unit.trim_end_matches('b').trim_end_matches('i') {
+        "" => 0,
+        "k" => 1,
+        "m" => 2,
+        "g" => 3,
+        "t" => 4,
+        "p" => 5,
+        _ => return None,
+    };
+    let bytes = number * 1024f64.powi(power);
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "checked against the largest value just here"
+    )]
+    (bytes < 9.2e18).then_some(bytes as i64)
+}
+
+/// A Go duration such as `1m30s` in nanoseconds.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<i64> {
+    let mut rest = text;
+    let mut total = 0.0;
+    if rest.is_empty() {
+        return None;
+    }
+    if rest == "0" {
+        return Some(0);
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let letters = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        total += number
+            * match &rest[..letters] {
+                "ns" => 1.0,
+                "us" | "µs" => 1e3,
+                "ms" => 1e6,
+                "s" => 1e9,
+                "m" => 60e9,
+                "h" => 3600e9,
+                _ => return None,
+            };
+        rest = &rest[letters..];
+    }
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "checked against the largest value just here"
+    )]
+    (total < 9.2e18).then_some(total as i64)
+}
+
+/// A point in time for `--since` and `--until`: RFC 3339, seconds, or how long ago; as the API takes it.
+#[must_use]
+pub fn moment(text: &str) -> String {
+    if let Some(nanos) = parse_duration(text) {
+        let then = Timestamp::now().as_nanosecond() - i128::from(nanos);
+        return format!("{}.{:09}", then / 1_000_000_000, then % 1_000_000_000);
+    }
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return format!("{}.{:09}", time.as_second(), time.subsec_nanosecond());
+    }
+    text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_written_as_docker_writes_them() {
+        assert_eq!(size(4_261_502.0), "4.262MB");
+        assert_eq!(size(0.0), "0B");
+        assert_eq!(size(999.0), "999B");
+        assert_eq!(size(77_800_000.0), "77.8MB");
+        assert_eq!(binary_size(134_217_728.0), "128MiB");
+    }
+
+    #[test]
+    fn spans_are_written_as_docker_writes_them() {
+        for (seconds, text) in [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "About a minute"),
+            (120, "2 minutes"),
+            (3600, "About an hour"),
+            (7200, "2 hours"),
+            (172_800, "2 days"),
+            (1_209_600, "2 weeks"),
+        ] {
+            assert_eq!(duration(seconds), text);
+        }
+    }
+
+    #[test]
+    fn sizes_and_spans_are_read() {
+        assert_eq!(parse_size("64m"), Some(64 << 20));
+        assert_eq!(parse_size("1.5GB"), Some(3 << 29));
+        assert_eq!(parse_size("10x"), None);
+        assert_eq!(parse_duration("1m30s"), Some(90_000_000_000));
+        assert_eq!(parse_duration("5"), None);
+        assert_eq!(parse_duration("500ms"), Some(500_000_000));
+    }
+}
