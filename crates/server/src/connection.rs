@@ -32,6 +32,8 @@ pub(crate) type Takeover =
 pub(crate) struct Hijack {
     /// The value of `Content-Type`.
     pub content_type: &'static str,
+    /// The container that the request made, for clients of our own: the head's `Teu-Container`.
+    pub container: Option<String>,
     /// Whether the client asked for `Upgrade`: 101, else 200.
     pub upgrade: bool,
     /// Whether the client needs a pause between the head and the stream.
@@ -191,6 +193,9 @@ fn head(hijack: &Hijack) -> String {
         "HTTP/1.1 200 OK\r\n"
     });
     head.push_str(&format!("Content-Type: {}\r\n", hijack.content_type));
+    if let Some(container) = &hijack.container {
+        head.push_str(&format!("Teu-Container: {container}\r\n"));
+    }
     for (name, value) in reply::common_headers() {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

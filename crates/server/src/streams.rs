@@ -36,6 +36,7 @@ fn stream_type(tty: bool, version: ApiVersion) -> &'static str {
 fn hijack(call: &Call, content_type: &'static str, takeover: Takeover) -> Outcome {
     Outcome::Hijack(Hijack {
         content_type,
+        container: None,
         upgrade: call.wants_upgrade(),
         hold: call.wants_hold(),
         takeover,
@@ -231,9 +232,16 @@ impl App {
             multiplexed: true,
             detach_keys: body.detach_keys,
         };
+        let id = prepared.id().to_string();
         let takeover: Takeover =
             Box::new(move |client| Box::pin(run_prepared(prepared, attach, client)));
-        Ok(hijack(&call, MULTIPLEXED_STREAM, takeover))
+        match hijack(&call, MULTIPLEXED_STREAM, takeover) {
+            Outcome::Hijack(hijack) => Ok(Outcome::Hijack(Hijack {
+                container: Some(id),
+                ..hijack
+            })),
+            other => Ok(other),
+        }
     }
 }
 

@@ -44,6 +44,15 @@ fn main() -> ExitCode {
         Role::Daemon => daemon::main(arguments.get(2..).unwrap_or_default()),
         Role::Init => supervisor::init::main(arguments),
         Role::Oci(skipped) => runtime::cli::main(arguments.into_iter().skip(skipped).collect()),
-        Role::Cli => ExitCode::FAILURE,
+        Role::Cli => {
+            let start =
+                || on_demand::start().map_err(|error| std::io::Error::other(format!("{error:#}")));
+            cli::main(
+                arguments,
+                cli::Environment {
+                    start_daemon: Some(start),
+                },
+            )
+        }
     }
 }
