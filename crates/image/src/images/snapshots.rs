@@ -1,8 +1,8 @@
 //! Writable layers on top of images.
 //!
-//! A snapshot is a directory `snapshots/<holder>` with `diff` (overlay's upper directory), `work`
-//! and `image`, a symbolic link whose target is the image's id: making it is one call, and its
-//! text is in the file system's journal, so it is never found half-written.
+//! A snapshot is a directory `snapshots/<holder>` with `diff`, overlay's upper directory, and
+//! `work-<hex digits of the image's id>`, its work directory: the name says which image it is on
+//! and is in the file system's journal, so it is never found half-written.
 
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
@@ -21,6 +21,8 @@ use crate::error::{RemoveSnapshotError, SnapshotError};
 use crate::model::{ImageId, Snapshot, SnapshotOptions};
 use crate::state::State;
 
+/// Start of the name of the work directory.
+const WORK: &str = "work-";
 /// Longest file that `read_file` reads.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Most files kept in memory.
@@ -165,7 +167,7 @@ impl Images {
             if let Some(file) = state.files.get(&key) {
                 return Ok(file.clone());
             }
-            if state.visible(image).is_none() {
+            if !state.images.contains_key(image) {
                 return Err(SnapshotError::Image { id: *image });
             }
             self.lower(&state, image)
@@ -183,7 +185,7 @@ impl Images {
             source,
         })?;
         let mut state = self.state();
-        if state.files.len() < FILES_MAX && state.visible(image).is_some() {
+        if state.files.len() < FILES_MAX && state.images.contains_key(image) {
             state.files.insert(key, file.clone());
         }
         Ok(file)
@@ -226,7 +228,7 @@ fn make(directory: &Path, top: &Path, image: &ImageId) -> io::Result<()> {
     make_directory(directory, 0o700)?;
     let upper = directory.join("diff");
     make_directory(&upper, 0o755)?;
-    make_directory(&directory.join("work"), 0o700)?;
+    make_directory(&work(directory, image), 0o700)?;
     // The merged root directory shows owner and mode of the upper one.
     let (wanted, made) = (fs_err::metadata(top)?, fs_err::metadata(&upper)?);
     if (wanted.uid(), wanted.gid()) != (made.uid(), made.gid()) {
@@ -238,13 +240,20 @@ fn make(directory: &Path, top: &Path, image: &ImageId) -> io::Result<()> {
             std::fs::Permissions::from_mode(wanted.mode() & 0o7777),
         )?;
     }
-    fs_err::os::unix::fs::symlink(image.to_string(), directory.join("image"))
+    Ok(())
+}
+
+/// Overlay's work directory, whose name keeps the image's id.
+fn work(directory: &Path, image: &ImageId) -> PathBuf {
+    directory.join(format!("{WORK}{}", image.0.hex()))
 }
 
 /// Reads which image a snapshot is on.
 pub(super) fn read_image(disk: &Disk, holder: &Path) -> Option<ImageId> {
-    let target = fs_err::read_link(disk.snapshots.join(holder).join("image")).ok()?;
-    target.to_str()?.parse().ok()
+    let names = crate::disk::names(&disk.snapshots.join(holder)).ok()?;
+    let digest =
+        |name: &std::ffi::OsString| oci::Digest::from_hex(name.to_str()?.strip_prefix(WORK)?).ok();
+    names.iter().find_map(digest).map(ImageId)
 }
 
 fn assemble(
@@ -253,7 +262,7 @@ fn assemble(
     image: ImageId,
     options: SnapshotOptions,
 ) -> Snapshot {
-    let (upper, work) = (directory.join("diff"), directory.join("work"));
+    let (upper, work) = (directory.join("diff"), work(directory, &image));
     let lowers: Vec<String> = lower.iter().map(|path| escape(path)).collect();
     let mut mount_options = vec![
         format!("lowerdir={}", lowers.join(":")),
