@@ -10,11 +10,27 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
 
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
 const OWN: &str = "/proc/self/exe";
+
+/// Tells the executed program where its file lies, which the view of it does not.
+const PATH: &str = "TEU_BINARY";
+
+/// Path of this program's file, if it is still there: after an upgrade there is none any more.
+#[must_use]
+pub fn own_path() -> Option<PathBuf> {
+    let running = rustix::fs::stat(OWN).ok()?;
+    let told = std::env::var_os(PATH).map(PathBuf::from);
+    let candidates = [told, std::fs::read_link(OWN).ok()];
+    candidates.into_iter().flatten().find(|path| {
+        rustix::fs::stat(path)
+            .is_ok_and(|found| (found.st_dev, found.st_ino) == (running.st_dev, running.st_ino))
+    })
+}
 
 /// Executes this program again from a protected view of its file, unless it runs from one; returns when it does.
 ///
@@ -34,11 +50,15 @@ pub fn own_file() -> io::Result<()> {
             .collect()
     };
     let args = strings(std::env::args_os().collect());
-    let env = std::env::vars_os().map(|(mut entry, value)| {
-        entry.push("=");
-        entry.push(value);
-        entry
-    });
+    let own = (PATH.into(), std::fs::read_link(OWN)?.into_os_string());
+    let others = std::env::vars_os().filter(|(name, _)| name != PATH);
+    let env = others
+        .chain([own])
+        .map(|(mut entry, value): (OsString, _)| {
+            entry.push("=");
+            entry.push(value);
+            entry
+        });
     match sys::process::execute_file(view.as_fd(), &args, &strings(env.collect()))? {}
 }
 

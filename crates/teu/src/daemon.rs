@@ -52,6 +52,8 @@ fn run(arguments: &[OsString]) -> anyhow::Result<()> {
         rustix::process::geteuid().is_root(),
         "the engine needs to be started by root"
     );
+    // Supervisors and the first processes of containers run this file: nothing inside may write it.
+    runtime::protect::own_file().context("cannot protect the engine's own file")?;
     // Before any thread, lock or socket: its children outlive this process.
     let spawner = supervisor::spawner::start().context("cannot start the spawner")?;
     let _locks = (lock(&options.root, 0o710)?, lock(&options.run, 0o755)?);

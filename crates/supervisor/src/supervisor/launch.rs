@@ -257,11 +257,7 @@ fn put_init_first(spec: &mut Spec, run: &Path) -> io::Result<()> {
 /// into the container's run directory. (`/proc/self/exe` itself leads into another mount
 /// namespace than the container's, from which nothing can be bound: open_tree(2), EINVAL.)
 fn own_binary(run: &Path) -> io::Result<PathBuf> {
-    let running = rustix::fs::stat("/proc/self/exe")?;
-    let path = fs_err::read_link("/proc/self/exe")?;
-    let same =
-        |found: rustix::fs::Stat| (found.st_dev, found.st_ino) == (running.st_dev, running.st_ino);
-    if rustix::fs::stat(&path).is_ok_and(same) {
+    if let Some(path) = runtime::protect::own_path() {
         return Ok(path);
     }
     let copy = run.join("docker-init");
