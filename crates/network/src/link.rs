@@ -34,7 +34,13 @@ const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_LEARNING: u16 = 8;
+const IFLA_BRPORT_UNICAST_FLOOD: u16 = 9;
+const IFLA_BRPORT_FLUSH: u16 = 24;
+const IFLA_BRPORT_MCAST_FLOOD: u16 = 27;
+const IFLA_BRPORT_BCAST_FLOOD: u16 = 30;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_BRPORT_LOCKED: u16 = 39;
 const VETH_INFO_PEER: u16 = 1;
 const IFF_UP: u32 = 1;
 
@@ -182,10 +188,26 @@ pub(crate) fn set_port(batch: &mut Batch, name: &str, setting: BridgePort) {
             batch.nest(IFLA_INFO_SLAVE_DATA, |batch| match setting {
                 BridgePort::Hairpin => batch.attribute(IFLA_BRPORT_MODE, &[1]),
                 BridgePort::Isolated => batch.attribute(IFLA_BRPORT_ISOLATED, &[1]),
-                BridgePort::Disabled => batch.attribute(IFLA_BRPORT_STATE, &[0]),
+                BridgePort::Disabled => disable(batch),
             });
         });
     });
+}
+
+/// Stops a port. The state alone is not enough: the kernel turns it back when it notices, up to a second late, that
+/// the link has come up. Without neighbours in its table nothing gets in by a locked port (Linux 5.18), and without
+/// floods nothing gets out.
+fn disable(batch: &mut Batch) {
+    batch.attribute(IFLA_BRPORT_STATE, &[0]);
+    let off = [
+        IFLA_BRPORT_LEARNING,
+        IFLA_BRPORT_UNICAST_FLOOD,
+        IFLA_BRPORT_MCAST_FLOOD,
+        IFLA_BRPORT_BCAST_FLOOD,
+    ];
+    off.iter().for_each(|kind| batch.attribute(*kind, &[0]));
+    batch.attribute(IFLA_BRPORT_LOCKED, &[1]);
+    batch.attribute(IFLA_BRPORT_FLUSH, &[]);
 }
 
 /// Deletes a link.

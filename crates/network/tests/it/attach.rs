@@ -104,7 +104,9 @@ fn addresses_are_given_once() {
     host.namespace
         .run(|| networks.detach("c1"))
         .expect("to detach");
-    // Free at once, though the first namespace still is there.
+    // Free at once, though the first namespace still is there, and wakes up.
+    one.tool("ip link set eth0 down");
+    one.tool("ip link set eth0 up");
     host.attach_as(&networks, "c2", &two, &fixed)
         .expect("to attach");
     let listener = two.listen(80);
