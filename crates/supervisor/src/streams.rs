@@ -287,6 +287,8 @@ impl Streams {
     fn end_client(&mut self, id: u64) {
         if let Some(client) = self.clients.get_mut(&id) {
             client.ending = true;
+            // The process goes on without it, so no last word will follow.
+            client.options.keep_open = false;
             client.stalled_since = Some(Instant::now());
         }
     }

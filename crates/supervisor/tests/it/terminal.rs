@@ -68,7 +68,10 @@ fn all_output_of_a_terminal_is_logged(spawner: &Spawner) {
 
 fn detach_keys_let_the_client_go(spawner: &Spawner) {
     let mut bundle = terminal(spawner, "stty -echo; echo ready; exec cat");
-    let mut client = bundle.engine.attach(raw());
+    let mut client = bundle.engine.attach(Attach {
+        keep_open: true,
+        ..raw()
+    });
     bundle.engine.tell(Command::Start);
     read_until(&mut client, "ready");
     client.write_all(b"before\n\x10\x11after\n").unwrap();
