@@ -179,7 +179,7 @@ impl App {
             Route::ImageLoad => self.image_load(call).await,
             Route::ImageCreate => self.image_create(call).await,
             Route::ImagePrune => self.image_prune(&call).await,
-            Route::ImageSave(name) => self.image_save(name, &call),
+            Route::ImageSave(name) => self.image_save(name, &call).await,
             Route::ImageInspect(name) => self.image_inspect(&name, call.version),
             Route::ImageHistory(name) => self.image_history(&name),
             Route::ImageTag(name) => self.image_tag(&name, &call),

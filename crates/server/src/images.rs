@@ -254,7 +254,11 @@ impl App {
         )))
     }
 
-    pub(crate) fn image_save(&self, name: Option<String>, call: &Call) -> Result<Reply, ApiError> {
+    pub(crate) async fn image_save(
+        &self,
+        name: Option<String>,
+        call: &Call,
+    ) -> Result<Reply, ApiError> {
         let names: Vec<String> = match name {
             Some(name) => vec![name],
             None => call
@@ -267,13 +271,24 @@ impl App {
         for name in &names {
             self.resolve(name)?;
         }
-        let (sender, answer) = reply::stream("application/x-tar");
+        let (pieces, answer) = reply::stream("application/x-tar");
+        let (started, first) = oneshot::channel();
         let images = std::sync::Arc::clone(&self.images);
         tokio::task::spawn_blocking(move || {
-            // The head is sent; a broken archive shows itself by its missing end.
-            let _ = images.save(&names, ChannelWriter(sender));
+            let mut archive = Archive {
+                pieces,
+                started: Some(started),
+            };
+            let saved = images.save(&names, &mut archive);
+            // Behind the head a broken archive shows itself by its missing end.
+            if let (Err(cause), Some(started)) = (saved, archive.started.take()) {
+                let _ = started.send(Err(ApiError::internal(error::chain(&cause))));
+            }
         });
-        Ok(answer)
+        match first.await {
+            Ok(result) => result.map(|()| answer),
+            Err(_) => Ok(answer),
+        }
     }
 
     pub(crate) fn resolve(&self, name: &str) -> Result<Image, ApiError> {
@@ -385,13 +400,19 @@ async fn stream_job(
     }
 }
 
-/// A writer into a body.
-struct ChannelWriter(mpsc::Sender<Bytes>);
+/// A writer into a body; its first bytes decide that the answer is a 200.
+struct Archive {
+    pieces: mpsc::Sender<Bytes>,
+    started: Option<oneshot::Sender<Result<(), ApiError>>>,
+}
 
-impl std::io::Write for ChannelWriter {
+impl std::io::Write for Archive {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let Some(started) = self.started.take() {
+            let _ = started.send(Ok(()));
+        }
         let piece = Bytes::copy_from_slice(bytes);
-        match self.0.blocking_send(piece) {
+        match self.pieces.blocking_send(piece) {
             Ok(()) => Ok(bytes.len()),
             Err(_) => Err(std::io::ErrorKind::BrokenPipe.into()),
         }
