@@ -31,6 +31,9 @@ const FAREWELL_MAX: Duration = Duration::from_secs(5);
 /// Exits of execs that are kept for an engine that connects later.
 const UNHEARD_MAX: usize = 256;
 
+/// Exit code and signal of a process of which neither is known.
+const UNKNOWN_EXIT: (i32, Option<i32>) = (255, None);
+
 /// One process: the first, or an exec's.
 #[derive(Debug)]
 struct Process {
@@ -93,7 +96,8 @@ impl Supervisor {
             let events = self.poller.wait(self.deadline())?;
             for (token, ready) in events {
                 if let Some(source) = self.poller.source(token) {
-                    self.on_ready(source, ready)?;
+                    // What fails for one client or engine must not end the container.
+                    let _ = self.on_ready(source, ready);
                 }
             }
             let now = Instant::now();
@@ -115,11 +119,10 @@ impl Supervisor {
         let Some(farewell) = self.farewell else {
             return false;
         };
+        let all = |is: fn(&Process) -> bool| self.processes.values().all(is);
+        let told = all(|process| process.exit_token.is_none()) && self.connections.is_flushed();
         let over = Instant::now() >= farewell;
-        self.processes
-            .values()
-            .all(|process| process.streams.is_finished())
-            && (over || self.connections.is_flushed())
+        all(|process| process.streams.is_finished()) && (told || over)
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -127,7 +130,9 @@ impl Supervisor {
             .processes
             .values()
             .filter_map(|process| process.streams.deadline());
-        clients.chain(self.farewell).min()
+        // Once it is over, only clients are waited for.
+        let farewell = self.farewell.filter(|farewell| Instant::now() < *farewell);
+        clients.chain(farewell).min()
     }
 
     fn on_ready(&mut self, source: Source, ready: Ready) -> io::Result<()> {
@@ -234,19 +239,20 @@ impl Supervisor {
             return Ok(());
         };
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let status = match rustix::process::waitid(WaitId::PidFd(process.pidfd.as_fd()), options) {
-            Ok(Some(status)) => status,
+        let code = match rustix::process::waitid(WaitId::PidFd(process.pidfd.as_fd()), options) {
+            Ok(Some(status)) => exit_code(&status),
             Ok(None) | Err(rustix::io::Errno::INTR) => return Ok(()),
-            Err(error) => return Err(error.into()),
+            // Reaped by others, which is a fault of ours, but it has ended.
+            Err(_) => UNKNOWN_EXIT,
         };
         if let Some(token) = process.exit_token.take() {
             self.poller.remove(token, process.pidfd.as_fd());
         }
         process.streams.drain(&mut self.poller, &mut self.scratch);
         if key == FIRST {
-            self.on_end(&status);
+            self.on_end(code);
         } else {
-            let code = exit_code(&status).0;
+            let code = code.0;
             let exec_id = process.exec_id.clone().unwrap_or_default();
             let pid = process.pid.as_raw_nonzero().get();
             self.announce(Event::ExecExited {
@@ -269,11 +275,11 @@ impl Supervisor {
     }
 
     /// Records the end of the first process and tells it.
-    fn on_end(&mut self, status: &WaitIdStatus) {
+    fn on_end(&mut self, code: (i32, Option<i32>)) {
         self.phase = Phase::Exited;
         self.paused = false;
         self.network_namespace = None;
-        let exit = self.exit_record(status);
+        let exit = self.exit_record(code);
         let path = &self.settings.exit_path;
         // A full disk must not keep the exit from being told; the engine records it too.
         let _ = crate::exit::write_exit(path, &exit, self.settings.durable_exit);
@@ -306,7 +312,7 @@ fn exit_code(status: &WaitIdStatus) -> (i32, Option<i32>) {
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => (code, None),
         (None, Some(signal)) => (128 + signal, Some(signal)),
-        (None, None) => (255, None),
+        (None, None) => UNKNOWN_EXIT,
     }
 }
 

@@ -4,9 +4,9 @@ use std::io;
 
 use runtime::cgroup::Cgroup;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::process::{PidfdFlags, Signal, WaitIdStatus};
+use rustix::process::{PidfdFlags, Signal};
 
-use super::{Supervisor, exit_code};
+use super::Supervisor;
 use crate::logs::{Logs, Next, Query};
 use crate::proc;
 use crate::protocol::{Event, Exit, LogDriver, OutOfMemory, Sender};
@@ -61,9 +61,8 @@ impl Supervisor {
     }
 
     /// Composes the exit record; the cgroup must still be there.
-    pub(super) fn exit_record(&mut self, status: &WaitIdStatus) -> Exit {
+    pub(super) fn exit_record(&mut self, (code, signal): (i32, Option<i32>)) -> Exit {
         self.count_kills();
-        let (code, signal) = exit_code(status);
         let stats = self.container.cgroup().stats();
         let oom_killed = self.memory.kills > 0;
         let by_engine = self.last_signal.filter(|(sent, _)| Some(*sent) == signal);

@@ -32,6 +32,13 @@ fn a_new_engine_hears_the_state(spawner: &Spawner) {
     let mut bundle = Bundle::start(spawner, "exec sleep 1000");
     bundle.engine.exec(shell("e1", "exec sleep 1000"));
     bundle.engine.tell(Command::Pause);
+    let mode = std::fs::metadata(&bundle.launch.control_path)
+        .unwrap()
+        .permissions();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777,
+        0o600
+    );
     let mut engine = bundle.connect();
     let Some(Event::State(state)) = engine.event() else {
         panic!()
