@@ -3,6 +3,7 @@
 //! On v1 only the hierarchies that a limit needs are joined, with those that count and stop processes: pids, freezer,
 //! memory and cpuacct. A process that joins none of the others stays where its parent is.
 
+mod device_filter;
 mod devices;
 mod stats;
 mod unified;

@@ -1,5 +1,7 @@
 //! Typed Linux: mounts, namespaces, processes, filters. The only crate with `unsafe`.
 
+#[allow(unsafe_code, reason = "bpf(2) has no safe wrapper")]
+pub mod bpf;
 pub mod cgroup;
 #[allow(unsafe_code, reason = "fork has no safe wrapper")]
 pub mod fork;

@@ -30,7 +30,19 @@ pub(super) fn rules(own: &[DeviceRule]) -> Option<Vec<DeviceRule>> {
         minor,
         access: Some(access.into()),
     });
-    Some(own.iter().cloned().chain(always).collect())
+    // What no rule names is denied, as runc reads a list that begins otherwise.
+    let deny = DeviceRule {
+        access: Some("rwm".into()),
+        ..DeviceRule::default()
+    };
+    let first = (!own.first().is_some_and(covers_all)).then_some(deny);
+    Some(
+        first
+            .into_iter()
+            .chain(own.iter().cloned())
+            .chain(always)
+            .collect(),
+    )
 }
 
 /// Whether a rule allows everything.

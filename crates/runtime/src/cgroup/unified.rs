@@ -95,6 +95,10 @@ pub(super) fn limit(group: &Cgroup, resources: &Resources) -> Result<(), CgroupE
             ),
         )?;
     }
+    if let Some(rules) = super::devices::rules(&resources.devices) {
+        super::device_filter::enforce(folder, &rules)
+            .map_err(|error| CgroupError::new(folder, "restricting devices", error))?;
+    }
     for (file, value) in &resources.unified {
         if file.contains('/') {
             return Err(CgroupError::new(

@@ -3,3 +3,4 @@
 mod bundle;
 mod isolation;
 mod life;
+mod limits;
