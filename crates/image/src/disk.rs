@@ -13,6 +13,8 @@ use rustix::fs::{Mode, OFlags};
 pub(crate) struct Disk {
     /// One directory a layer, named by the hex digits of its diff id.
     pub(crate) layers: PathBuf,
+    /// One file a layer, from which its tar is written again, named as the layer.
+    pub(crate) tapes: PathBuf,
     /// One directory a snapshot, named by its holder.
     pub(crate) snapshots: PathBuf,
     /// Records of images and names.
@@ -34,6 +36,7 @@ impl Disk {
         make(root.to_owned(), 0o710)?;
         let disk = Self {
             layers: make(root.join("layers"), 0o700)?,
+            tapes: make(root.join("tapes"), 0o700)?,
             snapshots: make(root.join("snapshots"), 0o700)?,
             images: make(root.join("images"), 0o700)?,
             staging: make(root.join("staging"), 0o700)?,
@@ -52,6 +55,11 @@ impl Disk {
     /// Returns the directory of a layer.
     pub(crate) fn layer(&self, diff_id: &oci::Digest) -> PathBuf {
         self.layers.join(diff_id.hex())
+    }
+
+    /// Returns the tape of a layer.
+    pub(crate) fn tape(&self, diff_id: &oci::Digest) -> PathBuf {
+        self.tapes.join(diff_id.hex())
     }
 
     /// Makes a new staging directory.

@@ -227,6 +227,14 @@ impl Images {
                 discard(&self.disk.layers.join(&name))?;
                 swept.layers.extend(digest);
             }
+            for name in list(&self.disk.tapes)? {
+                let digest = name
+                    .to_str()
+                    .and_then(|hex| oci::Digest::from_hex(hex).ok());
+                if !digest.is_some_and(|digest| state.needs(&digest)) {
+                    discard(&self.disk.tapes.join(&name))?;
+                }
+            }
         }
         Ok(swept)
     }

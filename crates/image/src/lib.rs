@@ -14,6 +14,7 @@ mod images;
 mod model;
 mod state;
 mod stream;
+mod tape;
 mod tar;
 mod unpack;
 

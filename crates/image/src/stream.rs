@@ -1,7 +1,6 @@
 //! Layers as streams: one thread reads, others decompress, digest and unpack at the same time.
 
 use std::io::{self, BufRead, Read};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -11,7 +10,7 @@ use oci::Digest;
 use sha2::Digest as _;
 
 use crate::compression::{Compression, decoder};
-use crate::unpack::{Limits, UnpackError, Unpacked, unpack};
+use crate::unpack::{Limits, Place, UnpackError, Unpacked, unpack};
 
 /// Bytes handed from thread to thread at a time.
 pub(crate) const CHUNK: usize = 512 << 10;
@@ -28,6 +27,8 @@ pub(crate) struct StagedLayer {
     pub(crate) unpacked: Unpacked,
     /// The directory with its files.
     pub(crate) path: PathBuf,
+    /// Its tape, whole or not.
+    pub(crate) tape: PathBuf,
 }
 
 /// Says why a layer was not staged.
@@ -97,14 +98,16 @@ fn stage(
     receiver: Receiver<Option<Chunk>>,
 ) -> Result<StagedLayer, StageError> {
     let path = directory.join("fs");
-    let (root, discard) = prepare(directory, &path).map_err(StageError::Prepare)?;
+    let tape = directory.join("tape");
+    let place = prepare(directory, &path, &tape).map_err(StageError::Prepare)?;
     let input = ChunkReader::new(receiver);
     if compression == Compression::Plain {
-        let unpacked = unpack(input, &root, &discard, limits)?;
+        let unpacked = unpack(input, place, limits)?;
         return Ok(StagedLayer {
             diff_id: None,
             unpacked,
             path,
+            tape,
         });
     }
     let mut plain = decoder(input, compression).map_err(StageError::Decompress)?;
@@ -118,8 +121,7 @@ fn stage(
             }
             Digest::from_bytes(hash.finalize().into())
         });
-        let unpacking =
-            scope.spawn(move || unpack(ChunkReader::new(for_unpack), &root, &discard, limits));
+        let unpacking = scope.spawn(move || unpack(ChunkReader::new(for_unpack), place, limits));
         let inflated = loop {
             match read_chunk(&mut plain) {
                 Ok(chunk) if chunk.is_empty() => break Ok(()),
@@ -146,12 +148,13 @@ fn stage(
             diff_id: Some(diff_id),
             unpacked: unpacked?,
             path,
+            tape,
         })
     })
 }
 
-/// Makes the directory of the layer, owned by root with mode 0755, and the one for what entries replace.
-fn prepare(directory: &Path, path: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
+/// Makes the directory of the layer, owned by root with mode 0755, and what else unpacking needs.
+fn prepare(directory: &Path, path: &Path, tape: &Path) -> io::Result<Place> {
     let discard = directory.join("discard");
     fs_err::create_dir(directory)?;
     fs_err::create_dir(path)?;
@@ -159,7 +162,12 @@ fn prepare(directory: &Path, path: &Path) -> io::Result<(OwnedFd, OwnedFd)> {
     let root = crate::disk::open_directory(path)?;
     // A data directory with set-gid would hand it down.
     rustix::fs::fchmod(&root, rustix::fs::Mode::from_raw_mode(0o755))?;
-    Ok((root, crate::disk::open_directory(&discard)?))
+    let discard = crate::disk::open_directory(&discard)?;
+    Ok(Place {
+        root,
+        discard,
+        tape: fs_err::File::create_new(tape)?,
+    })
 }
 
 /// Reads up to a chunk; empty at the end.

@@ -9,6 +9,7 @@ mod number;
 mod pax;
 mod reader;
 mod sparse;
+pub(crate) mod write;
 
 pub(crate) use entry::{Entry, Kind};
 pub(crate) use reader::{Archive, looks_like_tar};

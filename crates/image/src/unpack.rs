@@ -18,6 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, Dev, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::tape::Taping;
 use crate::tar::{Archive, Entry, Kind, TarError};
 use attributes::Attributes;
 pub(crate) use path::clean;
@@ -61,6 +62,19 @@ pub(crate) struct Unpacked {
     pub(crate) bytes: u64,
     /// Whether it hides all layers below it.
     pub(crate) opaque_root: bool,
+    /// Whether the tape is whole.
+    pub(crate) taped: bool,
+}
+
+/// Where a layer is unpacked.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The empty directory for its files.
+    pub(crate) root: OwnedFd,
+    /// The directory for what entries replace.
+    pub(crate) discard: OwnedFd,
+    /// The new file for its tape.
+    pub(crate) tape: fs_err::File,
 }
 
 /// Says why a layer was not unpacked.
@@ -78,26 +92,30 @@ pub(crate) enum UnpackError {
     /// A bound was passed.
     #[error("the layer is too large: {what}")]
     Limit { what: &'static str },
+    /// The tape cannot be written.
+    #[error("cannot record the layer's tar")]
+    Tape { source: io::Error },
     /// The kernel refused an entry.
     #[error("cannot unpack `{path}`")]
     Entry { path: String, source: io::Error },
 }
 
-/// Unpacks a whole tar into the empty directory `root`; what entries replace is moved into `discard`.
+/// Unpacks a whole tar.
 pub(crate) fn unpack(
     tar: impl Read,
-    root: &OwnedFd,
-    discard: &OwnedFd,
+    place: Place,
     limits: Limits,
 ) -> Result<Unpacked, UnpackError> {
-    let mut archive = Archive::new(tar);
+    let taping = |source| UnpackError::Tape { source };
+    let mut archive = Archive::new(Taping::new(tar, place.tape).map_err(taping)?);
     let mut unpacker = Unpacker {
-        root: root.as_fd(),
-        discard: discard.as_fd(),
+        root: place.root.as_fd(),
+        discard: place.discard.as_fd(),
         umask: attributes::umask(),
         parent: None,
         directories: HashMap::new(),
-        discarded: 0,
+        replacements: 0,
+        replaced: false,
         entries: 0,
         budget: data::Budget::new(limits),
         buffer: vec![0; data::CHUNK],
@@ -107,7 +125,11 @@ pub(crate) fn unpack(
     }
     // The digest of the layer covers what stands after the end of the archive.
     archive.drain().map_err(TarError::from)?;
-    unpacker.finish()
+    if unpacker.replaced {
+        archive.input_mut().give_up();
+    }
+    let taped = archive.into_input().finish().map_err(taping)?;
+    unpacker.finish(taped)
 }
 
 struct Unpacker<'a> {
@@ -118,7 +140,9 @@ struct Unpacker<'a> {
     parent: Option<(Vec<u8>, OwnedFd)>,
     /// What directories get at the end, by clean path.
     directories: HashMap<Vec<u8>, Directory>,
-    discarded: u64,
+    replacements: u64,
+    /// Whether an entry took the place of another.
+    replaced: bool,
     entries: u64,
     budget: data::Budget,
     buffer: Vec<u8>,
@@ -133,7 +157,7 @@ struct Directory {
 impl Unpacker<'_> {
     fn entry<R: Read>(
         &mut self,
-        archive: &mut Archive<R>,
+        archive: &mut Archive<Taping<R>>,
         entry: Entry,
     ) -> Result<(), UnpackError> {
         self.entries += 1;
@@ -177,7 +201,7 @@ impl Unpacker<'_> {
 
     fn create<R: Read>(
         &mut self,
-        archive: &mut Archive<R>,
+        archive: &mut Archive<Taping<R>>,
         path: &[u8],
         entry: Entry,
     ) -> Result<(), Failure> {
@@ -221,7 +245,7 @@ impl Unpacker<'_> {
 
     fn file<R: Read>(
         &mut self,
-        archive: &mut Archive<R>,
+        archive: &mut Archive<Taping<R>>,
         parent: &[u8],
         name: &[u8],
         entry: Entry,
@@ -232,6 +256,11 @@ impl Unpacker<'_> {
         let file = self.replacing(parent, name, |parent, name| {
             rustix::fs::openat(parent, name, flags, mode)
         })?;
+        if entry.sparse.is_none() && entry.size > 0 {
+            archive
+                .input_mut()
+                .file(&path::join(parent, name), entry.size)?;
+        }
         data::write(archive, &file, &entry, &mut self.budget, &mut self.buffer)?;
         Attributes::of(entry).set_on_new_file(&file, self.umask)?;
         Ok(())
@@ -331,8 +360,8 @@ impl Unpacker<'_> {
         name: &[u8],
         make: impl Fn(BorrowedFd<'_>, &[u8]) -> Result<T, Errno>,
     ) -> Result<T, Failure> {
-        let (discard, place) = (self.discard, self.discarded);
-        self.discarded += 1;
+        let (discard, place) = (self.discard, self.replacements);
+        self.replacements += 1;
         let parent_fd = self.parent(parent)?;
         match make(parent_fd, name) {
             Err(Errno::EXIST) => {}
@@ -340,6 +369,7 @@ impl Unpacker<'_> {
         }
         rustix::fs::renameat(parent_fd, name, discard, place.to_string())?;
         let made = make(parent_fd, name)?;
+        self.replaced = true;
         // The directory used last may be inside what was moved away.
         self.parent = None;
         Ok(made)
@@ -405,7 +435,7 @@ impl Unpacker<'_> {
     }
 
     /// Gives the directories what was kept for them.
-    fn finish(mut self) -> Result<Unpacked, UnpackError> {
+    fn finish(mut self, taped: bool) -> Result<Unpacked, UnpackError> {
         let mut opaque_root = false;
         for (path, directory) in std::mem::take(&mut self.directories) {
             opaque_root |= path.is_empty() && directory.opaque;
@@ -418,6 +448,7 @@ impl Unpacker<'_> {
         Ok(Unpacked {
             bytes: self.budget.used,
             opaque_root,
+            taped,
         })
     }
 

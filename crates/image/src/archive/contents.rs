@@ -376,12 +376,11 @@ pub(crate) fn bad_layer(error: StageError) -> LoadError {
     use crate::unpack::UnpackError;
     let act = error.to_string();
     match error {
-        StageError::Unpack(UnpackError::Entry { source, .. }) | StageError::Prepare(source) => {
-            LoadError::Io {
-                act: act.trim_start_matches("cannot ").to_owned(),
-                source,
-            }
-        }
+        StageError::Unpack(UnpackError::Entry { source, .. } | UnpackError::Tape { source })
+        | StageError::Prepare(source) => LoadError::Io {
+            act: act.trim_start_matches("cannot ").to_owned(),
+            source,
+        },
         StageError::Unpack(UnpackError::Tar(TarError::Read(source)))
         | StageError::Decompress(source) => LoadError::Invalid {
             reason: format!("{act}: {source}"),

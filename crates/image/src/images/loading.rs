@@ -35,10 +35,7 @@ impl Images {
             .disk
             .stage()
             .map_err(|source| io_error("make a staging directory", source))?;
-        let lease = Lease {
-            images: self,
-            layers: std::cell::RefCell::default(),
-        };
+        let lease = Lease::new(self);
         let archive = sniffing(archive).map_err(|source| io_error("read the archive", source))?;
         let known = |digest: &Digest| lease.take_known(digest);
         let source = Source {
@@ -64,10 +61,7 @@ impl Images {
             .disk
             .stage()
             .map_err(|source| io_error("make a staging directory", source))?;
-        let lease = Lease {
-            images: self,
-            layers: std::cell::RefCell::default(),
-        };
+        let lease = Lease::new(self);
         let layer = stage_one(tar, staging.path.join("layer"))?;
         let created = Some(jiff::Timestamp::now().to_string());
         let comment = Some(options.message.unwrap_or_default());
@@ -132,6 +126,10 @@ impl Images {
             if let Some(staged) = &layer.staged
                 && !place.is_dir()
             {
+                // The layer last: it is what counts.
+                if staged.unpacked.taped {
+                    fs_err::rename(&staged.tape, self.disk.tape(&layer.diff_id)).map_err(failed)?;
+                }
                 fs_err::rename(&staged.path, &place).map_err(failed)?;
             }
         }
@@ -237,13 +235,20 @@ fn stage_one(mut tar: impl Read, directory: std::path::PathBuf) -> Result<LayerB
     })
 }
 
-/// Layers that a load counts on: no removal deletes them meanwhile. At the end those that nothing names are deleted.
-struct Lease<'a> {
+/// Layers that a load or save counts on: no removal deletes them meanwhile. At the end those that nothing names are deleted.
+pub(super) struct Lease<'a> {
     images: &'a Images,
     layers: std::cell::RefCell<Vec<Digest>>,
 }
 
-impl Lease<'_> {
+impl<'a> Lease<'a> {
+    pub(super) fn new(images: &'a Images) -> Self {
+        Self {
+            images,
+            layers: std::cell::RefCell::default(),
+        }
+    }
+
     fn take_known(&self, diff_id: &Digest) -> bool {
         let mut state = self.images.state();
         let known = state.layer(diff_id).is_some();
@@ -253,7 +258,7 @@ impl Lease<'_> {
         known
     }
 
-    fn take(&self, state: &mut State, diff_id: Digest) {
+    pub(super) fn take(&self, state: &mut State, diff_id: Digest) {
         *state.leases.entry(diff_id).or_default() += 1;
         self.layers.borrow_mut().push(diff_id);
     }

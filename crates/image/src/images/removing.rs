@@ -206,6 +206,8 @@ impl Images {
             if state.needs(&layer.diff_id) {
                 continue;
             }
+            // A tape without its layer is swept.
+            let _ = self.disk.discard(&self.disk.tape(&layer.diff_id));
             let path = self.disk.layer(&layer.diff_id);
             match self.disk.discard(&path) {
                 Ok(true) => {

@@ -39,6 +39,16 @@ impl<R: Read> Archive<R> {
         }
     }
 
+    /// Returns the stream below.
+    pub(crate) fn input_mut(&mut self) -> &mut R {
+        &mut self.input
+    }
+
+    /// Gives the stream back.
+    pub(crate) fn into_input(self) -> R {
+        self.input
+    }
+
     /// Reads headers up to the next entry; nothing at the end of the archive.
     pub(crate) fn next_entry(&mut self) -> Result<Option<Entry>, TarError> {
         let mut extended = Extended::default();

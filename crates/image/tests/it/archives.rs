@@ -243,3 +243,106 @@ fn archives_of_umoci_and_skopeo_are_loaded() {
         .unwrap();
     assert_eq!(file.as_deref(), Some(&b"content"[..]));
 }
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one scene, told once")]
+fn a_saved_archive_has_the_same_layers_and_is_loaded_again() {
+    // Odd tars must come out byte for byte: PAX, sparse, missing end, bytes after the end, hard links.
+    let odd = [
+        &Tarball::new()
+            .pax("mtime", b"1.5")
+            .file("a", &vec![5; 700_000])
+            .link("b", "a")
+            .symlink("c", "a")
+            .pax("GNU.sparse.size", b"9000")
+            .pax("GNU.sparse.map", b"10,3")
+            .file("sparse", b"abc")
+            .file("empty", b"")
+            .end()[..],
+        b"after the end",
+    ]
+    .concat();
+    let upper = Tarball::new().file(".wh.a", b"").file("d/e", b"x").end();
+    let fixture = Fixture::new();
+    let id = load(
+        &fixture.images,
+        &docker_archive(&[&odd, &upper], &["app:1", "app:2", "x/y:z"]),
+    )
+    .unwrap()[0]
+        .id;
+    let save = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let mut archive = Vec::new();
+        fixture.images.save(&names, &mut archive).map(|()| archive)
+    };
+    let other = Fixture::new();
+    let loaded = load(&other.images, &save(&["app", "x/y:z"]).unwrap()).unwrap();
+    assert_eq!((loaded.len(), loaded[0].id), (1, id));
+    assert_eq!(
+        loaded[0]
+            .names
+            .iter()
+            .map(oci::ImageRef::familiar)
+            .collect::<Vec<_>>(),
+        ["app:1", "app:2", "x/y:z"]
+    );
+    assert_eq!(
+        load(&other.images, &save(&[&id.short()]).unwrap()).unwrap()[0].names,
+        []
+    );
+    assert!(
+        save(&["nosuch"])
+            .unwrap_err()
+            .to_string()
+            .contains("No such image: nosuch:latest")
+    );
+    // Changed files are noticed.
+    let layer = fixture.images.get(&id).unwrap().layers[0];
+    fs_err::write(
+        fixture.path("layers").join(layer.hex()).join("a"),
+        vec![6; 700_000],
+    )
+    .unwrap();
+    let error = save(&["app"]).unwrap_err();
+    assert!(
+        std::error::Error::source(&error)
+            .unwrap()
+            .to_string()
+            .contains("files were changed")
+    );
+    // Other tools read it as OCI layout and as docker-archive.
+    let directory = tempfile::tempdir().unwrap();
+    let place = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let mut archive = Vec::new();
+    other
+        .images
+        .save(&["app:1".to_owned()], &mut archive)
+        .unwrap();
+    fs_err::write(place("saved.tar"), archive).unwrap();
+    for kind in ["oci-archive", "docker-archive"] {
+        let source = format!("{kind}:{}", place("saved.tar"));
+        let target = format!("dir:{}", place(kind));
+        let ran = run("skopeo", &["--insecure-policy", "copy", &source, &target]);
+        assert!(ran.is_some() || !Path::new("/usr/bin/skopeo").exists());
+    }
+    other
+        .images
+        .remove(
+            "app:1",
+            image::RemoveOptions {
+                force: true,
+                ..Default::default()
+            },
+            &|_| false,
+        )
+        .unwrap();
+    other
+        .images
+        .remove("app:2", image::RemoveOptions::default(), &|_| false)
+        .unwrap();
+    other
+        .images
+        .remove("x/y:z", image::RemoveOptions::default(), &|_| false)
+        .unwrap();
+    assert_eq!(names(&other.path("tapes")), [""; 0]);
+}

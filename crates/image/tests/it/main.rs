@@ -23,7 +23,14 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        // In memory where possible: each load syncs its whole file system.
+        let memory = Path::new("/dev/shm");
+        let place = if memory.is_dir() {
+            memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
+        let directory = tempfile::tempdir_in(place).unwrap();
         let images = Images::open(directory.path()).unwrap();
         Self { directory, images }
     }
