@@ -138,13 +138,13 @@ impl Bindings {
         port: u16,
         container: Ipv4Addr,
     ) -> Result<(OwnedFd, BoundPort), BindError> {
-        let fail = |source: io::Error| BindError::Host {
+        let fail = |answer: io::Error| BindError::Host {
             host_ip: spec.host_ip,
             host_port: port,
             container_ip: container,
             container_port: spec.container_port,
             protocol: spec.protocol,
-            source,
+            answer,
         };
         let address = SocketAddrV4::new(spec.host_ip, port);
         let (socket, address) = reserve(transport(spec.protocol), address).map_err(fail)?;

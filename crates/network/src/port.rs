@@ -86,7 +86,7 @@ pub enum BindError {
     /// The host refuses the port, mostly because a process listens on it.
     #[error(
         "failed to bind host port for {host_ip}:{host_port}:{container_ip}:{container_port}/{protocol}: {}",
-        reason(.source)
+        reason(.answer)
     )]
     Host {
         /// The host's address.
@@ -99,19 +99,19 @@ pub enum BindError {
         container_port: u16,
         /// The protocol.
         protocol: Protocol,
-        /// What the kernel answered.
-        source: std::io::Error,
+        /// What the kernel answered; part of the text, and therefore no source.
+        answer: std::io::Error,
     },
 }
 
 /// The kernel's answer in the words of Go's `syscall` package, which people search for.
-fn reason(source: &std::io::Error) -> String {
-    let kind = source.kind();
+fn reason(answer: &std::io::Error) -> String {
+    let kind = answer.kind();
     if kind == std::io::ErrorKind::AddrInUse {
         "address already in use".to_owned()
     } else if kind == std::io::ErrorKind::AddrNotAvailable {
         "cannot assign requested address".to_owned()
     } else {
-        source.to_string()
+        answer.to_string()
     }
 }
