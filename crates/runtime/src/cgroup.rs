@@ -316,11 +316,12 @@ impl Cgroup {
             .unwrap_or_default()
     }
 
-    /// Removes the groups, which must be empty.
+    /// Kills what is left inside and removes the groups.
     ///
     /// # Errors
-    /// If a process is still inside.
+    /// If a process stays, as one that waits for a device may, or the kernel refuses.
     pub fn remove(&self) -> io::Result<()> {
+        self.empty()?;
         let mut result = Ok(());
         for hierarchy in &self.hierarchies {
             let folder = self.folder(hierarchy);
@@ -329,6 +330,39 @@ impl Cgroup {
             }
         }
         result
+    }
+
+    /// Kills every process and waits for their ends.
+    fn empty(&self) -> io::Result<()> {
+        let left = self.processes()?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let flags = rustix::process::PidfdFlags::empty();
+        let ends: Vec<OwnedFd> = left
+            .into_iter()
+            .filter_map(|pid| rustix::process::pidfd_open(pid, flags).ok())
+            .collect();
+        self.signal_all(Signal::KILL)?;
+        if self.frozen() {
+            // A frozen process dies only when it goes on.
+            self.thaw()?;
+        }
+        let limit = rustix::event::Timespec {
+            tv_sec: 10,
+            tv_nsec: 0,
+        };
+        for end in &ends {
+            let mut wait = [rustix::event::PollFd::new(
+                end,
+                rustix::event::PollFlags::IN,
+            )];
+            let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut wait, Some(&limit)))?;
+            if ready == 0 {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+        }
+        Ok(())
     }
 }
 

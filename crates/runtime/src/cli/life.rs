@@ -124,28 +124,20 @@ pub(super) fn delete(global: &Global, arguments: Vec<OsString>) -> Result<(), Cl
 
 /// Kills what is left, then removes the cgroup and the record, then runs the last hooks.
 pub(super) fn destroy(global: &Global, record: &Record) -> Result<(), CliError> {
-    let cgroup = record.cgroup();
-    let mut left = cgroup.processes().unwrap_or_default();
-    left.extend(record.process());
-    let waited: Vec<_> = left
-        .into_iter()
-        .filter_map(|pid| pidfd_open(pid, PidfdFlags::empty()).ok())
-        .collect();
-    for pidfd in &waited {
-        let _already_dead = pidfd_send_signal(pidfd, Signal::KILL);
-    }
-    if !waited.is_empty() {
-        // Whatever was forked meanwhile, and frozen processes: both need the cgroup's own means.
-        let _best_effort = cgroup.signal_all(Signal::KILL);
+    if let Some(pid) = record.process()
+        && let Ok(pidfd) = pidfd_open(pid, PidfdFlags::empty())
+    {
+        let _already_dead = pidfd_send_signal(&pidfd, Signal::KILL);
+        let cgroup = record.cgroup();
         if cgroup.frozen() {
             cgroup.thaw().during(|| "cannot resume".into())?;
         }
+        let mut wait = [PollFd::new(&pidfd, PollFlags::IN)];
+        rustix::io::retry_on_intr(|| poll(&mut wait, None))
+            .during(|| "cannot wait for the process".into())?;
     }
-    for pidfd in &waited {
-        while poll(&mut [PollFd::new(pidfd, PollFlags::IN)], None) == Err(rustix::io::Errno::INTR) {
-        }
-    }
-    cgroup
+    record
+        .cgroup()
         .remove()
         .during(|| "cannot remove the cgroup".into())?;
     fs::remove_dir_all(&record.folder)

@@ -1,4 +1,5 @@
 //! Limits on cgroup v1 and v2.
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
 #![allow(
     clippy::disallowed_methods,
     reason = "cgroup v2 is mounted in a mount namespace of its own"
