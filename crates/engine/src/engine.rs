@@ -83,7 +83,9 @@ impl PreparedRun {
             WaitCondition::NextExit
         };
         let waiting = self.cell.wait(condition);
-        let attach = attach_command(&attach, true).map_err(StartError::Refused)?;
+        let mut attach = attach_command(&attach, true).map_err(StartError::Refused)?;
+        // The caller has a last frame of its own.
+        attach.keep_open = true;
         let client = client.map(|client| (attach, client));
         let (reply, answer) = oneshot::channel();
         let gone = || LookupError::NotFound(self.cell.id.to_string());
@@ -447,7 +449,7 @@ impl Engine {
         crate::actor::detach_keys(&spec.detach_keys).map_err(ExecError::Invalid)?;
         match view.status {
             Status::Running => {}
-            Status::Paused => return Err(ExecError::Paused(view.id.to_string())),
+            Status::Paused => return Err(ExecError::Paused(view.name.to_string())),
             _ => return Err(ExecError::NotRunning(view.id.to_string())),
         }
         let id = ExecId::random();

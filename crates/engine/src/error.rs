@@ -323,7 +323,7 @@ pub enum StartError {
     SupervisorLost,
     /// The runtime could not create or start the container; contains the runtime's text.
     #[error(
-        "failed to create task for container: failed to create shim task: OCI runtime create failed: {0}"
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: {0}"
     )]
     Failed(String),
     /// The record cannot be written.
@@ -492,7 +492,7 @@ pub enum RemoveError {
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// It runs.
-    #[error("cannot remove container \"/{name}\": container is {status}: {hint}")]
+    #[error("cannot remove container \"{name}\": container is {status}: {hint}")]
     Running {
         /// Name.
         name: ContainerName,
@@ -557,7 +557,7 @@ pub enum ExecError {
     #[error("{0}")]
     Invalid(String),
     /// The runtime could not start it; contains the runtime's text.
-    #[error("OCI runtime exec failed: exec failed: {0}")]
+    #[error("OCI runtime exec failed: {0}")]
     Failed(String),
     /// The supervisor has ended.
     #[error("the supervisor of the container has ended")]

@@ -45,7 +45,7 @@ pub enum Gate {
 
 /// The container could not be created; nothing of it is left.
 #[derive(Debug, thiserror::Error)]
-#[error("unable to start container process: {0}")]
+#[error("unable to start container process: error during container init: {0}")]
 pub struct CreateError(String);
 
 /// The container could not be started; it is dead.

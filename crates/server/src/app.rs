@@ -195,6 +195,8 @@ impl App {
             Route::NetworkInspect(name) => self.network_inspect(&name),
             Route::NetworkRemove(name) => self.network_remove(name).await,
             Route::NetworkDisconnect(name) => self.network_disconnect(name, call).await,
+            Route::PluginList => Ok(reply::json(http::StatusCode::OK, &[(); 0])),
+            Route::Plugin(name) => Err(ApiError::not_found(format!("plugin \"{name}\" not found"))),
             Route::Swarm => Err(ApiError::new(
                 http::StatusCode::SERVICE_UNAVAILABLE,
                 "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm \

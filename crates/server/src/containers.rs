@@ -166,7 +166,10 @@ impl App {
     }
 
     pub(crate) async fn container_kill(&self, name: &str, call: &Call) -> Result<Reply, ApiError> {
-        let signal = optional_signal(call)?.unwrap_or(Signal::KILL);
+        let signal = optional_signal(call).map_err(|cause| {
+            ApiError::invalid(format!("cannot kill container: {name}: {}", cause.message))
+        })?;
+        let signal = signal.unwrap_or(Signal::KILL);
         let killed = self.engine.kill(name, signal).await;
         killed.map_err(|cause| {
             if matches!(cause, engine::OperationError::NotRunning(_)) {

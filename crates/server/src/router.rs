@@ -90,6 +90,10 @@ pub enum Route {
     VolumeInspect(String),
     /// `DELETE /volumes/{name}`.
     VolumeRemove(String),
+    /// `GET /plugins`.
+    PluginList,
+    /// Any other route of plugins.
+    Plugin(String),
     /// A route of swarm mode.
     Swarm,
 }
@@ -184,11 +188,14 @@ fn single(method: &str, path: &str) -> Option<Route> {
         ("POST", "teu/run") => Route::Run,
         ("POST", "commit") => Route::Commit,
         ("POST", "build" | "build/prune" | "build/cancel" | "session" | "grpc") => Route::Build,
+        ("GET", "plugins") => Route::PluginList,
+        (_, path) if path.starts_with("plugins/") => {
+            let name = path.split('/').nth(1).unwrap_or("");
+            Route::Plugin(name.to_owned())
+        }
         _ => {
             let area = path.split('/').next().unwrap_or("");
-            let known = [
-                "swarm", "services", "tasks", "nodes", "secrets", "configs", "plugins",
-            ];
+            let known = ["swarm", "services", "tasks", "nodes", "secrets", "configs"];
             return known.contains(&area).then_some(Route::Swarm);
         }
     })

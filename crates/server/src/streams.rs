@@ -197,8 +197,11 @@ impl App {
                 () = sender.closed() => return,
             };
             if let Some(waited) = waited {
+                // Who waits for the next exit has started it too, and hears there why it failed.
+                let told = condition == WaitCondition::NotRunning;
+                let error = waited.error.filter(|_| told);
                 let body = WaitResponse {
-                    error: waited.error.map(|message| WaitError { message }),
+                    error: error.map(|message| WaitError { message }),
                     status_code: i64::from(waited.exit_code),
                 };
                 let _ = sender.send(reply::line(&body, "\n")).await;

@@ -47,7 +47,7 @@ impl Actor {
     ) -> Result<Command, ExecError> {
         match self.record.life.state {
             State::Running { .. } => {}
-            State::Paused { .. } => return Err(ExecError::Paused(self.record.id.to_string())),
+            State::Paused { .. } => return Err(ExecError::Paused(self.record.name.to_string())),
             _ => return Err(ExecError::NotRunning(self.record.id.to_string())),
         }
         let mut spec = {
