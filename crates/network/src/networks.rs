@@ -172,7 +172,7 @@ impl Networks {
             .unwrap_or_default()
     }
 
-    /// Removes the endpoints of all owners that are not `live`, and links on our bridges that nobody owns.
+    /// Removes the endpoints of an earlier life whose owners are not `live`, and links on our bridges that nobody owns.
     ///
     /// # Errors
     /// [`SweepError`] with the first refusal; the rest was tried.

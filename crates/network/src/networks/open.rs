@@ -233,6 +233,7 @@ fn restore_endpoint(state: &mut State, endpoint: Endpoint) {
         pool.restore(endpoint.address);
     }
     state.bindings.restore(&endpoint.ports);
+    state.restored.insert(endpoint.id);
     state
         .endpoints
         .entry(endpoint.holder.clone())

@@ -11,7 +11,7 @@ use crate::bindings::Bindings;
 use crate::endpoint::Endpoint;
 use crate::errors::ResolveError;
 use crate::ipam::Pool;
-use crate::name::NetworkId;
+use crate::name::{EndpointId, NetworkId};
 use crate::network::{Bridge, Driver, Network};
 use crate::port::BoundPort;
 use crate::ruleset::Member as RulesetMember;
@@ -82,6 +82,8 @@ pub(super) struct State {
     /// The endpoints by owner, in the order in which they were attached.
     pub(super) endpoints: BTreeMap<String, Vec<Endpoint>>,
     pub(super) bindings: Bindings,
+    /// Endpoints of an earlier life of the engine.
+    pub(super) restored: BTreeSet<EndpointId>,
     /// Network namespaces that are in the default network already and wait for an owner.
     pub(super) ready: Vec<Ready>,
     /// What owners have taken of these and not attached yet.
@@ -200,6 +202,7 @@ impl State {
             pool.release(endpoint.address);
         }
         self.bindings.release(&endpoint.ports);
+        self.restored.remove(&endpoint.id);
         if let Some(endpoints) = self.endpoints.get_mut(&endpoint.holder) {
             endpoints.retain(|other| other.id != endpoint.id);
             if endpoints.is_empty() {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::attach::Ending;
 use super::state::Ready;
 use super::{Networks, Swept, rules};
+use crate::endpoint::Endpoint;
 use crate::errors::{CloseError, SweepError};
 use crate::link;
 use crate::netlink::{Refused, transaction};
@@ -12,22 +13,27 @@ use crate::wire::Batch;
 
 impl Networks {
     pub(super) fn sweep_leftovers(&self, live: &BTreeSet<String>) -> Result<Swept, SweepError> {
-        let dead: Vec<_> = {
+        let dead: Vec<Endpoint> = {
             let state = self.state();
-            let dead = state
+            // What this life attached has an owner, also if the caller's list is older than it.
+            let is_dead = |endpoint: &&Endpoint| {
+                state.restored.contains(&endpoint.id) && !live.contains(&endpoint.holder)
+            };
+            state
                 .endpoints
-                .iter()
-                .filter(|(holder, _)| !live.contains(*holder));
-            dead.map(|(holder, endpoints)| (holder.clone(), endpoints.clone()))
+                .values()
+                .flatten()
+                .filter(is_dead)
+                .cloned()
                 .collect()
         };
         let mut swept = Swept::default();
         let mut first = Ok(());
-        for (holder, endpoints) in dead {
-            for endpoint in &endpoints {
-                first = first.and(self.release(endpoint, Ending::Now));
+        for endpoint in dead {
+            first = first.and(self.release(&endpoint, Ending::Now));
+            if swept.holders.last() != Some(&endpoint.holder) {
+                swept.holders.push(endpoint.holder);
             }
-            swept.holders.push(holder);
         }
         match self.sweep_links() {
             Ok(links) => swept.links = links,

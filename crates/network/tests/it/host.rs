@@ -216,6 +216,13 @@ impl Host {
     /// Removes everything and checks that nothing is left.
     pub(crate) fn close(&self, networks: &Networks) {
         self.namespace.run(|| {
+            for network in networks.list() {
+                for endpoint in network.endpoints {
+                    networks
+                        .disconnect(&endpoint.holder, &network.name)
+                        .expect("to disconnect");
+                }
+            }
             networks.sweep(&BTreeSet::new()).expect("to sweep");
             networks.close().expect("to close");
         });

@@ -68,6 +68,22 @@ fn ports_and_addresses_survive_and_the_dead_are_swept() {
 }
 
 #[test]
+fn a_sweep_leaves_what_this_life_attached() {
+    let (host, container) = (Host::new(), Namespace::new());
+    let networks = host.open();
+    let endpoint = host
+        .attach(&networks, "young", &container, Vec::new())
+        .expect("to attach");
+    let swept = host
+        .namespace
+        .run(|| networks.sweep(&BTreeSet::new()))
+        .expect("to sweep");
+    assert_eq!(swept, network::Swept::default());
+    assert_eq!(networks.endpoints("young"), [endpoint]);
+    host.close(&networks);
+}
+
+#[test]
 fn the_default_network_keeps_its_identity_and_subnet() {
     let host = Host::new();
     let networks = host.open();
