@@ -86,6 +86,7 @@ async fn serve(options: &Options, spawner: Spawner) -> anyhow::Result<()> {
         volumes: Arc::clone(&volumes),
     })
     .await?;
+    let closing = Arc::clone(&networks);
     let app = server::App::new(engine.clone(), images, networks, volumes, &options.root);
     let listener = match socket::inherited()? {
         Some(listener) => listener,
@@ -106,6 +107,10 @@ async fn serve(options: &Options, spawner: Spawner) -> anyhow::Result<()> {
     if let Some(path) = &options.pidfile {
         // It may be gone already.
         let _ = fs::remove_file(path);
+    }
+    if options.bridge.is_some() {
+        // An engine beside the usual one, as tests start it, leaves nothing behind unless containers go on.
+        closing.close().context("cannot clear the networks away")?;
     }
     Ok(())
 }
