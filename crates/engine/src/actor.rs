@@ -423,7 +423,8 @@ impl Actor {
     fn waited(&self) -> Waited {
         Waited {
             exit_code: exit_code(&self.record),
-            error: (!self.record.error.is_empty()).then(|| self.record.error.clone()),
+            // Who started it has heard why it failed; a wait tells only of its own failure.
+            error: None,
         }
     }
 

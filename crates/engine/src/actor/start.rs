@@ -12,6 +12,7 @@ use super::{Actor, Pending, Reply};
 use crate::connection::Connection;
 use crate::deps::{Deps, make_directory};
 use crate::error::StartError;
+use crate::event::EventKind;
 use crate::record::Record;
 use crate::spec::{NetworkMode, Port, Protocol};
 use crate::state::{Input, State};
@@ -343,8 +344,22 @@ impl Actor {
         let sandbox = Sandbox { holder: &id, netns };
         let attached = self.deps.networks.attach(&sandbox, &asked);
         let endpoint = attached.map_err(|e| StartError::Network(crate::error::chain_once(&e)))?;
-        self.endpoints.push(endpoint_view(endpoint));
+        let endpoint = endpoint_view(endpoint);
+        self.network_event("connect", &endpoint);
+        self.endpoints.push(endpoint);
         Ok(())
+    }
+
+    fn network_event(&self, action: &str, endpoint: &Endpoint) {
+        let container = self.record.id.to_string();
+        let attributes = [
+            ("container", container),
+            ("name", endpoint.network.clone()),
+            ("type", "bridge".to_owned()),
+        ];
+        let attributes = attributes.map(|(key, value)| (key.to_owned(), value)).into();
+        let id = endpoint.network_id.clone();
+        self.deps.events.publish(EventKind::Network, action, id, attributes);
     }
 
     fn ports(&self) -> Vec<PortSpec> {
@@ -399,7 +414,9 @@ impl Actor {
         if self.endpoints.is_empty() && self.networks().is_empty() {
             return;
         }
-        self.endpoints.clear();
+        for endpoint in std::mem::take(&mut self.endpoints) {
+            self.network_event("disconnect", &endpoint);
+        }
         let (deps, id) = (self.deps.clone(), self.record.id.to_string());
         // What is left of it is swept at the next start of the engine.
         self.detaching = Some(tokio::task::spawn_blocking(move || {
