@@ -357,9 +357,13 @@ impl Actor {
             ("name", endpoint.network.clone()),
             ("type", "bridge".to_owned()),
         ];
-        let attributes = attributes.map(|(key, value)| (key.to_owned(), value)).into();
+        let attributes = attributes
+            .map(|(key, value)| (key.to_owned(), value))
+            .into();
         let id = endpoint.network_id.clone();
-        self.deps.events.publish(EventKind::Network, action, id, attributes);
+        self.deps
+            .events
+            .publish(EventKind::Network, action, id, attributes);
     }
 
     fn ports(&self) -> Vec<PortSpec> {
