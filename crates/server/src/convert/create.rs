@@ -24,6 +24,12 @@ pub(crate) fn spec(body: ContainerCreateBody) -> Result<Spec, ApiError> {
     let endpoints = body.networking_config.unwrap_or_default().endpoints_config;
     let mut networks = BTreeMap::new();
     for (name, settings) in endpoints.unwrap_or_default() {
+        // The CLI calls the default bridge so when nothing was said.
+        let name = if name == "default" {
+            "bridge".to_owned()
+        } else {
+            name
+        };
         networks.insert(name, endpoint(settings.unwrap_or_default())?);
     }
     let config = config(body.config)?;

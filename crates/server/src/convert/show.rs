@@ -277,12 +277,12 @@ fn with_resources(shown: HostConfig, from: &spec::Resources, cgroup_v2: bool) ->
         kernel_memory: from.kernel_memory,
         memory_reservation: from.memory_reservation,
         memory_swap: from.memory_swap,
-        memory_swappiness: from.memory_swappiness,
+        memory_swappiness: from.memory_swappiness.filter(|value| *value != -1),
         oom_kill_disable: match from.oom_kill_disable {
             None if !cgroup_v2 => Some(false),
             given => given,
         },
-        pids_limit: from.pids_limit,
+        pids_limit: from.pids_limit.filter(|value| *value != 0),
         ulimits: Some(
             from.ulimits
                 .iter()
@@ -448,7 +448,7 @@ mod tests {
             "HostConfig":{"Binds":["/etc/hosts:/h:ro","data:/d"],"PortBindings":{"80/tcp":[{"HostIp":"127.0.0.1","HostPort":"8080"}]},
             "Mounts":[{"Type":"tmpfs","Target":"/t","TmpfsOptions":{"SizeBytes":1024}},
                       {"Type":"volume","Target":"/v","Source":"data","VolumeOptions":{"NoCopy":true}}],
-            "Memory":16777216,"CapAdd":["NET_ADMIN"],"SecurityOpt":["no-new-privileges"],"Privileged":true,
+            "Memory":16777216,"PidsLimit":5,"CapAdd":["NET_ADMIN"],"SecurityOpt":["no-new-privileges"],"Privileged":true,
             "Ulimits":[{"Name":"nofile","Hard":2,"Soft":1}],"Devices":[{"PathOnHost":"/dev/null","PathInContainer":"/dev/n","CgroupPermissions":"r"}],
             "RestartPolicy":{"Name":"on-failure","MaximumRetryCount":3}}}"#;
         let (config, host) = shown(asked);
