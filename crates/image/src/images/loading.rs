@@ -64,7 +64,8 @@ impl Images {
         let lease = Lease::new(self);
         let layer = stage_one(tar, staging.path.join("layer"))?;
         let created = Some(jiff::Timestamp::now().to_string());
-        let comment = Some(options.message.unwrap_or_default());
+        let message = options.message.filter(|message| !message.is_empty());
+        let comment = Some(message.unwrap_or_else(|| "Imported from -".to_owned()));
         let image = ImageConfig {
             architecture: platform.architecture,
             variant: platform.variant,
