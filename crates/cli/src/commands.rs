@@ -174,9 +174,51 @@ pub(crate) fn run(context: &mut Context, words: &[String]) -> Outcome<u8> {
         }
     }
     let name = &context.name;
+    if let Some((group, about)) = GROUPS.iter().find(|(group, _)| group == first) {
+        return match rest.get(1) {
+            Some(word) if word != "--help" && word != "-h" => Err(Failure::new(format!(
+                "{name}: unknown command: {name} {group} {word}\n\nUsage:  {name} {group}\n\nRun '{name} {group} --help' for more information"
+            ))),
+            _ => {
+                help::group(name, group, about, &members(group, &entries));
+                Ok(0)
+            }
+        };
+    }
     Err(Failure::new(format!(
         "{name}: unknown command: {name} {first}\n\nRun '{name} --help' for more information"
     )))
+}
+
+/// Words that only introduce other commands.
+const GROUPS: &[(&str, &str)] = &[
+    ("container", "Manage containers"),
+    ("image", "Manage images"),
+    ("network", "Manage networks"),
+    ("system", "Manage Docker"),
+    ("volume", "Manage volumes"),
+];
+
+/// The commands of a group, by the word behind it.
+fn members(group: &str, entries: &[Entry]) -> Vec<(String, &'static str)> {
+    let about = |words: &str| {
+        let entry = entries.iter().find(|entry| entry.command.words == words);
+        entry.map_or("", |entry| entry.command.about)
+    };
+    let own = entries
+        .iter()
+        .map(|entry| (entry.command.words, entry.command.about));
+    let aliases = ALIASES.iter().map(|(alias, words)| (*alias, about(words)));
+    let mut members: Vec<(String, &str)> = own
+        .chain(aliases)
+        .filter_map(|(words, about)| {
+            let (before, word) = words.split_once(' ')?;
+            (before == group).then(|| (word.to_owned(), about))
+        })
+        .collect();
+    members.sort_unstable();
+    members.dedup();
+    members
 }
 
 fn overview(context: &Context) {

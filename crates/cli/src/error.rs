@@ -56,9 +56,23 @@ impl Failure {
                 command,
                 usage,
                 ..
-            } => Some(format!(
-                "{message}\n\nUsage:  {name} {usage}\n\nRun '{name} {command} --help' for more information"
-            )),
+            } => {
+                // A wrong number of words is told with the program's name before it.
+                let counted = message.starts_with('\'');
+                let before = if counted {
+                    format!("{name}: ")
+                } else {
+                    String::new()
+                };
+                let verb = if counted && message.contains("requires") {
+                    "See"
+                } else {
+                    "Run"
+                };
+                Some(format!(
+                    "{before}{message}\n\nUsage:  {name} {usage}\n\n{verb} '{name} {command} --help' for more information"
+                ))
+            }
             Self::Message {
                 message, run: true, ..
             } => Some(format!(
@@ -77,6 +91,9 @@ impl Failure {
         let Self::Message { message, .. } = self else {
             return self;
         };
+        if message == "the input device is not a TTY" {
+            return Self::new(message);
+        }
         let found = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
         let started = found(&["exec: ", "container process"]);
         let code = if started
@@ -101,6 +118,12 @@ impl Failure {
 
 impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
         Self::new(error.to_string())
     }
 }

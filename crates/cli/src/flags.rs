@@ -243,21 +243,17 @@ impl Command {
             (0, most) => format!("requires at most {most} {}", plural(most)),
             (least, most) => format!("requires at least {least} and at most {most} arguments"),
         };
-        Err(self.wrong(format!("'docker {}' {text}", self.words)))
+        Err(Failure::Usage {
+            message: format!("'docker {}' {text}", self.words),
+            command: self.words,
+            usage: self.usage,
+            code: 1,
+        })
     }
 
     /// A failure that shows how the command is used.
     pub fn wrong(&self, message: String) -> Failure {
-        let code = if matches!(
-            self.words,
-            "run" | "create" | "exec" | "container run" | "container create" | "container exec"
-        ) && !self.words.ends_with("exec")
-            || self.words == "run"
-        {
-            125
-        } else {
-            1
-        };
+        let code = 125;
         Failure::Usage {
             message,
             command: self.words,
@@ -326,7 +322,7 @@ mod tests {
         );
         assert!(text(&["-ix"]).starts_with("unknown shorthand flag: 'x' in -ix"));
         assert!(text(&["--name"]).starts_with("flag needs an argument: --name"));
-        assert!(text(&[]).starts_with("'docker run' requires at least 1 argument\n"));
+        assert!(text(&[]).starts_with("docker: 'docker run' requires at least 1 argument\n"));
         assert_eq!(parse(&["--nosuch"]).unwrap_err().code(), 125);
     }
 }

@@ -33,6 +33,18 @@ pub fn command(name: &str, command: &Command) {
     printer::raw(text.as_bytes());
 }
 
+/// Prints the commands of a group.
+pub fn group(name: &str, group: &str, about: &str, members: &[(String, &str)]) {
+    let mut text = format!("Usage:  {name} {group} COMMAND\n\n{about}\n\nCommands:\n");
+    for (word, about) in members {
+        text.push_str(&format!("  {word:<11} {about}\n"));
+    }
+    text.push_str(&format!(
+        "\nRun '{name} {group} COMMAND --help' for more information on a command.\n"
+    ));
+    printer::raw(text.as_bytes());
+}
+
 /// Prints the list of commands.
 pub fn overview(name: &str, commands: &[&Command]) {
     let mut text = format!(

@@ -5,35 +5,42 @@ use jiff::Timestamp;
 /// Bytes in decimal units with four figures, such as `4.26MB`.
 #[must_use]
 pub fn size(bytes: f64) -> String {
-    scaled(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB"])
+    scaled(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB"], 4)
+}
+
+/// Bytes in decimal units with three figures, as lists show them.
+#[must_use]
+pub fn size_short(bytes: f64) -> String {
+    scaled(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB"], 3)
 }
 
 /// Bytes in binary units, such as `128MiB`.
 #[must_use]
 pub fn binary_size(bytes: f64) -> String {
-    scaled(bytes, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB"])
+    scaled(bytes, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB"], 4)
 }
 
-fn scaled(mut value: f64, base: f64, units: &[&str]) -> String {
+fn scaled(mut value: f64, base: f64, units: &[&str], figures: usize) -> String {
     let mut unit = 0;
     while value >= base && unit + 1 < units.len() {
         value /= base;
         unit += 1;
     }
-    format!("{}{}", significant(value), units[unit])
+    format!("{}{}", significant(value, figures), units[unit])
 }
 
-/// Go's `%.4g`.
-fn significant(value: f64) -> String {
-    let digits: usize = if value >= 1000.0 {
-        0
+/// Go's `%.4g`, with so many figures.
+fn significant(value: f64, figures: usize) -> String {
+    let whole = if value >= 1000.0 {
+        4
     } else if value >= 100.0 {
-        1
+        3
     } else if value >= 10.0 {
         2
     } else {
-        3
+        1
     };
+    let digits = figures.saturating_sub(whole);
     let text = format!("{value:.digits$}");
     if text.contains('.') {
         text.trim_end_matches('0').trim_end_matches('.').to_owned()

@@ -23,6 +23,15 @@ pub fn items<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Valu
         .flatten()
 }
 
+/// JSON in one line with Go's escapes: `<`, `>` and `&` stand only in texts.
+#[must_use]
+pub fn line(value: &Value) -> String {
+    let text = value.to_string();
+    text.replace('<', "\\u003c")
+        .replace('>', "\\u003e")
+        .replace('&', "\\u0026")
+}
+
 /// The first twelve digits of an id, without its algorithm.
 #[must_use]
 pub fn short(id: &str) -> String {

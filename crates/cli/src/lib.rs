@@ -8,6 +8,7 @@ pub mod flags;
 pub mod help;
 pub mod human;
 pub mod json;
+pub mod ordered;
 pub mod output;
 pub mod printer;
 pub mod progress;

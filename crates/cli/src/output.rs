@@ -35,7 +35,9 @@ pub fn print(
             );
             printer::raw(table::layout(&lines).as_bytes());
         }
-        Some("json") => rows.iter().for_each(|row| printer::line(&row.to_string())),
+        Some("json") => rows
+            .iter()
+            .for_each(|row| printer::line(&crate::json::line(row))),
         Some(format) => {
             if let Some(cells) = format.strip_prefix("table ") {
                 let template = Template::parse(cells).map_err(failed)?;
@@ -73,7 +75,7 @@ fn shown(value: &Value) -> String {
 /// If the template makes no sense.
 pub fn object(format: Option<&str>, value: &Value) -> Outcome<()> {
     match format {
-        Some("json") => printer::line(&value.to_string()),
+        Some("json") => printer::line(&crate::json::line(value)),
         Some(format) => {
             let failed = |error: crate::template::TemplateError| Failure::new(error.to_string());
             printer::line(

@@ -3,6 +3,16 @@
 /// Lays rows out in columns; the last column is not padded.
 #[must_use]
 pub fn layout(rows: &[Vec<String>]) -> String {
+    layout_from(rows, 10)
+}
+
+/// The same with the wide columns of `top`.
+#[must_use]
+pub fn layout_wide(rows: &[Vec<String>]) -> String {
+    layout_from(rows, 20)
+}
+
+fn layout_from(rows: &[Vec<String>], width_min: usize) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
         rows.iter()
@@ -10,8 +20,8 @@ pub fn layout(rows: &[Vec<String>]) -> String {
             .map(|cell| cell.chars().count())
             .max()
             .unwrap_or_default()
-            .max(7)
-            + 3
+            .saturating_add(3)
+            .max(width_min)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();

@@ -124,7 +124,7 @@ fn attach(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     for (wrong, text) in [
         (
             !state("Running"),
-            "cannot attach to a stopped container, start it first",
+            "You cannot attach to a stopped container, start it first",
         ),
         (
             state("Paused"),
@@ -199,7 +199,7 @@ pub(super) fn start(context: &mut Context, _: &Command, given: &Given) -> Outcom
         let names = given.args.join(", ");
         return result.map_err(|failure| {
             Failure::new(format!(
-                "{}\nfailed to start containers: {names}",
+                "{}\nError: failed to start containers: {names}",
                 failure.text("").unwrap_or_default()
             ))
         });

@@ -211,6 +211,10 @@ fn split(reference: &str) -> (&str, &str) {
     clippy::cast_precision_loss,
     reason = "sizes are rounded to four figures"
 )]
+fn size_short(value: &Value, name: &str) -> String {
+    human::size_short(number(value, name) as f64)
+}
+
 fn size(value: &Value, name: &str) -> String {
     human::size(number(value, name) as f64)
 }
@@ -261,7 +265,7 @@ fn images(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
                 "ID": id,
                 "CreatedSince": human::ago(created),
                 "CreatedAt": jiff::Timestamp::from_second(created).map(|time| time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()).unwrap_or_default(),
-                "Size": size(image, "Size"),
+                "Size": size_short(image, "Size"),
                 "VirtualSize": size(image, "Size"),
                 "SharedSize": "N/A",
                 "UniqueSize": "N/A",
@@ -467,7 +471,7 @@ fn history(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
             let id = field(layer, "Id");
             let by = field(layer, "CreatedBy").replace('\t', " ");
             let by = if whole || by.chars().count() <= 45 { by } else { by.chars().take(44).chain(['…']).collect() };
-            json!({"ID": if whole { id.to_owned() } else { short(id) }, "CreatedSince": human::ago(number(layer, "Created")), "CreatedAt": jiff::Timestamp::from_second(number(layer, "Created")).map(|time| time.to_string()).unwrap_or_default(), "CreatedBy": by, "Size": size(layer, "Size"), "Comment": field(layer, "Comment")})
+            json!({"ID": if whole { id.to_owned() } else { short(id) }, "CreatedSince": human::ago(number(layer, "Created")), "CreatedAt": jiff::Timestamp::from_second(number(layer, "Created")).map(|time| time.to_string()).unwrap_or_default(), "CreatedBy": by, "Size": size_short(layer, "Size"), "Comment": field(layer, "Comment")})
         })
         .collect();
     if given.on("quiet") {

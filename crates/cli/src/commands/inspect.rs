@@ -3,6 +3,8 @@
 use docker_api::client::{Client, Error, escape};
 use serde_json::Value;
 
+use crate::ordered::Ordered;
+
 use super::Entry;
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
@@ -73,7 +75,7 @@ const KINDS: [(&str, &str, &str); 4] = [
     ("volume", "/volumes/", ""),
 ];
 
-fn find(client: &mut Client, name: &str, kind: &str, size: bool) -> Outcome<Value> {
+fn find(client: &mut Client, name: &str, kind: &str, size: bool) -> Outcome<Ordered> {
     for (known, before, after) in KINDS
         .iter()
         .filter(|(known, ..)| kind.is_empty() || *known == kind)
@@ -115,10 +117,11 @@ fn inspect(context: &mut Context, given: &Given, kind: &str) -> Outcome<u8> {
         .transpose()
         .map_err(|error| Failure::new(error.to_string()))?;
     let mut client = context.client()?;
-    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    let (mut found, mut ordered, mut failures) = (Vec::<Value>::new(), Vec::new(), Vec::new());
     for name in &given.args {
         match find(&mut client, name, kind, given.on("size")) {
-            Ok(value) => found.push(value),
+            Ok(text) if given.has("format") => found.push(serde_json::from_str(&text.json())?),
+            Ok(text) => ordered.push(text),
             Err(failure) => failures.extend(failure.text("")),
         }
     }
@@ -136,22 +139,11 @@ fn inspect(context: &mut Context, given: &Given, kind: &str) -> Outcome<u8> {
             }
         }
         None if given.has("format") => printer::line(&Value::Array(found).to_string()),
-        None => printer::line(&pretty(&Value::Array(found))),
+        None => printer::line(&Ordered::List(ordered).pretty(0)),
     }
     if failures.is_empty() {
         Ok(0)
     } else {
         Err(Failure::new(failures.join("\n")))
     }
-}
-
-/// JSON with four blanks, as Docker prints it.
-fn pretty(value: &Value) -> String {
-    let mut text = Vec::new();
-    let mut writer = serde_json::Serializer::with_formatter(
-        &mut text,
-        serde_json::ser::PrettyFormatter::with_indent(b"    "),
-    );
-    let _infallible = serde::Serialize::serialize(value, &mut writer);
-    String::from_utf8_lossy(&text).into_owned()
 }

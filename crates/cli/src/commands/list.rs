@@ -138,7 +138,7 @@ fn row(container: &Value, whole: bool) -> Value {
         if whole {
             field(container, "Command").to_owned()
         } else {
-            cut(field(container, "Command"), 18)
+            cut(field(container, "Command"), 20)
         }
     );
     let image = field(container, "Image");
@@ -182,7 +182,7 @@ fn row(container: &Value, whole: bool) -> Value {
         clippy::cast_precision_loss,
         reason = "sizes are rounded to four figures"
     )]
-    let size = |name: &str| human::size(number(container, name) as f64);
+    let size = |name: &str| human::size_short(number(container, name) as f64);
     json!({
         "ID": id(field(container, "Id"), whole),
         "Image": image,

@@ -112,6 +112,6 @@ fn top(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     };
     let mut rows = vec![list.get("Titles").map(row).unwrap_or_default()];
     rows.extend(items(&list, "Processes").map(row));
-    printer::raw(crate::table::layout(&rows).as_bytes());
+    printer::raw(crate::table::layout_wide(&rows).as_bytes());
     Ok(0)
 }

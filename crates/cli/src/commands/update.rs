@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{Entry, create_body, each};
 use crate::context::Context;
-use crate::error::Outcome;
+use crate::error::{Failure, Outcome};
 use crate::flags::{Command, Given, text};
 use crate::json::items;
 use crate::printer;
@@ -86,6 +86,12 @@ fn update(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     }
     if let Some(policy) = given.get("restart") {
         body.insert("RestartPolicy".into(), create_body::restart_policy(policy)?);
+    }
+    let empty = |value: &Value| value.as_str().is_some_and(str::is_empty);
+    if body.values().all(empty) {
+        return Err(Failure::new(
+            "you must provide one or more flags when using this command",
+        ));
     }
     let body = Value::Object(body);
     let mut client = context.client()?;

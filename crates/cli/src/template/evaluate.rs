@@ -171,6 +171,19 @@ impl Scope {
         }
         match command {
             [only] if passed.is_none() => self.term(only, dot),
+            // The one method that rows have: `.Label "name"`.
+            [Term::Field(path), name] if path.as_slice() == ["Label"] => {
+                let name = show(&self.term(name, dot)?);
+                let labels = dot
+                    .get("Labels")
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
+                let mut labels = labels.split(',').filter_map(|label| label.split_once('='));
+                Ok(labels
+                    .find(|(key, _)| *key == name)
+                    .map_or("", |(_, value)| value)
+                    .into())
+            }
             [first, ..] => Err(format!("can't give argument to non-function {first:?}")),
             [] => Err("missing value for command".into()),
         }
@@ -213,9 +226,7 @@ fn call(name: &str, args: &[Value]) -> Outcome<Value> {
         })
     };
     Ok(match name {
-        "json" => serde_json::to_string(arg(0)?)
-            .map_err(|error| error.to_string())?
-            .into(),
+        "json" => crate::json::line(arg(0)?).into(),
         "println" => (args.iter().map(show).collect::<Vec<_>>().join(" ") + "\n").into(),
         "print" => args.iter().map(show).collect::<String>().into(),
         "printf" => format(&text(0)?, &args[1..])?.into(),
