@@ -143,7 +143,7 @@ fn an_overlay_of_many_layers_is_the_root(folder: &Path, root_mount: &Mount) {
     let spec = spec(&[
         "sh",
         "-c",
-        "ls / | grep -c file; hostname; echo written >/new; pwd; exit 9",
+        "grep -c '^overlay / overlay' /proc/mounts; ls / | grep -c file; hostname; echo written >/new; pwd; exit 9",
     ]);
     let (output, stdio) = pipes();
     let mut container = runtime::create(request(folder, &spec, root_mount, stdio)).unwrap();
@@ -152,7 +152,7 @@ fn an_overlay_of_many_layers_is_the_root(folder: &Path, root_mount: &Mount) {
     let theirs = rustix::fs::fstat(&theirs).unwrap().st_ino;
     assert_ne!(ours.display().to_string(), format!("net:[{theirs}]"));
     container.start().unwrap();
-    assert_eq!(text(output), "40\ninner\n/made/on/demand\n");
+    assert_eq!(text(output), "1\n40\ninner\n/made/on/demand\n");
     assert_eq!(wait(container.pidfd()), 9);
     let written = std::fs::read_to_string(folder.join("upper/new")).unwrap();
     assert_eq!(written, "written\n");

@@ -62,9 +62,9 @@ pub(crate) fn overlay(mount: &Mount) -> Outcome<OwnedFd> {
     let kind = mount.kind.as_deref().unwrap_or("overlay");
     let fs = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)
         .trying(|| format!("opening file system {kind}"))?;
-    if let Some(source) = mount.source.as_ref().filter(|_| kind != "overlay") {
-        fsconfig_set_string(&fs, "source", source).trying(|| "source".into())?;
-    }
+    // The name that df(1) and mount(8) show.
+    let source = mount.source.as_deref().unwrap_or(Path::new(kind));
+    fsconfig_set_string(&fs, "source", source).trying(|| "source".into())?;
     let mut attributes = MountAttrFlags::empty();
     for option in &mount.options {
         let what = || format!("root option {option}");
