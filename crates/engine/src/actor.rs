@@ -292,6 +292,10 @@ impl Actor {
     }
 
     /// Answers who waited for the supervisor.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "every answer but a failure or the one asked for is alike"
+    )]
     fn reply(&mut self, pending: Pending, outcome: Outcome) {
         let done = |outcome| match outcome {
             Outcome::Failed { message, .. } => Err(OperationError::Supervisor(message)),
@@ -456,6 +460,10 @@ fn exit_code(record: &Record) -> i32 {
 }
 
 /// What a record alone shows.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "every answer but a failure or the one asked for is alike"
+)]
 pub(crate) fn view_of(record: &Record, deps: &Deps, snapshot: Option<&Snapshot>) -> Container {
     let run = deps.run_directory(&record.id);
     let status = match record.life.state.status() {

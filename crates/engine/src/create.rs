@@ -108,6 +108,7 @@ fn take_name(
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "the parts of one record")]
 fn make(
     deps: &Arc<Deps>,
     id: ContainerId,
@@ -242,6 +243,10 @@ impl Mounts<'_> {
         self.points.push(point);
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all but the default stay as they are"
+    )]
     fn bind(&mut self, bind: &Bind) -> Result<(), CreateError> {
         let copy = !bind.no_copy;
         match &bind.source {
@@ -276,6 +281,10 @@ impl Mounts<'_> {
         Ok(())
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all but the default stay as they are"
+    )]
     fn mount(&mut self, mount: &crate::spec::Mount) -> Result<(), CreateError> {
         let target = &mount.target;
         let plain = |kind: &str, source: &str| MountPoint {

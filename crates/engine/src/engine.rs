@@ -440,6 +440,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`ExecError`].
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only a running container takes it"
+    )]
     pub async fn exec_create(&self, container: &str, spec: ExecSpec) -> Result<ExecId, ExecError> {
         let cell = self.0.registry.find(container)?;
         let view = cell.view();

@@ -243,6 +243,10 @@ impl Life {
     }
 
     /// Whether it is started when the engine starts and finds it ended.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the other policies all decide by the exit"
+    )]
     pub(crate) fn wants_start_with_engine(&self, policy: RestartPolicy) -> bool {
         match self.state {
             State::Exited { code } | State::Waiting { code, .. } => match policy {

@@ -62,6 +62,10 @@ impl Actor {
     }
 
     /// Hears what the supervisor says first: true if the container runs, none if it has ended.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all other messages wait for the main loop"
+    )]
     async fn hear_state(&mut self) -> Option<bool> {
         loop {
             let received = self.connection.as_ref()?.receive().await.ok()??;

@@ -39,6 +39,10 @@ impl Actor {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "every other answer or state is treated alike"
+    )]
     fn exec_command(
         &self,
         id: ExecId,
@@ -107,6 +111,10 @@ impl Actor {
         ))
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "every other answer or state is treated alike"
+    )]
     pub(super) fn exec_started(
         &mut self,
         id: ExecId,

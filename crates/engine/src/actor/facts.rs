@@ -44,6 +44,10 @@ impl Files for RootFiles<'_> {
 
 /// Reads a file of the writable layer without following any link of the container's making;
 /// none if the layer does not have it. A whiteout reads as empty.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "everything else is treated alike"
+)]
 fn read_beneath(upper: &Path, path: &str) -> std::io::Result<Option<String>> {
     use std::io::Read;
     let directory = rustix::fs::open(
@@ -232,6 +236,10 @@ impl Actor {
     }
 
     /// Mounts of binds, volumes and tmpfs.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "everything else is treated alike"
+    )]
     fn mounts(&self) -> Result<Vec<Mount>, StartError> {
         let spec = &self.record.spec;
         let mut mounts = Vec::new();
@@ -370,6 +378,10 @@ fn block_devices(spec: &Spec) -> Vec<(String, i64, i64)> {
     paths.filter_map(number).collect()
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "everything else is treated alike"
+)]
 fn device(host: &Path, inside: &Path) -> Option<Device> {
     let stat = rustix::fs::stat(host).ok()?;
     let kind = match FileType::from_raw_mode(stat.st_mode) {

@@ -20,6 +20,7 @@ use crate::writer;
 const STOP_SECONDS: i64 = 10;
 
 impl Actor {
+    #[expect(clippy::too_many_lines, reason = "one short arm for each order")]
     pub(super) async fn order(&mut self, order: Order) {
         // Answers to callers that have gone are dropped, here and below.
         match order {

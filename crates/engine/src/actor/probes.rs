@@ -72,6 +72,10 @@ impl Actor {
         }
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only a running container is probed"
+    )]
     pub(super) fn probe_timer(&mut self, now: Instant) {
         if self.probing.timeout.is_some_and(|at| at <= now) {
             self.probe_timed_out();

@@ -179,6 +179,10 @@ impl Actor {
     }
 
     /// Waits for the word that the container exists.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all other messages wait for the main loop or are no failure"
+    )]
     async fn created(&mut self) -> Result<(i32, Option<OwnedFd>), StartError> {
         loop {
             let connection = self.connection.as_ref().ok_or(StartError::SupervisorLost)?;
@@ -231,6 +235,10 @@ impl Actor {
     }
 
     /// Waits for the reply to `Start`.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "all other messages wait for the main loop or are no failure"
+    )]
     async fn started(&mut self, sequence: u64) -> Result<(), StartError> {
         self.record.started_at = None;
         loop {
