@@ -64,7 +64,7 @@ impl App {
                 Cause::Invalid { .. } => StatusCode::BAD_REQUEST,
                 Cause::Overlap => StatusCode::FORBIDDEN,
                 Cause::NoSubnet => StatusCode::NOT_FOUND,
-                _ => StatusCode::INTERNAL_SERVER_ERROR,
+                Cause::Put { .. } | Cause::Kernel { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             };
             ApiError::from_error(status, &cause)
         })?;
@@ -88,7 +88,9 @@ impl App {
             network::RemoveError::Predefined { .. } | network::RemoveError::InUse { .. } => {
                 ApiError::from_error(StatusCode::FORBIDDEN, &cause)
             }
-            _ => ApiError::internal(error::chain(&cause)),
+            network::RemoveError::Record { .. } | network::RemoveError::Kernel { .. } => {
+                ApiError::internal(error::chain(&cause))
+            }
         })?;
         self.network_event(
             "destroy",

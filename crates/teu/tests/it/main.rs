@@ -1,4 +1,5 @@
 //! Real containers through the real binary: the engine, our own CLI and the unmodified Docker CLI.
+#![allow(clippy::unwrap_used, reason = "helpers of tests may end the test")]
 #![allow(
     clippy::disallowed_methods,
     reason = "these tests start the engine and its clients as programs"
