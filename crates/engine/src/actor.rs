@@ -146,6 +146,8 @@ pub(crate) struct Actor {
     stopping: Option<Stopping>,
     remove_after: Option<(bool, Vec<Reply<(), RemoveError>>)>,
     detaching: Option<JoinHandle<()>>,
+    /// A network namespace made in advance, until the container has joined it.
+    netns: Option<OwnedFd>,
     gone: bool,
 }
 
@@ -181,6 +183,7 @@ impl Actor {
             stopping: None,
             remove_after: None,
             detaching: None,
+            netns: None,
             gone: false,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -158,6 +159,11 @@ impl Actor {
         let host = &self.record.spec.host;
         let mut join = Vec::new();
         let path = |pid: i32, name: &str| PathBuf::from(format!("/proc/{pid}/ns/{name}"));
+        if let Some(netns) = &self.netns {
+            let (engine, fd) = (std::process::id(), netns.as_raw_fd());
+            let path = PathBuf::from(format!("/proc/{engine}/fd/{fd}"));
+            join.push((NamespaceType::Network, path));
+        }
         if let NetworkMode::Container(other) = &host.network_mode {
             let (cell, pid) = self.other("network", other)?;
             join.push((NamespaceType::Network, path(pid, "net")));

@@ -164,6 +164,7 @@ impl Actor {
             // A panic there has been shown already; the attach below finds out what is left.
             let _ = detaching.await;
         }
+        self.netns = self.take_netns();
         let launch = self.launch()?;
         let socket = self
             .deps
@@ -175,7 +176,31 @@ impl Actor {
             .await
             .map_err(|_| StartError::SupervisorLost)??;
         self.pid = Some(pid);
+        self.netns = None;
         self.attach_network(netns.as_ref())
+    }
+
+    /// A network namespace made in advance, where the default network as it comes is all that is asked for.
+    fn take_netns(&self) -> Option<OwnedFd> {
+        let networks = self.networks();
+        let [network] = networks.as_slice() else {
+            return None;
+        };
+        let settings = self.record.spec.networks.get(network);
+        let plain = settings.is_none_or(|s| s.ipv4.is_none() && s.mac.is_none());
+        let id = self.record.id.to_string();
+        let ours = network == "bridge" && plain;
+        ours.then(|| self.deps.networks.take_prepared(&id))
+            .flatten()
+    }
+
+    /// Makes network namespaces for the next containers, beside everything else.
+    fn prepare_networks(&self) {
+        let deps = self.deps.clone();
+        // Without them the next start takes a little longer.
+        drop(tokio::task::spawn_blocking(move || {
+            drop(deps.networks.prepare());
+        }));
     }
 
     /// Waits for the word that the container exists.
@@ -220,6 +245,7 @@ impl Actor {
         self.begin_health();
         self.publish();
         self.event("start", &[]);
+        self.prepare_networks();
         let host = &self.record.spec.host;
         if !host.auto_remove {
             // Whether it was ever started decides if it starts with the host.
@@ -429,6 +455,7 @@ impl Actor {
         for endpoint in std::mem::take(&mut self.endpoints) {
             self.network_event("disconnect", &endpoint);
         }
+        self.netns = None;
         let (deps, id) = (self.deps.clone(), self.record.id.to_string());
         // What is left of it is swept at the next start of the engine.
         self.detaching = Some(tokio::task::spawn_blocking(move || {

@@ -66,7 +66,10 @@ impl Networks {
             if state.taken.contains_key(holder) || state.endpoints.contains_key(holder) {
                 return None;
             }
-            let Ready { netns, endpoint } = state.ready.pop()?;
+            if state.ready.is_empty() {
+                return None;
+            }
+            let Ready { netns, endpoint } = state.ready.remove(0);
             let index = state.by_id(endpoint.network).map(|member| member.index);
             let found = link::get(&mut self.route(), &endpoint.link).ok().flatten();
             // Somebody may have taken the bridge away.
