@@ -166,6 +166,7 @@ fn treatments(
     default: u32,
 ) -> Result<BTreeMap<u32, Treatment>, CompileError> {
     let mut result: BTreeMap<u32, Treatment> = BTreeMap::new();
+    let numbers = table.numbers();
     for rule in &profile.syscalls {
         if let Some(arg) = rule.args.iter().find(|arg| arg.index > 5) {
             return Err(CompileError::ArgumentIndex {
@@ -177,7 +178,11 @@ fn treatments(
             return Err(CompileError::Notify);
         }
         let action = action(rule.action, rule.errno_ret);
-        for number in rule.names.iter().filter_map(|name| table.number(name)) {
+        for number in rule
+            .names
+            .iter()
+            .filter_map(|name| numbers.get(name.as_str()).copied())
+        {
             let treatment = result.entry(number).or_insert_with(|| Treatment {
                 alternatives: Vec::new(),
                 last: default,

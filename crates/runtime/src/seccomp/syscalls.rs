@@ -2,6 +2,8 @@
 //!
 //! **Source:** Linux, `arch/x86/entry/syscalls/syscall_{64,32}.tbl`, up to 6.18.
 
+use std::collections::HashMap;
+
 use super::CompileError;
 
 /// The calls of one architecture.
@@ -34,11 +36,11 @@ static X32: Table = Table {
 };
 
 impl Table {
-    /// Number of a call.
-    pub(super) fn number(&self, name: &str) -> Option<u32> {
+    /// Numbers by name, for the many look-ups of one profile.
+    pub(super) fn numbers(&self) -> HashMap<&'static str, u32> {
         self.iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, number)| self.base + number)
+            .map(|(name, number)| (name, self.base + number))
+            .collect()
     }
 
     /// Highest number this table knows.
