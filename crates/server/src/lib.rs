@@ -9,6 +9,7 @@ mod events;
 pub mod glob;
 mod host;
 mod images;
+mod jobs;
 mod networks;
 pub mod query;
 pub mod reply;

@@ -169,7 +169,7 @@ impl App {
         }
         let images = self.images.list();
         let app = self.clone();
-        let volumes = crate::images::blocking(move || app.volume_usage()).await?;
+        let volumes = crate::jobs::blocking(move || app.volume_usage()).await?;
         let sizes = images
             .iter()
             .map(|image| i64::try_from(image.size).unwrap_or(0));

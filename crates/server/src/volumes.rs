@@ -1,7 +1,7 @@
 //! `/volumes/…`.
 
 use crate::app::App;
-use crate::images::blocking;
+use crate::jobs::blocking;
 use crate::reply::{self, Reply};
 use crate::request::Call;
 use crate::{ApiError, time};
