@@ -26,14 +26,16 @@ fn a_container_outlives_its_engine_and_is_managed_again() {
             "run",
             "-d",
             "--name",
-            "c",
+            "c1",
             "busybox",
             "sh",
             "-c",
             "trap 'echo bye; exit 5' TERM; echo hello; while :; do sleep 1 & wait $!; done",
         ])
         .unwrap();
-    let pid = daemon.ok(["inspect", "-f", "{{.State.Pid}}", "c"]).unwrap();
+    let pid = daemon
+        .ok(["inspect", "-f", "{{.State.Pid}}", "c1"])
+        .unwrap();
     daemon.kill().unwrap();
     assert!(
         std::fs::exists(format!("/proc/{pid}")).unwrap(),
@@ -42,29 +44,31 @@ fn a_container_outlives_its_engine_and_is_managed_again() {
     daemon.restart().unwrap();
     assert_eq!(
         daemon
-            .ok(["inspect", "-f", "{{.State.Status}} {{.State.Pid}}", "c"])
+            .ok(["inspect", "-f", "{{.State.Status}} {{.State.Pid}}", "c1"])
             .unwrap(),
         format!("running {pid}")
     );
     assert_eq!(
-        daemon.ok(["exec", "c", "echo", "inside"]).unwrap(),
+        daemon.ok(["exec", "c1", "echo", "inside"]).unwrap(),
         "inside"
     );
-    daemon.ok(["stop", "c"]).unwrap();
+    daemon.ok(["stop", "c1"]).unwrap();
     assert_eq!(
         daemon
-            .ok(["inspect", "-f", "{{.State.ExitCode}}", "c"])
+            .ok(["inspect", "-f", "{{.State.ExitCode}}", "c1"])
             .unwrap(),
         "5"
     );
-    assert_eq!(daemon.ok(["logs", "c"]).unwrap(), "hello\nbye");
+    assert_eq!(daemon.ok(["logs", "c1"]).unwrap(), "hello\nbye");
 }
 
 #[test]
 fn an_exit_while_the_engine_is_dead_is_known_afterwards() {
     let mut daemon = Daemon::with_busybox(crate::teu(), Network::Host).unwrap();
     daemon
-        .ok(["run", "-d", "--name", "c", "busybox", "sh", "-c", "exit 42"])
+        .ok([
+            "run", "-d", "--name", "c1", "busybox", "sh", "-c", "exit 42",
+        ])
         .unwrap();
     daemon
         .ok([
@@ -72,7 +76,7 @@ fn an_exit_while_the_engine_is_dead_is_known_afterwards() {
             "-d",
             "-i",
             "--name",
-            "d",
+            "d1",
             "busybox",
             "sh",
             "-c",
@@ -80,7 +84,7 @@ fn an_exit_while_the_engine_is_dead_is_known_afterwards() {
         ])
         .unwrap();
     let pid: i32 = daemon
-        .ok(["inspect", "-f", "{{.State.Pid}}", "d"])
+        .ok(["inspect", "-f", "{{.State.Pid}}", "d1"])
         .unwrap()
         .parse()
         .unwrap();
@@ -96,6 +100,9 @@ fn an_exit_while_the_engine_is_dead_is_known_afterwards() {
     let took = daemon.restart().unwrap();
     assert!(took < Duration::from_secs(5), "{took:?}");
     let state = ["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}"];
-    assert_eq!(daemon.ok(state.iter().chain(&["d"])).unwrap(), "exited 137");
-    assert_eq!(daemon.ok(["wait", "c"]).unwrap(), "42");
+    assert_eq!(
+        daemon.ok(state.iter().chain(&["d1"])).unwrap(),
+        "exited 137"
+    );
+    assert_eq!(daemon.ok(["wait", "c1"]).unwrap(), "42");
 }

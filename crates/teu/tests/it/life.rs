@@ -90,7 +90,7 @@ fn a_failing_container_is_started_again_until_its_limit() {
             "run",
             "-d",
             "--name",
-            "c",
+            "c1",
             "--restart",
             "on-failure:2",
             "busybox",
@@ -118,19 +118,19 @@ fn a_failing_container_is_started_again_until_its_limit() {
     events.kill().unwrap();
     events.wait().unwrap();
     assert_eq!(&seen, b"die\ndie\ndie\n");
-    daemon.ok(["wait", "c"]).unwrap();
+    daemon.ok(["wait", "c1"]).unwrap();
     assert_eq!(
         daemon
             .ok([
                 "inspect",
                 "-f",
                 "{{.RestartCount}} {{.State.ExitCode}}",
-                "c"
+                "c1"
             ])
             .unwrap(),
         "2 3"
     );
-    assert_eq!(daemon.ok(["logs", "c"]).unwrap(), "try\ntry\ntry");
+    assert_eq!(daemon.ok(["logs", "c1"]).unwrap(), "try\ntry\ntry");
 }
 
 #[test]

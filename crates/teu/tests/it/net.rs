@@ -52,10 +52,10 @@ fn a_published_port_answers_on_localhost_and_a_taken_one_is_refused() {
 fn containers_on_the_default_bridge_reach_each_other() {
     let daemon = Daemon::with_busybox(crate::teu(), Network::Private).unwrap();
     daemon
-        .ok(["run", "-d", "--name", "a", "busybox", "sleep", "100000"])
+        .ok(["run", "-d", "--name", "a1", "busybox", "sleep", "100000"])
         .unwrap();
     let address = daemon
-        .ok(["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "a"])
+        .ok(["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "a1"])
         .unwrap();
     daemon
         .ok([
@@ -67,7 +67,7 @@ fn containers_on_the_default_bridge_reach_each_other() {
             "run",
             "--rm",
             "--network",
-            "container:a",
+            "container:a1",
             "busybox",
             "ip",
             "-o",
