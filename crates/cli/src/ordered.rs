@@ -50,7 +50,7 @@ impl Ordered {
             Self::Bool(on) => text.push_str(if *on { "true" } else { "false" }),
             Self::Int(number) => text.push_str(&number.to_string()),
             Self::Float(number) => text.push_str(&number.to_string()),
-            Self::Text(plain) => quote(plain, text),
+            Self::Text(plain) => quote(plain, text, indent.is_none()),
             Self::List(items) if items.is_empty() => text.push_str("[]"),
             Self::List(items) => {
                 text.push('[');
@@ -72,7 +72,7 @@ impl Ordered {
                         text.push(',');
                     }
                     open(text, depth.saturating_add(1));
-                    quote(key, text);
+                    quote(key, text, indent.is_none());
                     text.push_str(if indent.is_some() { ": " } else { ":" });
                     value.write(text, indent, depth.saturating_add(1));
                 }
@@ -85,8 +85,9 @@ impl Ordered {
     }
 }
 
-/// Writes a JSON text as Go does, which escapes what HTML would take for a tag.
-fn quote(plain: &str, text: &mut String) {
+/// Writes a JSON text as Go does, which escapes what HTML would take for a tag, but not
+/// where it only indents what the engine sent.
+fn quote(plain: &str, text: &mut String, html: bool) {
     text.push('"');
     for letter in plain.chars() {
         match letter {
@@ -97,6 +98,7 @@ fn quote(plain: &str, text: &mut String) {
             '\t' => text.push_str("\\t"),
             '\u{8}' => text.push_str("\\b"),
             '\u{c}' => text.push_str("\\f"),
+            '<' | '>' | '&' if !html => text.push(letter),
             '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..' ' => {
                 text.push_str(&format!("\\u{:04x}", u32::from(letter)));
             }
