@@ -182,16 +182,13 @@ impl Actor {
 
     /// A network namespace made in advance, where the default network as it comes is all that is asked for.
     fn take_netns(&self) -> Option<OwnedFd> {
-        let networks = self.networks();
-        let [network] = networks.as_slice() else {
-            return None;
-        };
-        let settings = self.record.spec.networks.get(network);
+        let settings = self.record.spec.networks.get("bridge");
         let plain = settings.is_none_or(|s| s.ipv4.is_none() && s.mac.is_none());
+        if self.networks() != ["bridge"] || !plain {
+            return None;
+        }
         let id = self.record.id.to_string();
-        let ours = network == "bridge" && plain;
-        ours.then(|| self.deps.networks.take_prepared(&id))
-            .flatten()
+        self.deps.networks.take_prepared(&id)
     }
 
     /// Makes network namespaces for the next containers, beside everything else.
