@@ -3,6 +3,7 @@
 mod attach;
 mod completion;
 mod create_body;
+mod create_flags;
 mod events;
 mod exec;
 mod image;
@@ -106,18 +107,12 @@ const ALIASES: [(&str, &str); 44] = [
 pub(crate) fn run(context: &mut Context, words: &[String]) -> Outcome<u8> {
     let mut rest = words;
     while let Some(word) = rest.first().filter(|word| word.starts_with('-')) {
-        let (name, value) = word
-            .split_once('=')
-            .map_or((word.as_str(), None), |(name, value)| {
-                (name, Some(value.to_owned()))
-            });
+        let (name, value) = word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value.to_owned())));
         match name {
-            "-H" | "--host" | "-c" | "--context" | "--config" | "-l" | "--log-level"
-            | "--tlscacert" | "--tlscert" | "--tlskey" => {
+            "-H" | "--host" | "-c" | "--context" | "--config" | "-l" | "--log-level" | "--tlscacert" | "--tlscert" | "--tlskey" => {
                 let separate = value.is_none();
-                let value = value
-                    .or_else(|| rest.get(1).cloned())
-                    .ok_or_else(|| Failure::new(format!("flag needs an argument: {name}")))?;
+                let value =
+                    value.or_else(|| rest.get(1).cloned()).ok_or_else(|| Failure::new(format!("flag needs an argument: {name}")))?;
                 if matches!(name, "-H" | "--host") {
                     context.host = Some(value);
                 }
@@ -125,10 +120,7 @@ pub(crate) fn run(context: &mut Context, words: &[String]) -> Outcome<u8> {
             }
             "-D" | "--debug" | "--tls" | "--tlsverify" => rest = &rest[1..],
             "-v" | "--version" => {
-                printer::line(&format!(
-                    "Docker version 28.5.2, build teu {}",
-                    env!("CARGO_PKG_VERSION")
-                ));
+                printer::line(&format!("Docker version 28.5.2, build teu {}", env!("CARGO_PKG_VERSION")));
                 return Ok(0);
             }
             "-h" | "--help" => {
@@ -149,10 +141,7 @@ pub(crate) fn run(context: &mut Context, words: &[String]) -> Outcome<u8> {
         return Ok(0);
     };
     if first == "help" {
-        return run(
-            context,
-            &[rest.get(1..).unwrap_or_default(), &["--help".to_owned()]].concat(),
-        );
+        return run(context, &[rest.get(1..).unwrap_or_default(), &["--help".to_owned()]].concat());
     }
     let entries = entries();
     for length in [2, 1] {
@@ -160,10 +149,7 @@ pub(crate) fn run(context: &mut Context, words: &[String]) -> Outcome<u8> {
             continue;
         };
         let words = head.join(" ");
-        let words = ALIASES
-            .iter()
-            .find(|(alias, _)| *alias == words)
-            .map_or(words.as_str(), |(_, words)| words);
+        let words = ALIASES.iter().find(|(alias, _)| *alias == words).map_or(words.as_str(), |(_, words)| words);
         if let Some(entry) = entries.iter().find(|entry| entry.command.words == words) {
             let given = entry.command.parse(&rest[length..])?;
             if given.help {
@@ -185,9 +171,7 @@ pub(crate) fn run(context: &mut Context, words: &[String]) -> Outcome<u8> {
             }
         };
     }
-    Err(Failure::new(format!(
-        "{name}: unknown command: {name} {first}\n\nRun '{name} --help' for more information"
-    )))
+    Err(Failure::new(format!("{name}: unknown command: {name} {first}\n\nRun '{name} --help' for more information")))
 }
 
 /// Words that only introduce other commands.
@@ -205,9 +189,7 @@ fn members(group: &str, entries: &[Entry]) -> Vec<(String, &'static str)> {
         let entry = entries.iter().find(|entry| entry.command.words == words);
         entry.map_or("", |entry| entry.command.about)
     };
-    let own = entries
-        .iter()
-        .map(|entry| (entry.command.words, entry.command.about));
+    let own = entries.iter().map(|entry| (entry.command.words, entry.command.about));
     let aliases = ALIASES.iter().map(|(alias, words)| (*alias, about(words)));
     let mut members: Vec<(String, &str)> = own
         .chain(aliases)
@@ -223,13 +205,7 @@ fn members(group: &str, entries: &[Entry]) -> Vec<(String, &'static str)> {
 
 fn overview(context: &Context) {
     let entries = entries();
-    help::overview(
-        &context.name,
-        &entries
-            .iter()
-            .map(|entry| &entry.command)
-            .collect::<Vec<_>>(),
-    );
+    help::overview(&context.name, &entries.iter().map(|entry| &entry.command).collect::<Vec<_>>());
 }
 
 /// Does the same for each name; prints a line for each success and the errors at the end, as Docker does.
@@ -261,17 +237,9 @@ fn filters(given: &Given) -> Outcome<Option<String>> {
     let mut map = serde_json::Map::new();
     for filter in given.all("filter") {
         let (name, value) = filter.split_once('=').ok_or_else(|| {
-            Failure::new(
-                "invalid argument \"".to_owned()
-                    + filter
-                    + "\" for \"-f, --filter\" flag: invalid filter '"
-                    + filter
-                    + "'",
-            )
+            Failure::new("invalid argument \"".to_owned() + filter + "\" for \"-f, --filter\" flag: invalid filter '" + filter + "'")
         })?;
-        let values = map
-            .entry(name.trim().to_lowercase())
-            .or_insert_with(|| serde_json::json!({}));
+        let values = map.entry(name.trim().to_lowercase()).or_insert_with(|| serde_json::json!({}));
         values[value.trim()] = true.into();
     }
     Ok((!map.is_empty()).then(|| serde_json::Value::Object(map).to_string()))

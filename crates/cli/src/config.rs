@@ -20,25 +20,15 @@ fn read(path: PathBuf) -> Option<Value> {
 /// A setting of `config.json`.
 #[must_use]
 pub fn setting(name: &str) -> Option<String> {
-    Some(
-        read(folder().join("config.json"))?
-            .get(name)?
-            .as_str()?
-            .to_owned(),
-    )
+    Some(read(folder().join("config.json"))?.get(name)?.as_str()?.to_owned())
 }
 
 /// Host of the current context, unless it is the default one.
 #[must_use]
 pub fn context_host() -> Option<String> {
-    let name = std::env::var("DOCKER_CONTEXT")
-        .ok()
-        .or_else(|| setting("currentContext"))
-        .filter(|name| !name.is_empty() && name != "default")?;
-    for entry in std::fs::read_dir(folder().join("contexts/meta"))
-        .ok()?
-        .flatten()
-    {
+    let name =
+        std::env::var("DOCKER_CONTEXT").ok().or_else(|| setting("currentContext")).filter(|name| !name.is_empty() && name != "default")?;
+    for entry in std::fs::read_dir(folder().join("contexts/meta")).ok()?.flatten() {
         let Some(meta) = read(entry.path().join("meta.json")) else {
             continue;
         };

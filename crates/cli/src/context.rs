@@ -21,26 +21,14 @@ pub struct Context {
 
 impl Context {
     pub(crate) fn new(name: String, environment: Environment) -> Self {
-        Self {
-            name,
-            host: None,
-            environment,
-        }
+        Self { name, host: None, environment }
     }
 
     /// Where the engine is: `-H`, DOCKER_HOST, the current context, this machine's socket.
     #[must_use]
     pub fn host(&self) -> String {
-        let variable = || {
-            std::env::var("DOCKER_HOST")
-                .ok()
-                .filter(|host| !host.is_empty())
-        };
-        self.host
-            .clone()
-            .or_else(variable)
-            .or_else(config::context_host)
-            .unwrap_or_else(|| DEFAULT_HOST.to_owned())
+        let variable = || std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+        self.host.clone().or_else(variable).or_else(config::context_host).unwrap_or_else(|| DEFAULT_HOST.to_owned())
     }
 
     /// A client that has not spoken yet.
@@ -49,14 +37,8 @@ impl Context {
     /// If the host makes no sense.
     pub fn silent_client(&self) -> Outcome<Client> {
         let endpoint: Endpoint =
-            self.host()
-                .parse()
-                .map_err(|error: docker_api::client::ParseEndpointError| {
-                    Failure::new(error.to_string())
-                })?;
-        let version = std::env::var("DOCKER_API_VERSION")
-            .ok()
-            .filter(|version| !version.is_empty());
+            self.host().parse().map_err(|error: docker_api::client::ParseEndpointError| Failure::new(error.to_string()))?;
+        let version = std::env::var("DOCKER_API_VERSION").ok().filter(|version| !version.is_empty());
         Ok(Client::new(endpoint, version))
     }
 
@@ -93,12 +75,8 @@ impl Context {
     /// `error` itself if it is another's engine, or why it could not be started.
     pub fn start(&self, error: &Error) -> Outcome<()> {
         match (self.environment.start_daemon, error) {
-            (Some(start), Error::Connect { .. })
-                if self.host() == DEFAULT_HOST && rustix::process::geteuid().is_root() =>
-            {
-                start().map_err(|cause| {
-                    Failure::new(format!("{error}\ncannot start the engine: {cause}"))
-                })
+            (Some(start), Error::Connect { .. }) if self.host() == DEFAULT_HOST && rustix::process::geteuid().is_root() => {
+                start().map_err(|cause| Failure::new(format!("{error}\ncannot start the engine: {cause}")))
             }
             _ => Err(Failure::new(error.to_string())),
         }

@@ -32,11 +32,7 @@ pub enum Failure {
 impl Failure {
     /// A plain message with exit code 1.
     pub fn new(message: impl Into<String>) -> Self {
-        Self::Message {
-            message: message.into(),
-            code: 1,
-            run: false,
-        }
+        Self::Message { message: message.into(), code: 1, run: false }
     }
 
     /// Exit code.
@@ -51,33 +47,14 @@ impl Failure {
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
         match self {
-            Self::Usage {
-                message,
-                command,
-                usage,
-                ..
-            } => {
+            Self::Usage { message, command, usage, .. } => {
                 // A wrong number of words is told with the program's name before it.
                 let counted = message.starts_with('\'');
-                let before = if counted {
-                    format!("{name}: ")
-                } else {
-                    String::new()
-                };
-                let verb = if counted && message.contains("requires") {
-                    "See"
-                } else {
-                    "Run"
-                };
-                Some(format!(
-                    "{before}{message}\n\nUsage:  {name} {usage}\n\n{verb} '{name} {command} --help' for more information"
-                ))
+                let before = if counted { format!("{name}: ") } else { String::new() };
+                let verb = if counted && message.contains("requires") { "See" } else { "Run" };
+                Some(format!("{before}{message}\n\nUsage:  {name} {usage}\n\n{verb} '{name} {command} --help' for more information"))
             }
-            Self::Message {
-                message, run: true, ..
-            } => Some(format!(
-                "{name}: {message}\n\nRun '{name} run --help' for more information"
-            )),
+            Self::Message { message, run: true, .. } => Some(format!("{name}: {message}\n\nRun '{name} run --help' for more information")),
             Self::Message { message, .. } => Some(message.clone()),
             Self::Silent(_) => None,
         }
@@ -96,23 +73,15 @@ impl Failure {
         }
         let found = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
         let started = found(&["exec: ", "container process"]);
-        let code = if started
-            && found(&[
-                "executable file not found",
-                "no such file or directory",
-                "system cannot find the file specified",
-            ]) {
+        let code = if started && found(&["executable file not found", "no such file or directory", "system cannot find the file specified"])
+        {
             127
         } else if started && found(&["permission denied", "is a directory"]) {
             126
         } else {
             125
         };
-        Self::Message {
-            message,
-            code,
-            run: true,
-        }
+        Self::Message { message, code, run: true }
     }
 }
 

@@ -31,34 +31,19 @@ pub struct Flag {
 /// A flag without a value.
 #[must_use]
 pub const fn yes(long: &'static str, short: char, help: &'static str) -> Flag {
-    Flag {
-        long,
-        short,
-        kind: Kind::Bool,
-        help,
-    }
+    Flag { long, short, kind: Kind::Bool, help }
 }
 
 /// A flag with one value.
 #[must_use]
 pub const fn text(long: &'static str, short: char, help: &'static str) -> Flag {
-    Flag {
-        long,
-        short,
-        kind: Kind::Text,
-        help,
-    }
+    Flag { long, short, kind: Kind::Text, help }
 }
 
 /// A flag that may be given several times.
 #[must_use]
 pub const fn list(long: &'static str, short: char, help: &'static str) -> Flag {
-    Flag {
-        long,
-        short,
-        kind: Kind::List,
-        help,
-    }
+    Flag { long, short, kind: Kind::List, help }
 }
 
 /// One command's words.
@@ -100,10 +85,7 @@ impl Given {
     /// The last value of a flag.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.values
-            .get(name)
-            .and_then(|values| values.last())
-            .map(String::as_str)
+        self.values.get(name).and_then(|values| values.last()).map(String::as_str)
     }
 
     /// All values of a flag.
@@ -123,7 +105,15 @@ impl Given {
     /// # Errors
     /// If it is none.
     pub fn number(&self, name: &str) -> Outcome<Option<i64>> {
-        self.get(name).map(|value| value.parse().map_err(|_| Failure::new(format!("invalid argument \"{value}\" for \"--{name}\" flag: strconv.ParseInt: parsing \"{value}\": invalid syntax")))).transpose()
+        self.get(name)
+            .map(|value| {
+                value.parse().map_err(|_| {
+                    Failure::new(format!(
+                        "invalid argument \"{value}\" for \"--{name}\" flag: strconv.ParseInt: parsing \"{value}\": invalid syntax"
+                    ))
+                })
+            })
+            .transpose()
     }
 }
 
@@ -158,48 +148,26 @@ impl Command {
         Ok(given)
     }
 
-    fn long(
-        &self,
-        word: &str,
-        words: &mut std::slice::Iter<'_, String>,
-        given: &mut Given,
-    ) -> Outcome<()> {
-        let (name, value) = word
-            .split_once('=')
-            .map_or((word, None), |(name, value)| (name, Some(value.to_owned())));
+    fn long(&self, word: &str, words: &mut std::slice::Iter<'_, String>, given: &mut Given) -> Outcome<()> {
+        let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value.to_owned())));
         if name == "help" {
             given.help = true;
             return Ok(());
         }
-        let flag = self
-            .flags
-            .iter()
-            .find(|flag| flag.long == name)
-            .ok_or_else(|| self.wrong(format!("unknown flag: --{name}")))?;
+        let flag = self.flags.iter().find(|flag| flag.long == name).ok_or_else(|| self.wrong(format!("unknown flag: --{name}")))?;
         let value = match (flag.kind, value) {
             (_, Some(value)) => value,
             (Kind::Bool, None) => "true".to_owned(),
-            (Kind::Text | Kind::List, None) => words
-                .next()
-                .cloned()
-                .ok_or_else(|| self.wrong(format!("flag needs an argument: --{name}")))?,
+            (Kind::Text | Kind::List, None) => {
+                words.next().cloned().ok_or_else(|| self.wrong(format!("flag needs an argument: --{name}")))?
+            }
         };
         self.store(flag, value, given)
     }
 
-    fn short(
-        &self,
-        cluster: &str,
-        words: &mut std::slice::Iter<'_, String>,
-        given: &mut Given,
-    ) -> Outcome<()> {
-        let mut letters = cluster.char_indices();
-        while let Some((at, letter)) = letters.next() {
-            let Some(flag) = self
-                .flags
-                .iter()
-                .find(|flag| flag.short == letter && letter != '\0')
-            else {
+    fn short(&self, cluster: &str, words: &mut std::slice::Iter<'_, String>, given: &mut Given) -> Outcome<()> {
+        for (at, letter) in cluster.char_indices() {
+            let Some(flag) = self.flags.iter().find(|flag| flag.short == letter && letter != '\0') else {
                 return Err(self.wrong(format!("unknown shorthand flag: '{letter}' in -{cluster}")));
             };
             let rest = &cluster[at + letter.len_utf8()..];
@@ -208,9 +176,7 @@ impl Command {
                 continue;
             }
             let value = match rest.strip_prefix('=').unwrap_or(rest) {
-                "" => words.next().cloned().ok_or_else(|| {
-                    self.wrong(format!("flag needs an argument: '{letter}' in -{cluster}"))
-                })?,
+                "" => words.next().cloned().ok_or_else(|| self.wrong(format!("flag needs an argument: '{letter}' in -{cluster}")))?,
                 value => value.to_owned(),
             };
             return self.store(flag, value, given);
@@ -223,7 +189,12 @@ impl Command {
             value = match value.as_str() {
                 "1" | "t" | "T" | "true" | "TRUE" | "True" => "true".to_owned(),
                 "0" | "f" | "F" | "false" | "FALSE" | "False" => "false".to_owned(),
-                _ => return Err(self.wrong(format!("invalid argument \"{value}\" for \"--{}\" flag: strconv.ParseBool: parsing \"{value}\": invalid syntax", flag.long))),
+                _ => {
+                    return Err(self.wrong(format!(
+                        "invalid argument \"{value}\" for \"--{}\" flag: strconv.ParseBool: parsing \"{value}\": invalid syntax",
+                        flag.long
+                    )));
+                }
             };
         }
         given.values.entry(flag.long).or_default().push(value);
@@ -237,29 +208,19 @@ impl Command {
         }
         let plural = |count: usize| if count == 1 { "argument" } else { "arguments" };
         let text = match (self.least, self.most) {
-            (0, 0) => format!("accepts no arguments"),
+            (0, 0) => "accepts no arguments".to_owned(),
             (least, most) if least == most => format!("requires {least} {}", plural(least)),
             (least, usize::MAX) => format!("requires at least {least} {}", plural(least)),
             (0, most) => format!("requires at most {most} {}", plural(most)),
             (least, most) => format!("requires at least {least} and at most {most} arguments"),
         };
-        Err(Failure::Usage {
-            message: format!("'docker {}' {text}", self.words),
-            command: self.words,
-            usage: self.usage,
-            code: 1,
-        })
+        Err(Failure::Usage { message: format!("'docker {}' {text}", self.words), command: self.words, usage: self.usage, code: 1 })
     }
 
     /// A failure that shows how the command is used.
     pub fn wrong(&self, message: String) -> Failure {
         let code = 125;
-        Failure::Usage {
-            message,
-            command: self.words,
-            usage: self.usage,
-            code,
-        }
+        Failure::Usage { message, command: self.words, usage: self.usage, code }
     }
 }
 
@@ -274,39 +235,16 @@ mod tests {
         least: 1,
         most: usize::MAX,
         strict: true,
-        flags: &[
-            yes("interactive", 'i', ""),
-            yes("tty", 't', ""),
-            yes("rm", '\0', ""),
-            list("env", 'e', ""),
-            text("name", '\0', ""),
-        ],
+        flags: &[yes("interactive", 'i', ""), yes("tty", 't', ""), yes("rm", '\0', ""), list("env", 'e', ""), text("name", '\0', "")],
     };
 
     fn parse(words: &[&str]) -> Outcome<Given> {
-        RUN.parse(
-            &words
-                .iter()
-                .map(|word| (*word).to_owned())
-                .collect::<Vec<_>>(),
-        )
+        RUN.parse(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>())
     }
 
     #[test]
     fn clusters_values_and_the_first_positional_word() {
-        let given = parse(&[
-            "-it",
-            "--rm=false",
-            "-eA=1",
-            "-e",
-            "B=2",
-            "--name",
-            "x",
-            "image",
-            "-t",
-            "--rm",
-        ])
-        .unwrap();
+        let given = parse(&["-it", "--rm=false", "-eA=1", "-e", "B=2", "--name", "x", "image", "-t", "--rm"]).unwrap();
         assert!(given.on("interactive") && given.on("tty") && !given.on("rm"));
         assert_eq!(given.all("env"), ["A=1", "B=2"]);
         assert_eq!(given.get("name"), Some("x"));
@@ -316,10 +254,7 @@ mod tests {
     #[test]
     fn wrong_words_are_named_as_docker_names_them() {
         let text = |words: &[&str]| parse(words).unwrap_err().text("docker").unwrap();
-        assert!(
-            text(&["--nosuch"])
-                .starts_with("unknown flag: --nosuch\n\nUsage:  docker run [OPTIONS]")
-        );
+        assert!(text(&["--nosuch"]).starts_with("unknown flag: --nosuch\n\nUsage:  docker run [OPTIONS]"));
         assert!(text(&["-ix"]).starts_with("unknown shorthand flag: 'x' in -ix"));
         assert!(text(&["--name"]).starts_with("flag needs an argument: --name"));
         assert!(text(&[]).starts_with("docker: 'docker run' requires at least 1 argument\n"));

@@ -12,11 +12,7 @@ pub fn command(name: &str, command: &Command) {
             .flags
             .iter()
             .map(|flag| {
-                let short = if flag.short == '\0' {
-                    "    ".to_owned()
-                } else {
-                    format!("-{}, ", flag.short)
-                };
+                let short = if flag.short == '\0' { "    ".to_owned() } else { format!("-{}, ", flag.short) };
                 let value = match flag.kind {
                     Kind::Bool => "",
                     Kind::Text => " string",
@@ -39,17 +35,13 @@ pub fn group(name: &str, group: &str, about: &str, members: &[(String, &str)]) {
     for (word, about) in members {
         text.push_str(&format!("  {word:<11} {about}\n"));
     }
-    text.push_str(&format!(
-        "\nRun '{name} {group} COMMAND --help' for more information on a command.\n"
-    ));
+    text.push_str(&format!("\nRun '{name} {group} COMMAND --help' for more information on a command.\n"));
     printer::raw(text.as_bytes());
 }
 
 /// Prints the list of commands.
 pub fn overview(name: &str, commands: &[&Command]) {
-    let mut text = format!(
-        "Usage:  {name} [OPTIONS] COMMAND\n\nContainers, images and networks in one binary\n\nCommands:\n"
-    );
+    let mut text = format!("Usage:  {name} [OPTIONS] COMMAND\n\nContainers, images and networks in one binary\n\nCommands:\n");
     let mut sorted: Vec<&&Command> = commands.iter().collect();
     sorted.sort_by_key(|command| command.words);
     for command in sorted {

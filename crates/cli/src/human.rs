@@ -42,11 +42,7 @@ fn significant(value: f64, figures: usize) -> String {
     };
     let digits = figures.saturating_sub(whole);
     let text = format!("{value:.digits$}");
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 /// A span in words, such as `About a minute` or `3 hours`.
@@ -87,9 +83,7 @@ pub fn parse_time(text: &str) -> Option<i64> {
 #[must_use]
 pub fn parse_size(text: &str) -> Option<i64> {
     let text = text.trim();
-    let split = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
     let number: f64 = number.parse().ok()?;
     let unit = unit.trim().to_ascii_lowercase();
@@ -103,10 +97,7 @@ pub fn parse_size(text: &str) -> Option<i64> {
         _ => return None,
     };
     let bytes = number * 1024f64.powi(power);
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "checked against the largest value just here"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "checked against the largest value just here")]
     (bytes < 9.2e18).then_some(bytes as i64)
 }
 
@@ -125,9 +116,7 @@ pub fn parse_duration(text: &str) -> Option<i64> {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let letters = rest
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
         total += number
             * match &rest[..letters] {
                 "ns" => 1.0,
@@ -140,10 +129,7 @@ pub fn parse_duration(text: &str) -> Option<i64> {
             };
         rest = &rest[letters..];
     }
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "checked against the largest value just here"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "checked against the largest value just here")]
     (total < 9.2e18).then_some(total as i64)
 }
 

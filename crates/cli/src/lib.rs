@@ -33,13 +33,9 @@ pub struct Environment {
 /// Runs one command. `args` begins with the name the program was called by.
 #[must_use]
 pub fn main(args: impl IntoIterator<Item = OsString>, environment: Environment) -> ExitCode {
-    let mut words = args
-        .into_iter()
-        .map(|word| word.to_string_lossy().into_owned());
+    let mut words = args.into_iter().map(|word| word.to_string_lossy().into_owned());
     let name = words.next().unwrap_or_default();
-    let name = std::path::Path::new(&name)
-        .file_name()
-        .map_or("teu".into(), |name| name.to_string_lossy().into_owned());
+    let name = std::path::Path::new(&name).file_name().map_or("teu".into(), |name| name.to_string_lossy().into_owned());
     let mut context = Context::new(name, environment);
     let words: Vec<String> = words.collect();
     match commands::run(&mut context, &words) {

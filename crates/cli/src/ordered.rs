@@ -126,8 +126,7 @@ impl<'de> Deserialize<'de> for Ordered {
                 Ok(Ordered::Int(number))
             }
             fn visit_u64<E>(self, number: u64) -> Result<Ordered, E> {
-                Ok(i64::try_from(number)
-                    .map_or_else(|_| Ordered::Text(number.to_string()), Ordered::Int))
+                Ok(i64::try_from(number).map_or_else(|_| Ordered::Text(number.to_string()), Ordered::Int))
             }
             fn visit_f64<E>(self, number: f64) -> Result<Ordered, E> {
                 Ok(Ordered::Float(number))
@@ -162,13 +161,7 @@ mod tests {
     fn the_order_of_fields_is_kept() {
         let text = r#"{"b":1,"a":[true,null,"x<y"],"c":{},"d":1.5}"#;
         let value: Ordered = serde_json::from_str(text).unwrap();
-        assert_eq!(
-            value.json(),
-            r#"{"b":1,"a":[true,null,"x\u003cy"],"c":{},"d":1.5}"#
-        );
-        assert_eq!(
-            Ordered::List(vec![value]).pretty(0).lines().nth(2),
-            Some("        \"b\": 1,")
-        );
+        assert_eq!(value.json(), r#"{"b":1,"a":[true,null,"x\u003cy"],"c":{},"d":1.5}"#);
+        assert_eq!(Ordered::List(vec![value]).pretty(0).lines().nth(2), Some("        \"b\": 1,"));
     }
 }

@@ -13,39 +13,21 @@ pub type Column = (&'static str, &'static str);
 ///
 /// # Errors
 /// If the template makes no sense.
-pub fn print(
-    format: Option<&str>,
-    rows: &[Value],
-    columns: &[Column],
-    headings: &[Column],
-) -> Outcome<()> {
+pub fn print(format: Option<&str>, rows: &[Value], columns: &[Column], headings: &[Column]) -> Outcome<()> {
     let failed = |error: crate::template::TemplateError| Failure::new(error.to_string());
     match format {
         None | Some("" | "table") => {
             let text = |row: &Value, field: &str| row.get(field).map(shown).unwrap_or_default();
-            let mut lines = vec![
-                columns
-                    .iter()
-                    .map(|(_, heading)| (*heading).to_owned())
-                    .collect::<Vec<_>>(),
-            ];
-            lines.extend(
-                rows.iter()
-                    .map(|row| columns.iter().map(|(field, _)| text(row, field)).collect()),
-            );
+            let mut lines = vec![columns.iter().map(|(_, heading)| (*heading).to_owned()).collect::<Vec<_>>()];
+            lines.extend(rows.iter().map(|row| columns.iter().map(|(field, _)| text(row, field)).collect()));
             printer::raw(table::layout(&lines).as_bytes());
         }
-        Some("json") => rows
-            .iter()
-            .for_each(|row| printer::line(&crate::json::line(row))),
+        Some("json") => rows.iter().for_each(|row| printer::line(&crate::json::line(row))),
         Some(format) => {
             if let Some(cells) = format.strip_prefix("table ") {
                 let template = Template::parse(cells).map_err(failed)?;
-                let heading: serde_json::Map<String, Value> = columns
-                    .iter()
-                    .chain(headings)
-                    .map(|(field, heading)| ((*field).to_owned(), (*heading).into()))
-                    .collect();
+                let heading: serde_json::Map<String, Value> =
+                    columns.iter().chain(headings).map(|(field, heading)| ((*field).to_owned(), (*heading).into())).collect();
                 let mut lines = Vec::new();
                 for row in std::iter::once(&Value::Object(heading)).chain(rows) {
                     let line = template.apply(row).map_err(failed)?;
@@ -64,9 +46,7 @@ pub fn print(
 }
 
 fn shown(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Prints one object: as JSON or by a template.
@@ -78,12 +58,7 @@ pub fn object(format: Option<&str>, value: &Value) -> Outcome<()> {
         Some("json") => printer::line(&crate::json::line(value)),
         Some(format) => {
             let failed = |error: crate::template::TemplateError| Failure::new(error.to_string());
-            printer::line(
-                &Template::parse(format)
-                    .map_err(failed)?
-                    .apply(value)
-                    .map_err(failed)?,
-            );
+            printer::line(&Template::parse(format).map_err(failed)?.apply(value).map_err(failed)?);
         }
         None => printer::line(&serde_json::to_string_pretty(value).unwrap_or_default()),
     }

@@ -18,11 +18,7 @@ pub fn print(stream: impl Read, quiet: bool) -> Outcome<()> {
         let Ok(value) = serde_json::from_str::<Value>(&line) else {
             continue;
         };
-        if let Some(message) = value
-            .pointer("/errorDetail/message")
-            .or_else(|| value.get("error"))
-            .and_then(Value::as_str)
-        {
+        if let Some(message) = value.pointer("/errorDetail/message").or_else(|| value.get("error")).and_then(Value::as_str) {
             return Err(Failure::new(message));
         }
         if quiet {
@@ -30,18 +26,10 @@ pub fn print(stream: impl Read, quiet: bool) -> Outcome<()> {
         }
         if let Some(stream) = value.get("stream").and_then(Value::as_str) {
             printer::raw(stream.as_bytes());
-        } else if value
-            .get("progressDetail")
-            .and_then(|detail| detail.get("current"))
-            .is_none()
-        {
+        } else if value.get("progressDetail").and_then(|detail| detail.get("current")).is_none() {
             let (id, status) = (text(&value, "id"), text(&value, "status"));
             if !status.is_empty() {
-                printer::line(&if id.is_empty() {
-                    status.to_owned()
-                } else {
-                    format!("{id}: {status}")
-                });
+                printer::line(&if id.is_empty() { status.to_owned() } else { format!("{id}: {status}") });
             }
         }
     }

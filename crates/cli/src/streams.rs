@@ -73,10 +73,7 @@ pub fn follow_size(client: &Client, path: String) {
             if let Some((rows, columns)) = size.filter(|_| size != sent) {
                 let target = format!("{path}?h={rows}&w={columns}");
                 // The process may not be there yet, or be gone: the next change tells again.
-                if client
-                    .call::<serde_json::Value>("POST", &target, None)
-                    .is_ok()
-                {
+                if client.call::<serde_json::Value>("POST", &target, None).is_ok() {
                     sent = size;
                 }
             }

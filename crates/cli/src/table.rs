@@ -30,10 +30,7 @@ fn layout_from(rows: &[Vec<String>], width_min: usize) -> String {
         for (column, cell) in row.iter().enumerate() {
             line.push_str(cell);
             if column + 1 < row.len() {
-                line.extend(std::iter::repeat_n(
-                    ' ',
-                    widths[column] - cell.chars().count(),
-                ));
+                line.extend(std::iter::repeat_n(' ', widths[column] - cell.chars().count()));
             }
         }
         text.push_str(&line);
@@ -46,13 +43,7 @@ fn layout_from(rows: &[Vec<String>], width_min: usize) -> String {
 mod tests {
     #[test]
     fn columns_are_at_least_ten_wide() {
-        let rows = [
-            vec!["ID".to_owned(), "NAME".to_owned()],
-            vec!["abcdefghijkl".to_owned(), "x".to_owned()],
-        ];
-        assert_eq!(
-            super::layout(&rows),
-            "ID             NAME\nabcdefghijkl   x\n"
-        );
+        let rows = [vec!["ID".to_owned(), "NAME".to_owned()], vec!["abcdefghijkl".to_owned(), "x".to_owned()]];
+        assert_eq!(super::layout(&rows), "ID             NAME\nabcdefghijkl   x\n");
     }
 }

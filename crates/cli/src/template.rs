@@ -27,9 +27,7 @@ impl Template {
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         // The shell leaves `\t` and `\n` as they are typed; Docker reads them.
         let text = text.replace("\\t", "\t").replace("\\n", "\n");
-        parse::nodes(&text)
-            .map(|nodes| Self { nodes })
-            .map_err(TemplateError)
+        parse::nodes(&text).map(|nodes| Self { nodes }).map_err(TemplateError)
     }
 
     /// Applies it to a value.
@@ -48,9 +46,7 @@ mod tests {
     use super::*;
 
     fn apply(template: &str, value: &Value) -> String {
-        Template::parse(template)
-            .and_then(|template| template.apply(value))
-            .unwrap_or_else(|error| format!("error: {error}"))
+        Template::parse(template).and_then(|template| template.apply(value)).unwrap_or_else(|error| format!("error: {error}"))
     }
 
     #[test]
@@ -63,25 +59,16 @@ mod tests {
             ("{{if .State.Running}}up{{else}}down{{end}}", "up"),
             ("{{if eq .State.Pid 42}}yes{{end}}", "yes"),
             ("{{range .Ports}}[{{.}}]{{end}}", "[80][443]"),
-            (
-                "{{range $k, $v := .Labels}}{{$k}}={{$v}},{{end}}",
-                "a=1,b=2,",
-            ),
+            ("{{range $k, $v := .Labels}}{{$k}}={{$v}},{{end}}", "a=1,b=2,"),
             ("{{index .Labels \"a\"}} {{index .Ports 1}}", "1 443"),
             ("{{.Name | printf \"%s!\" | upper}}", "/WEB!"),
-            (
-                "{{len .Ports}} {{join (split \"a,b\" \",\") \"-\"}}",
-                "2 a-b",
-            ),
+            ("{{len .Ports}} {{join (split \"a,b\" \",\") \"-\"}}", "2 a-b"),
             ("{{with .State}}{{.Pid}}{{end}}", "42"),
             ("{{.Labels}} {{.Ports}}", "map[a:1 b:2] [80 443]"),
             ("{{.Empty}}", "<no value>"),
             ("{{- .Name -}}  x", "/webx"),
             ("{{range .Empty}}x{{else}}none{{end}}", "none"),
-            (
-                "{{if and .State.Running (not .State.Error)}}fine{{end}}",
-                "fine",
-            ),
+            ("{{if and .State.Running (not .State.Error)}}fine{{end}}", "fine"),
             ("{{(index .Ports 0)}}", "80"),
         ] {
             assert_eq!(apply(template, &value), text, "{template}");

@@ -37,9 +37,7 @@ pub fn stdin_is_terminal() -> bool {
 /// Rows and columns of the terminal, if there is one.
 #[must_use]
 pub fn size() -> Option<(u16, u16)> {
-    let Winsize { ws_row, ws_col, .. } = tcgetwinsize(rustix::stdio::stdout())
-        .or_else(|_| tcgetwinsize(rustix::stdio::stdin()))
-        .ok()?;
+    let Winsize { ws_row, ws_col, .. } = tcgetwinsize(rustix::stdio::stdout()).or_else(|_| tcgetwinsize(rustix::stdio::stdin())).ok()?;
     (ws_row > 0 && ws_col > 0).then_some((ws_row, ws_col))
 }
 

@@ -33,17 +33,9 @@ impl std::str::FromStr for Endpoint {
         if let Some(path) = host.strip_prefix("unix://").filter(|path| !path.is_empty()) {
             return Ok(Self::Unix(path.into()));
         }
-        if let Some(rest) = host
-            .strip_prefix("tcp://")
-            .or_else(|| host.strip_prefix("http://"))
-            .filter(|rest| !rest.is_empty())
-        {
+        if let Some(rest) = host.strip_prefix("tcp://").or_else(|| host.strip_prefix("http://")).filter(|rest| !rest.is_empty()) {
             let address = rest.trim_end_matches('/');
-            return Ok(Self::Tcp(if address.contains(':') {
-                address.to_owned()
-            } else {
-                format!("{address}:2375")
-            }));
+            return Ok(Self::Tcp(if address.contains(':') { address.to_owned() } else { format!("{address}:2375") }));
         }
         Err(ParseEndpointError(host.to_owned()))
     }
@@ -89,11 +81,7 @@ impl Error {
     /// HTTP status, if the engine answered.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
-        if let Self::Api { status, .. } = self {
-            Some(*status)
-        } else {
-            None
-        }
+        if let Self::Api { status, .. } = self { Some(*status) } else { None }
     }
 }
 
@@ -121,11 +109,7 @@ impl Client {
     /// A client that has not spoken yet. `version` fixes the API version; without it [`Client::negotiate`] lowers it if needed.
     #[must_use]
     pub fn new(endpoint: Endpoint, version: Option<String>) -> Self {
-        Self {
-            endpoint,
-            version: version.unwrap_or_else(|| VERSION.to_owned()),
-            idle: None,
-        }
+        Self { endpoint, version: version.unwrap_or_else(|| VERSION.to_owned()), idle: None }
     }
 
     /// Where it speaks to.
@@ -137,11 +121,7 @@ impl Client {
     /// A further client of the same engine, with a connection of its own.
     #[must_use]
     pub fn another(&self) -> Self {
-        Self {
-            endpoint: self.endpoint.clone(),
-            version: self.version.clone(),
-            idle: None,
-        }
+        Self { endpoint: self.endpoint.clone(), version: self.version.clone(), idle: None }
     }
 
     /// Version of the API in use.
@@ -157,20 +137,13 @@ impl Client {
     pub fn negotiate(&mut self) -> Result<Ping, Error> {
         let mut body = self.send("HEAD", "/_ping", None)?;
         let header = |name: &str| body.header(name).unwrap_or_default().to_owned();
-        let ping = Ping {
-            api_version: header("api-version"),
-            server: header("server"),
-        };
+        let ping = Ping { api_version: header("api-version"), server: header("server") };
         io::copy(&mut body, &mut io::sink())?;
         self.idle = body.into_connection();
         let number = |version: &str| {
-            version.split_once('.').and_then(|(major, minor)| {
-                Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
-            })
+            version.split_once('.').and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?)))
         };
-        if number(&ping.api_version)
-            .is_some_and(|engine| number(&self.version).is_none_or(|own| engine < own))
-        {
+        if number(&ping.api_version).is_some_and(|engine| number(&self.version).is_none_or(|own| engine < own)) {
             self.version.clone_from(&ping.api_version);
         }
         Ok(ping)
@@ -180,12 +153,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Error`] says.
-    pub fn call<T: DeserializeOwned>(
-        &mut self,
-        method: &str,
-        path: &str,
-        body: Option<&serde_json::Value>,
-    ) -> Result<T, Error> {
+    pub fn call<T: DeserializeOwned>(&mut self, method: &str, path: &str, body: Option<&serde_json::Value>) -> Result<T, Error> {
         let path = self.versioned(path);
         let body = body.map(serde_json::to_vec).transpose()?;
         let mut answer = self.send(method, &path, body.as_deref())?;
@@ -206,12 +174,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Error`] says.
-    pub fn stream(
-        &mut self,
-        method: &str,
-        path: &str,
-        body: Option<&serde_json::Value>,
-    ) -> Result<Body, Error> {
+    pub fn stream(&mut self, method: &str, path: &str, body: Option<&serde_json::Value>) -> Result<Body, Error> {
         let path = self.versioned(path);
         let body = body.map(serde_json::to_vec).transpose()?;
         check(self.send(method, &path, body.as_deref())?)
@@ -221,13 +184,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Error`] says.
-    pub fn upload(
-        &mut self,
-        method: &str,
-        path: &str,
-        content_type: &str,
-        data: &mut dyn Read,
-    ) -> Result<Body, Error> {
+    pub fn upload(&mut self, method: &str, path: &str, content_type: &str, data: &mut dyn Read) -> Result<Body, Error> {
         let path = self.versioned(path);
         let connection = self.connect()?;
         check(connection.upload(method, &path, content_type, data)?)
@@ -237,21 +194,14 @@ impl Client {
     ///
     /// # Errors
     /// As [`Error`] says.
-    pub fn hijack(
-        &mut self,
-        path: &str,
-        body: Option<&serde_json::Value>,
-    ) -> Result<Hijacked, Error> {
+    pub fn hijack(&mut self, path: &str, body: Option<&serde_json::Value>) -> Result<Hijacked, Error> {
         let path = self.versioned(path);
         let body = body.map(serde_json::to_vec).transpose()?;
         let connection = self.connect()?;
         match connection.hijack(&path, body.as_deref())? {
             Ok(stream) => Ok(stream),
             Err(answer) => match check(answer) {
-                Ok(_) => Err(Error::Broken(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "the daemon did not upgrade the connection",
-                ))),
+                Ok(_) => Err(Error::Broken(io::Error::new(io::ErrorKind::InvalidData, "the daemon did not upgrade the connection"))),
                 Err(error) => Err(error),
             },
         }
@@ -259,18 +209,11 @@ impl Client {
 
     fn versioned(&self, path: &str) -> String {
         // Our own extensions and the ping have no version.
-        if path.starts_with("/teu/") || path == "/_ping" {
-            path.to_owned()
-        } else {
-            format!("/v{}{path}", self.version)
-        }
+        if path.starts_with("/teu/") || path == "/_ping" { path.to_owned() } else { format!("/v{}{path}", self.version) }
     }
 
     fn connect(&self) -> Result<http::Connection, Error> {
-        http::Connection::open(&self.endpoint).map_err(|source| Error::Connect {
-            endpoint: self.endpoint.clone(),
-            source,
-        })
+        http::Connection::open(&self.endpoint).map_err(|source| Error::Connect { endpoint: self.endpoint.clone(), source })
     }
 
     fn send(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Body, Error> {
@@ -295,13 +238,8 @@ fn check(mut answer: Body) -> Result<Body, Error> {
 }
 
 fn api_error(status: u16, text: &[u8]) -> Error {
-    let message = serde_json::from_slice::<serde_json::Value>(text)
-        .ok()
-        .and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
-    Error::Api {
-        status,
-        message: message.unwrap_or_else(|| String::from_utf8_lossy(text).trim().to_owned()),
-    }
+    let message = serde_json::from_slice::<serde_json::Value>(text).ok().and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
+    Error::Api { status, message: message.unwrap_or_else(|| String::from_utf8_lossy(text).trim().to_owned()) }
 }
 
 /// Escapes a text for a query or a path.

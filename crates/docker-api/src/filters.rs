@@ -39,8 +39,7 @@ impl Filters {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        let value: BTreeMap<String, Value> =
-            serde_json::from_str(text).map_err(|_| FiltersError::Syntax)?;
+        let value: BTreeMap<String, Value> = serde_json::from_str(text).map_err(|_| FiltersError::Syntax)?;
         let mut terms = Self::default();
         for (name, values) in value {
             match values {
@@ -49,11 +48,9 @@ impl Filters {
                         match on {
                             Value::Bool(true) => terms.add(&name, &key),
                             Value::Bool(false) => {}
-                            Value::Null
-                            | Value::Number(_)
-                            | Value::String(_)
-                            | Value::Array(_)
-                            | Value::Object(_) => return Err(FiltersError::Syntax),
+                            Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+                                return Err(FiltersError::Syntax);
+                            }
                         }
                     }
                 }
@@ -136,17 +133,11 @@ impl Filters {
                 "1" | "true" => true,
                 "0" | "false" => false,
                 _ => {
-                    return Err(FiltersError::Value {
-                        name: name.to_owned(),
-                        value: value.clone(),
-                    });
+                    return Err(FiltersError::Value { name: name.to_owned(), value: value.clone() });
                 }
             };
             if found.is_some_and(|before| before != flag) {
-                return Err(FiltersError::Value {
-                    name: name.to_owned(),
-                    value: value.clone(),
-                });
+                return Err(FiltersError::Value { name: name.to_owned(), value: value.clone() });
             }
             found = Some(flag);
         }
@@ -164,8 +155,6 @@ impl Filters {
 
     /// Gives all terms.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[String])> {
-        self.0
-            .iter()
-            .map(|(name, values)| (name.as_str(), values.as_slice()))
+        self.0.iter().map(|(name, values)| (name.as_str(), values.as_slice()))
     }
 }

@@ -5,9 +5,7 @@
 //! **Source:** Go, package `encoding/json`, `Unmarshal`.
 
 use serde::de::value::{MapDeserializer, SeqDeserializer};
-use serde::de::{
-    DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Unexpected, Visitor,
-};
+use serde::de::{DeserializeOwned, Deserializer, Error as _, IntoDeserializer, Unexpected, Visitor};
 use serde_json::{Error, Map, Value};
 
 /// Decodes one JSON text.
@@ -44,10 +42,7 @@ fn fields_of(map: Map<String, Value>, fields: &'static [&'static str]) -> Map<St
         if value.is_null() {
             continue;
         }
-        let name = fields
-            .iter()
-            .find(|field| **field == key)
-            .or_else(|| fields.iter().find(|field| field.eq_ignore_ascii_case(&key)));
+        let name = fields.iter().find(|field| **field == key).or_else(|| fields.iter().find(|field| field.eq_ignore_ascii_case(&key)));
         if let Some(name) = name {
             renamed.insert((*name).to_owned(), value);
         }
@@ -74,18 +69,12 @@ impl<'de> Deserializer<'de> for Go {
                 Ok(value)
             }
             Value::Object(map) => visit_map(map, visitor),
-            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
-                other.deserialize_any(visitor)
-            }
+            other @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => other.deserialize_any(visitor),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        if self.0.is_null() {
-            visitor.visit_none()
-        } else {
-            visitor.visit_some(self)
-        }
+        if self.0.is_null() { visitor.visit_none() } else { visitor.visit_some(self) }
     }
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -99,17 +88,11 @@ impl<'de> Deserializer<'de> for Go {
             Value::Null => visit_map(Map::new(), visitor),
             // Serde would read an array as the fields in their order; Go does not.
             Value::Array(_) => Err(Error::invalid_type(Unexpected::Seq, &visitor)),
-            other @ (Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
-                Go(other).deserialize_any(visitor)
-            }
+            other @ (Value::Bool(_) | Value::Number(_) | Value::String(_)) => Go(other).deserialize_any(visitor),
         }
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(
-        self,
-        _name: &'static str,
-        visitor: V,
-    ) -> Result<V::Value, Error> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Error> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -150,10 +133,7 @@ mod tests {
 
     #[test]
     fn reads_fields_in_any_case_and_keeps_map_keys() {
-        let sample: Sample = super::from_slice(
-            br#"{"attachstdin":true,"LABELS":{"A":"b","a":"c"},"cmd":null,"Nope":3}"#,
-        )
-        .unwrap();
+        let sample: Sample = super::from_slice(br#"{"attachstdin":true,"LABELS":{"A":"b","a":"c"},"cmd":null,"Nope":3}"#).unwrap();
         assert!(sample.attach_stdin);
         assert_eq!(sample.labels.len(), 2);
         assert_eq!(sample.cmd, None);

@@ -54,12 +54,7 @@ pub fn read_frame(stream: &mut impl Read, buffer: &mut Vec<u8>) -> io::Result<Op
     let [kind, _, _, _, size @ ..] = header;
     let size = u32::from_be_bytes(size);
     let kind = Kind::parse(kind).filter(|_| size <= FRAME_BYTES_MAX);
-    let kind = kind.ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("unrecognized input header: {}", header[0]),
-        )
-    })?;
+    let kind = kind.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("unrecognized input header: {}", header[0])))?;
     buffer.resize(usize::try_from(size).unwrap_or_default(), 0);
     stream.read_exact(buffer)?;
     Ok(Some(kind))
@@ -73,15 +68,9 @@ mod tests {
     fn frames_are_read_until_the_end() {
         let mut bytes: &[u8] = &[1, 0, 0, 0, 0, 0, 0, 2, b'h', b'i', 2, 0, 0, 0, 0, 0, 0, 0];
         let mut buffer = Vec::new();
-        assert_eq!(
-            read_frame(&mut bytes, &mut buffer).unwrap(),
-            Some(Kind::Stdout)
-        );
+        assert_eq!(read_frame(&mut bytes, &mut buffer).unwrap(), Some(Kind::Stdout));
         assert_eq!(buffer, b"hi");
-        assert_eq!(
-            read_frame(&mut bytes, &mut buffer).unwrap(),
-            Some(Kind::Stderr)
-        );
+        assert_eq!(read_frame(&mut bytes, &mut buffer).unwrap(), Some(Kind::Stderr));
         assert!(buffer.is_empty());
         assert_eq!(read_frame(&mut bytes, &mut buffer).unwrap(), None);
     }

@@ -47,9 +47,6 @@ impl FromStr for ApiVersion {
             part.parse::<u16>().map_err(|_| fail())
         };
         let (major, minor) = text.split_once('.').ok_or_else(fail)?;
-        Ok(Self {
-            major: digits(major)?,
-            minor: digits(minor)?,
-        })
+        Ok(Self { major: digits(major)?, minor: digits(minor)? })
     }
 }

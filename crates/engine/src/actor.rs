@@ -199,11 +199,7 @@ impl Actor {
             }
             let deadline = self.deadline();
             let next = {
-                let Self {
-                    mailbox,
-                    connection,
-                    ..
-                } = &mut self;
+                let Self { mailbox, connection, .. } = &mut self;
                 tokio::select! {
                     biased;
                     message = receive(connection.as_ref()) => Next::Message(message),
@@ -225,21 +221,13 @@ impl Actor {
     /// The next moment at which something is due.
     fn deadline(&self) -> Option<Instant> {
         let restart = match self.record.life.state {
-            State::Waiting { until, .. } => {
-                Some(Instant::now() + Duration::from_nanos(until.saturating_sub(crate::now())))
+            State::Waiting { until, .. } => Some(Instant::now() + Duration::from_nanos(until.saturating_sub(crate::now()))),
+            State::Created | State::Starting | State::Running { .. } | State::Paused { .. } | State::Exited { .. } | State::Removing => {
+                None
             }
-            State::Created
-            | State::Starting
-            | State::Running { .. }
-            | State::Paused { .. }
-            | State::Exited { .. }
-            | State::Removing => None,
         };
         let stop = self.stopping.as_ref().and_then(|s| s.deadline);
-        [restart, stop, self.probing.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [restart, stop, self.probing.deadline()].into_iter().flatten().min()
     }
 
     async fn timer(&mut self) {
@@ -295,10 +283,7 @@ impl Actor {
     }
 
     /// Answers who waited for the supervisor.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "every answer but a failure or the one asked for is alike"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every answer but a failure or the one asked for is alike")]
     fn reply(&mut self, pending: Pending, outcome: Outcome) {
         let done = |outcome| match outcome {
             Outcome::Failed { message, .. } => Err(OperationError::Supervisor(message)),
@@ -352,12 +337,7 @@ impl Actor {
     }
 
     /// Sends a command and notes who waits for its reply.
-    fn send(
-        &mut self,
-        command: protocol::Command,
-        fds: &[std::os::fd::BorrowedFd<'_>],
-        pending: Pending,
-    ) -> Result<(), Pending> {
+    fn send(&mut self, command: protocol::Command, fds: &[std::os::fd::BorrowedFd<'_>], pending: Pending) -> Result<(), Pending> {
         let Some(connection) = &mut self.connection else {
             return Err(pending);
         };
@@ -371,10 +351,7 @@ impl Actor {
     }
 
     fn signal(&mut self, signal: Signal, all: bool) {
-        let command = protocol::Command::Signal {
-            signal: signal.number(),
-            all,
-        };
+        let command = protocol::Command::Signal { signal: signal.number(), all };
         // If the supervisor has ended, its end of the connection says so next.
         let _ = self.send(command, &[], Pending::Nobody);
     }
@@ -390,9 +367,7 @@ impl Actor {
             set(key, value);
         }
         let id = record.id.to_string();
-        self.deps
-            .events
-            .publish(EventKind::Container, action, id, attributes);
+        self.deps.events.publish(EventKind::Container, action, id, attributes);
     }
 
     /// Writes the record, if the container outlives its end.
@@ -416,11 +391,7 @@ impl Actor {
         Container {
             pid: self.pid,
             oom_killed: self.oom_killed,
-            endpoints: if running {
-                self.endpoints.clone()
-            } else {
-                Vec::new()
-            },
+            endpoints: if running { self.endpoints.clone() } else { Vec::new() },
             health: self.health.clone(),
             exec_ids,
             ..view_of(&self.record, &self.deps, self.snapshot.as_ref())
@@ -446,11 +417,7 @@ impl Actor {
 
 /// The exit record of a throw-away container need not outlive the power.
 pub(crate) fn exit_path(record: &Record, deps: &Deps) -> PathBuf {
-    let directory = if record.spec.host.auto_remove {
-        deps.run_directory(&record.id)
-    } else {
-        deps.data_directory(&record.id)
-    };
+    let directory = if record.spec.host.auto_remove { deps.run_directory(&record.id) } else { deps.data_directory(&record.id) };
     directory.join("exit.json")
 }
 
@@ -463,10 +430,7 @@ fn exit_code(record: &Record) -> i32 {
 }
 
 /// What a record alone shows.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "every answer but a failure or the one asked for is alike"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "every answer but a failure or the one asked for is alike")]
 pub(crate) fn view_of(record: &Record, deps: &Deps, snapshot: Option<&Snapshot>) -> Container {
     let run = deps.run_directory(&record.id);
     let status = match record.life.state.status() {

@@ -21,10 +21,7 @@ impl Connection {
     /// # Errors
     /// As fcntl(2) and epoll_ctl(2).
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self {
-            control: watch(Control::new(socket)?)?,
-            sequence: 0,
-        })
+        Ok(Self { control: watch(Control::new(socket)?)?, sequence: 0 })
     }
 
     /// Sends a command; answers the number that its reply will have.
@@ -57,10 +54,7 @@ impl Connection {
 ///
 /// # Errors
 /// As epoll_ctl(2).
-#[expect(
-    deprecated,
-    reason = "its successor is unsafe; our owners keep one descriptor for life"
-)]
+#[expect(deprecated, reason = "its successor is unsafe; our owners keep one descriptor for life")]
 pub(crate) fn watch<T: std::os::fd::AsRawFd>(owner: T) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(owner, Interest::READABLE)
 }

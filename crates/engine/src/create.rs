@@ -56,10 +56,9 @@ pub(crate) fn create(
 fn find_image(deps: &Deps, spec: &Spec, platform: Option<&Platform>) -> Result<Image, CreateError> {
     let image = deps.images.resolve(&spec.config.image)?;
     match platform {
-        Some(wanted) if !wanted.matches(&image.config.platform()) => Err(CreateError::Platform {
-            image: spec.config.image.clone(),
-            platform: wanted.to_string(),
-        }),
+        Some(wanted) if !wanted.matches(&image.config.platform()) => {
+            Err(CreateError::Platform { image: spec.config.image.clone(), platform: wanted.to_string() })
+        }
         _ => Ok(image),
     }
 }
@@ -85,11 +84,7 @@ fn check_references(deps: &Deps, spec: &Spec) -> Result<(), CreateError> {
     Ok(())
 }
 
-fn take_name(
-    deps: &Deps,
-    asked: Option<ContainerName>,
-    id: ContainerId,
-) -> Result<ContainerName, CreateError> {
+fn take_name(deps: &Deps, asked: Option<ContainerName>, id: ContainerId) -> Result<ContainerName, CreateError> {
     if let Some(name) = asked {
         return match deps.registry.reserve(&name, id) {
             Ok(()) => Ok(name),
@@ -120,9 +115,7 @@ fn make(
     let holder = id.to_string();
     deps.images.pin(&holder, &image.id)?;
     let volatile = spec.host.auto_remove;
-    let snapshot = deps
-        .images
-        .snapshot(&holder, &image.id, SnapshotOptions { volatile })?;
+    let snapshot = deps.images.snapshot(&holder, &image.id, SnapshotOptions { volatile })?;
     let mounts = mount_points(deps, id, &spec, &snapshot)?;
     let record = Record {
         id,
@@ -137,11 +130,7 @@ fn make(
         started_at: None,
         death: None,
     };
-    let durability = if volatile {
-        store::Durability::Volatile
-    } else {
-        store::Durability::Durable
-    };
+    let durability = if volatile { store::Durability::Volatile } else { store::Durability::Durable };
     deps.table.put(&holder, &record, durability)?;
     let cell = spawn(deps, record, Some(snapshot));
     publish_event(deps, &cell.view(), "create", &[]);
@@ -149,22 +138,14 @@ fn make(
 }
 
 /// Makes the cell and the task of a container.
-pub(crate) fn spawn(
-    deps: &Arc<Deps>,
-    record: Record,
-    snapshot: Option<image::Snapshot>,
-) -> Arc<Cell> {
+pub(crate) fn spawn(deps: &Arc<Deps>, record: Record, snapshot: Option<image::Snapshot>) -> Arc<Cell> {
     let (cell, actor) = prepare(deps, record, snapshot);
     tokio::spawn(actor.run());
     cell
 }
 
 /// Makes the cell of a container and its actor, which is still to run.
-pub(crate) fn prepare(
-    deps: &Arc<Deps>,
-    record: Record,
-    snapshot: Option<image::Snapshot>,
-) -> (Arc<Cell>, Actor) {
+pub(crate) fn prepare(deps: &Arc<Deps>, record: Record, snapshot: Option<image::Snapshot>) -> (Arc<Cell>, Actor) {
     let (sender, mailbox) = mpsc::channel(MAILBOX_MAX);
     let view = actor::view_of(&record, deps, snapshot.as_ref());
     let cell = Arc::new(Cell::new(Arc::new(view), sender));
@@ -176,15 +157,11 @@ pub(crate) fn prepare(
 /// Tells listeners of something that happened to a container.
 pub(crate) fn publish_event(deps: &Deps, view: &Container, action: &str, further: &[(&str, &str)]) {
     let mut attributes = view.spec.config.labels.clone();
-    let own = [
-        ("image", view.spec.config.image.as_str()),
-        ("name", view.name.as_str()),
-    ];
+    let own = [("image", view.spec.config.image.as_str()), ("name", view.name.as_str())];
     let all = own.iter().chain(further);
     attributes.extend(all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     let id = view.id.to_string();
-    deps.events
-        .publish(EventKind::Container, action, id, attributes);
+    deps.events.publish(EventKind::Container, action, id, attributes);
 }
 
 struct Mounts<'a> {
@@ -194,18 +171,8 @@ struct Mounts<'a> {
     points: Vec<MountPoint>,
 }
 
-fn mount_points(
-    deps: &Deps,
-    id: ContainerId,
-    spec: &Spec,
-    snapshot: &image::Snapshot,
-) -> Result<Vec<MountPoint>, CreateError> {
-    let mut mounts = Mounts {
-        deps,
-        id,
-        snapshot,
-        points: Vec::new(),
-    };
+fn mount_points(deps: &Deps, id: ContainerId, spec: &Spec, snapshot: &image::Snapshot) -> Result<Vec<MountPoint>, CreateError> {
+    let mut mounts = Mounts { deps, id, snapshot, points: Vec::new() };
     // Later ones win. **Source:** moby, `daemon/volumes.go`, `registerMountPoints`.
     for from in &spec.host.volumes_from {
         let other = deps.registry.find(&from.container)?.view();
@@ -214,11 +181,7 @@ fn mount_points(
             if !point.name.is_empty() {
                 deps.volumes.attach(&point.name.parse()?, &id.to_string())?;
             }
-            mounts.add(MountPoint {
-                writable,
-                anonymous: false,
-                ..point.clone()
-            });
+            mounts.add(MountPoint { writable, anonymous: false, ..point.clone() });
         }
     }
     for bind in &spec.host.binds {
@@ -243,10 +206,7 @@ impl Mounts<'_> {
         self.points.push(point);
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "all but the default stay as they are"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all but the default stay as they are")]
     fn bind(&mut self, bind: &Bind) -> Result<(), CreateError> {
         let copy = !bind.no_copy;
         match &bind.source {
@@ -281,10 +241,7 @@ impl Mounts<'_> {
         Ok(())
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "all but the default stay as they are"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all but the default stay as they are")]
     fn mount(&mut self, mount: &crate::spec::Mount) -> Result<(), CreateError> {
         let target = &mount.target;
         let plain = |kind: &str, source: &str| MountPoint {
@@ -299,12 +256,7 @@ impl Mounts<'_> {
             anonymous: false,
         };
         match &mount.kind {
-            MountKind::Bind {
-                source,
-                propagation,
-                create_source,
-                ..
-            } => {
+            MountKind::Bind { source, propagation, create_source, .. } => {
                 if *create_source {
                     make_source(source)?;
                 }
@@ -312,20 +264,10 @@ impl Mounts<'_> {
                     Propagation::Default => Propagation::Rprivate,
                     other => other,
                 };
-                self.add(MountPoint {
-                    propagation,
-                    ..plain("bind", source)
-                });
+                self.add(MountPoint { propagation, ..plain("bind", source) });
             }
             MountKind::Tmpfs { .. } => self.add(plain("tmpfs", "")),
-            MountKind::Volume {
-                name,
-                no_copy,
-                labels,
-                driver,
-                driver_options,
-                subpath,
-            } => {
+            MountKind::Volume { name, no_copy, labels, driver, driver_options, subpath } => {
                 if let Some(name) = name
                     && self.deps.volumes.get(name).is_err()
                 {
@@ -370,10 +312,7 @@ impl Mounts<'_> {
             if let Ok(directory) = directory {
                 use std::os::fd::AsFd;
                 let populated = self.deps.volumes.populate(&name, directory.as_fd());
-                populated.map_err(|source| CreateError::Prepare {
-                    path: target.to_owned(),
-                    source: std::io::Error::other(source),
-                })?;
+                populated.map_err(|source| CreateError::Prepare { path: target.to_owned(), source: std::io::Error::other(source) })?;
             }
         }
         self.add(MountPoint {
@@ -393,26 +332,16 @@ impl Mounts<'_> {
 
 /// A path inside a volume; links must not lead out of it.
 fn inside(volume: &Path, subpath: &str) -> Result<PathBuf, CreateError> {
-    let failed = |source: std::io::Error| CreateError::Prepare {
-        path: subpath.to_owned(),
-        source,
-    };
+    let failed = |source: std::io::Error| CreateError::Prepare { path: subpath.to_owned(), source };
     let root = std::fs::canonicalize(volume).map_err(failed)?;
     let path = std::fs::canonicalize(root.join(subpath.trim_start_matches('/'))).map_err(failed)?;
-    if path.starts_with(&root) {
-        Ok(path)
-    } else {
-        Err(failed(std::io::ErrorKind::PermissionDenied.into()))
-    }
+    if path.starts_with(&root) { Ok(path) } else { Err(failed(std::io::ErrorKind::PermissionDenied.into())) }
 }
 
 /// Makes the directory of a bind that is not there yet.
 fn make_source(path: &str) -> Result<(), CreateError> {
     match std::fs::symlink_metadata(path) {
         Ok(_) => Ok(()),
-        Err(_) => std::fs::create_dir_all(path).map_err(|source| CreateError::Prepare {
-            path: path.to_owned(),
-            source,
-        }),
+        Err(_) => std::fs::create_dir_all(path).map_err(|source| CreateError::Prepare { path: path.to_owned(), source }),
     }
 }

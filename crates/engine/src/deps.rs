@@ -47,10 +47,7 @@ const FILTERS_MAX: usize = 64;
 /// # Errors
 /// As mkdir(2).
 pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 impl Deps {
@@ -73,18 +70,14 @@ impl Deps {
         if host.privileged {
             return Ok(None);
         }
-        let key = format!(
-            "{:?} {:?} {:?}",
-            host.security_options, host.cap_add, host.cap_drop
-        );
+        let key = format!("{:?} {:?} {:?}", host.security_options, host.cap_add, host.cap_drop);
         if let Some(bytes) = lock(&self.filters).get(&key) {
             return Ok(Some(bytes.clone()));
         }
         let Some(profile) = writer::seccomp(spec) else {
             return Ok(None);
         };
-        let bytes =
-            supervisor::compile_seccomp(&profile?).map_err(|error| crate::error::chain(&error))?;
+        let bytes = supervisor::compile_seccomp(&profile?).map_err(|error| crate::error::chain(&error))?;
         let mut filters = lock(&self.filters);
         if filters.len() >= FILTERS_MAX {
             filters.clear();

@@ -15,17 +15,14 @@ use volume::Volumes;
 
 use crate::actor::Order;
 use crate::deps::Deps;
-use crate::error::{
-    CreateError, ExecError, LookupError, OpenError, OperationError, RemoveError, RenameError,
-    StartError,
-};
+use crate::error::{CreateError, ExecError, LookupError, OpenError, OperationError, RemoveError, RenameError, StartError};
 use crate::event::Events;
 use crate::id::{ContainerId, ContainerName, ExecId};
 use crate::registry::{Cell, lock};
 use crate::spec::{Signal, Spec};
 use crate::types::{
-    AttachOptions, Created, ExecStartOptions, LogStream, LogsOptions, Overview, Pruned, RunOptions,
-    Top, Update, WaitCondition, WaitHandle, Waited,
+    AttachOptions, Created, ExecStartOptions, LogStream, LogsOptions, Overview, Pruned, RunOptions, Top, Update, WaitCondition, WaitHandle,
+    Waited,
 };
 use crate::view::{Container, ExecSpec, ExecView, Stats, Status};
 
@@ -71,17 +68,9 @@ impl PreparedRun {
     ///
     /// # Errors
     /// As [`Engine::start`].
-    pub async fn run(
-        mut self,
-        client: Option<OwnedFd>,
-        attach: AttachOptions,
-    ) -> Result<Waited, StartError> {
+    pub async fn run(mut self, client: Option<OwnedFd>, attach: AttachOptions) -> Result<Waited, StartError> {
         self.used = true;
-        let condition = if self.auto_remove {
-            WaitCondition::Removed
-        } else {
-            WaitCondition::NextExit
-        };
+        let condition = if self.auto_remove { WaitCondition::Removed } else { WaitCondition::NextExit };
         let waiting = self.cell.wait(condition);
         let mut attach = attach_command(&attach, true).map_err(StartError::Refused)?;
         // The caller has a last frame of its own.
@@ -109,10 +98,7 @@ impl Drop for PreparedRun {
 }
 
 /// What the supervisor hears of an attached client.
-pub(crate) fn attach_command(
-    options: &AttachOptions,
-    multiplexed: bool,
-) -> Result<protocol::Attach, String> {
+pub(crate) fn attach_command(options: &AttachOptions, multiplexed: bool) -> Result<protocol::Attach, String> {
     Ok(protocol::Attach {
         keep_open: false,
         stdin: options.stdin,
@@ -155,12 +141,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`CreateError`]; nothing is left then.
-    pub async fn create(
-        &self,
-        name: Option<&str>,
-        spec: Spec,
-        platform: Option<&Platform>,
-    ) -> Result<Created, CreateError> {
+    pub async fn create(&self, name: Option<&str>, spec: Spec, platform: Option<&Platform>) -> Result<Created, CreateError> {
         let (cell, warnings) = crate::create::create(&self.0, name, spec, platform)?;
         let id = cell.id;
         Ok(Created { id, warnings })
@@ -182,38 +163,21 @@ impl Engine {
     ///
     /// # Errors
     /// [`CreateError`] or, inside the other, [`StartError`].
-    pub async fn prepare_run(
-        &self,
-        options: RunOptions,
-    ) -> Result<Result<PreparedRun, StartError>, CreateError> {
+    pub async fn prepare_run(&self, options: RunOptions) -> Result<Result<PreparedRun, StartError>, CreateError> {
         let auto_remove = options.spec.host.auto_remove;
         let (name, platform) = (options.name.as_deref(), options.platform.as_ref());
         let (cell, _) = crate::create::create(&self.0, name, options.spec, platform)?;
         let prepared: Result<(), StartError> = self.order(&cell, Order::Prepare).await;
-        Ok(prepared.map(|()| PreparedRun {
-            cell,
-            auto_remove,
-            used: false,
-        }))
+        Ok(prepared.map(|()| PreparedRun { cell, auto_remove, used: false }))
     }
 
     /// Sends the stop signal, waits (seconds; negative is for ever), then kills.
     ///
     /// # Errors
     /// [`OperationError::AlreadyStopped`] and others.
-    pub async fn stop(
-        &self,
-        container: &str,
-        signal: Option<Signal>,
-        timeout: Option<i64>,
-    ) -> Result<(), OperationError> {
+    pub async fn stop(&self, container: &str, signal: Option<Signal>, timeout: Option<i64>) -> Result<(), OperationError> {
         let cell = self.0.registry.find(container)?;
-        let stop = |reply| Order::Stop {
-            signal,
-            timeout,
-            restart: false,
-            reply,
-        };
+        let stop = |reply| Order::Stop { signal, timeout, restart: false, reply };
         self.order(&cell, stop).await
     }
 
@@ -224,8 +188,7 @@ impl Engine {
     pub async fn kill(&self, container: &str, signal: Signal) -> Result<(), OperationError> {
         let cell = self.0.registry.find(container)?;
         let exits = (signal == Signal::KILL).then(|| cell.wait(WaitCondition::NotRunning));
-        self.order(&cell, |reply| Order::Kill { signal, reply })
-            .await?;
+        self.order(&cell, |reply| Order::Kill { signal, reply }).await?;
         if let Some(exits) = exits {
             // Docker answers a SIGKILL when the container has ended, but not later than this.
             let limit = std::time::Duration::from_secs(10);
@@ -238,19 +201,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`OperationError`].
-    pub async fn restart(
-        &self,
-        container: &str,
-        signal: Option<Signal>,
-        timeout: Option<i64>,
-    ) -> Result<(), OperationError> {
+    pub async fn restart(&self, container: &str, signal: Option<Signal>, timeout: Option<i64>) -> Result<(), OperationError> {
         let cell = self.0.registry.find(container)?;
-        let stop = |reply| Order::Stop {
-            signal,
-            timeout,
-            restart: true,
-            reply,
-        };
+        let stop = |reply| Order::Stop { signal, timeout, restart: true, reply };
         self.order(&cell, stop).await
     }
 
@@ -276,11 +229,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`LookupError`].
-    pub fn wait(
-        &self,
-        container: &str,
-        condition: WaitCondition,
-    ) -> Result<WaitHandle, LookupError> {
+    pub fn wait(&self, container: &str, condition: WaitCondition) -> Result<WaitHandle, LookupError> {
         Ok(self.0.registry.find(container)?.wait(condition))
     }
 
@@ -296,27 +245,16 @@ impl Engine {
             return Err(RenameError::Same);
         }
         let taken = self.0.registry.reserve(&name, cell.id);
-        taken.map_err(|holder| RenameError::NameInUse {
-            name: name.clone(),
-            holder,
-        })?;
+        taken.map_err(|holder| RenameError::NameInUse { name: name.clone(), holder })?;
         let (reply, answer) = oneshot::channel();
-        let order = Order::Rename {
-            name: name.clone(),
-            reply,
-        };
+        let order = Order::Rename { name: name.clone(), reply };
         let sent = cell.mailbox.send(order).await;
         let gone = || RenameError::from(LookupError::NotFound(container.to_owned()));
         let renamed = match sent {
-            Ok(()) => answer
-                .await
-                .map_err(|_| gone())
-                .and_then(|r| r.map_err(RenameError::from)),
+            Ok(()) => answer.await.map_err(|_| gone()).and_then(|r| r.map_err(RenameError::from)),
             Err(_) => Err(gone()),
         };
-        self.0
-            .registry
-            .release(if renamed.is_ok() { &old } else { &name });
+        self.0.registry.release(if renamed.is_ok() { &old } else { &name });
         renamed
     }
 
@@ -324,15 +262,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`OperationError`].
-    pub async fn update(
-        &self,
-        container: &str,
-        update: Update,
-    ) -> Result<Vec<String>, OperationError> {
+    pub async fn update(&self, container: &str, update: Update) -> Result<Vec<String>, OperationError> {
         let cell = self.0.registry.find(container)?;
         let update = Box::new(update);
-        self.order(&cell, |reply| Order::Update { update, reply })
-            .await?;
+        self.order(&cell, |reply| Order::Update { update, reply }).await?;
         Ok(Vec::new())
     }
 
@@ -340,18 +273,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`RemoveError`].
-    pub async fn remove(
-        &self,
-        container: &str,
-        force: bool,
-        volumes: bool,
-    ) -> Result<(), RemoveError> {
+    pub async fn remove(&self, container: &str, force: bool, volumes: bool) -> Result<(), RemoveError> {
         let cell = self.0.registry.find(container)?;
-        let remove = |reply| Order::Remove {
-            force,
-            volumes,
-            reply,
-        };
+        let remove = |reply| Order::Remove { force, volumes, reply };
         self.order(&cell, remove).await
     }
 
@@ -399,11 +323,7 @@ impl Engine {
         let (images, id) = (self.0.images.clone(), view.id.to_string());
         let measured = tokio::task::spawn_blocking(move || images.snapshot_size(&id)).await;
         let own = measured.ok().and_then(Result::ok).unwrap_or_default();
-        let image = self
-            .0
-            .images
-            .get(&view.image_id)
-            .map_or(0, |image| image.size);
+        let image = self.0.images.get(&view.image_id).map_or(0, |image| image.size);
         Ok((own, own.saturating_add(image)))
     }
 
@@ -411,28 +331,15 @@ impl Engine {
     ///
     /// # Errors
     /// [`OperationError`].
-    pub async fn attach(
-        &self,
-        container: &str,
-        options: AttachOptions,
-        client: OwnedFd,
-    ) -> Result<(), OperationError> {
+    pub async fn attach(&self, container: &str, options: AttachOptions, client: OwnedFd) -> Result<(), OperationError> {
         let cell = self.0.registry.find(container)?;
         let frames = options.multiplexed || !cell.view().spec.config.tty;
         let attach = attach_command(&options, frames).map_err(OperationError::Invalid)?;
-        let client = if options.logs {
-            self.replay(&cell, &options, frames, client).await?
-        } else {
-            client
-        };
+        let client = if options.logs { self.replay(&cell, &options, frames, client).await? } else { client };
         if !options.stream {
             return Ok(());
         }
-        let order = |reply| Order::Attach {
-            attach,
-            client,
-            reply,
-        };
+        let order = |reply| Order::Attach { attach, client, reply };
         self.order(&cell, order).await
     }
 
@@ -440,10 +347,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`ExecError`].
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "only a running container takes it"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only a running container takes it")]
     pub async fn exec_create(&self, container: &str, spec: ExecSpec) -> Result<ExecId, ExecError> {
         let cell = self.0.registry.find(container)?;
         let view = cell.view();
@@ -458,14 +362,7 @@ impl Engine {
         }
         let id = ExecId::random();
         let action = format!("exec_create: {}", spec.command.join(" "));
-        let exec = ExecView {
-            id,
-            container: cell.id,
-            spec,
-            running: false,
-            exit_code: None,
-            pid: 0,
-        };
+        let exec = ExecView { id, container: cell.id, spec, running: false, exit_code: None, pid: 0 };
         lock(&cell.execs).insert(id, exec);
         lock(&self.0.execs).insert(id, cell.clone());
         crate::create::publish_event(&self.0, &view, &action, &[("execID", &id.to_string())]);
@@ -485,12 +382,7 @@ impl Engine {
     /// [`ExecError`].
     pub async fn exec_start(&self, exec: &str, options: ExecStartOptions) -> Result<(), ExecError> {
         let (id, cell) = self.exec_cell(exec)?;
-        let order = |reply| Order::Exec {
-            id,
-            client: options.client,
-            console_size: options.console_size,
-            reply,
-        };
+        let order = |reply| Order::Exec { id, client: options.client, console_size: options.console_size, reply };
         self.order(&cell, order).await
     }
 
@@ -510,12 +402,7 @@ impl Engine {
     /// [`ExecError`].
     pub async fn exec_resize(&self, exec: &str, height: u16, width: u16) -> Result<(), ExecError> {
         let (id, cell) = self.exec_cell(exec)?;
-        let order = |reply| Order::Resize {
-            exec: Some(id),
-            height,
-            width,
-            reply,
-        };
+        let order = |reply| Order::Resize { exec: Some(id), height, width, reply };
         let resized: Result<(), OperationError> = self.order(&cell, order).await;
         resized.map_err(|error| ExecError::Invalid(error.to_string()))
     }
@@ -524,19 +411,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`OperationError`].
-    pub async fn resize(
-        &self,
-        container: &str,
-        height: u16,
-        width: u16,
-    ) -> Result<(), OperationError> {
+    pub async fn resize(&self, container: &str, height: u16, width: u16) -> Result<(), OperationError> {
         let cell = self.0.registry.find(container)?;
-        let order = |reply| Order::Resize {
-            exec: None,
-            height,
-            width,
-            reply,
-        };
+        let order = |reply| Order::Resize { exec: None, height, width, reply };
         self.order(&cell, order).await
     }
 
@@ -544,11 +421,7 @@ impl Engine {
     ///
     /// # Errors
     /// [`OperationError`].
-    pub async fn logs(
-        &self,
-        container: &str,
-        options: LogsOptions,
-    ) -> Result<LogStream, OperationError> {
+    pub async fn logs(&self, container: &str, options: LogsOptions) -> Result<LogStream, OperationError> {
         let cell = self.0.registry.find(container)?;
         crate::logs::read(&cell, options)
     }
@@ -569,10 +442,7 @@ impl Engine {
     pub async fn top(&self, container: &str, arguments: &str) -> Result<Top, OperationError> {
         let cell = self.0.registry.find(container)?;
         if cell.view().status == Status::Restarting {
-            let text = format!(
-                "Container {} is restarting, wait until the container is running",
-                cell.id
-            );
+            let text = format!("Container {} is restarting, wait until the container is running", cell.id);
             return Err(OperationError::Refused(text));
         }
         let processes = self.order(&cell, Order::Processes).await?;

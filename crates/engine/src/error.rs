@@ -139,9 +139,7 @@ pub enum InvalidSpec {
     #[error("invalid tmpfs option: {0}")]
     Tmpfs(String),
     /// A device that is not there.
-    #[error(
-        "error gathering device information while adding custom device \"{0}\": no such file or directory"
-    )]
+    #[error("error gathering device information while adding custom device \"{0}\": no such file or directory")]
     Device(String),
     /// A device driver that we lack.
     #[error("could not select device driver \"{driver}\" with capabilities: {capabilities:?}")]
@@ -195,9 +193,7 @@ pub enum CreateError {
     #[error(transparent)]
     Image(#[from] image::ResolveError),
     /// The image is for another platform.
-    #[error(
-        "image with reference {image} was found but does not provide the specified platform ({platform})"
-    )]
+    #[error("image with reference {image} was found but does not provide the specified platform ({platform})")]
     Platform {
         /// Image.
         image: String,
@@ -248,9 +244,7 @@ impl CreateError {
         match self {
             Self::Name(_) | Self::Invalid(_) | Self::VolumeName(_) => ErrorKind::Invalid,
             Self::NameInUse { .. } => ErrorKind::Conflict,
-            Self::Image(image::ResolveError::NotFound { .. })
-            | Self::Platform { .. }
-            | Self::Network(_) => ErrorKind::NotFound,
+            Self::Image(image::ResolveError::NotFound { .. }) | Self::Platform { .. } | Self::Network(_) => ErrorKind::NotFound,
             Self::Image(_) => ErrorKind::Invalid,
             Self::Lookup(error) => error.kind(),
             Self::Pin(_) => ErrorKind::NotFound,
@@ -258,13 +252,9 @@ impl CreateError {
                 volume::CreateError::Driver { .. } => ErrorKind::NotFound,
                 volume::CreateError::Option { .. } => ErrorKind::Invalid,
                 volume::CreateError::Exists { .. } => ErrorKind::Conflict,
-                volume::CreateError::Io { .. } | volume::CreateError::Record(_) => {
-                    ErrorKind::Internal
-                }
+                volume::CreateError::Io { .. } | volume::CreateError::Record(_) => ErrorKind::Internal,
             },
-            Self::Snapshot(_) | Self::Prepare { .. } | Self::Record(_) | Self::ShuttingDown => {
-                ErrorKind::Internal
-            }
+            Self::Snapshot(_) | Self::Prepare { .. } | Self::Record(_) | Self::ShuttingDown => ErrorKind::Internal,
         }
     }
 }
@@ -322,9 +312,7 @@ pub enum StartError {
     #[error("the supervisor of the container ended unexpectedly")]
     SupervisorLost,
     /// The runtime could not create or start the container; contains the runtime's text.
-    #[error(
-        "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: {0}"
-    )]
+    #[error("failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: {0}")]
     Failed(String),
     /// The record cannot be written.
     #[error("cannot record the container")]
@@ -362,10 +350,7 @@ impl StartError {
     pub fn exit_code(&self) -> i32 {
         let text = self.to_string();
         let has = |part: &str| text.contains(part);
-        if has("executable file not found")
-            || has("no such file or directory")
-            || has("system cannot find the file")
-        {
+        if has("executable file not found") || has("no such file or directory") || has("system cannot find the file") {
             127
         } else if has("permission denied") || has("is a directory") || has("not a directory") {
             126
@@ -431,16 +416,11 @@ impl OperationError {
         match self {
             Self::Lookup(error) => error.kind(),
             Self::AlreadyStopped => ErrorKind::NotModified,
-            Self::NotRunning(_)
-            | Self::AlreadyPaused(_)
-            | Self::NotPaused(_)
-            | Self::Refused(_) => ErrorKind::Conflict,
+            Self::NotRunning(_) | Self::AlreadyPaused(_) | Self::NotPaused(_) | Self::Refused(_) => ErrorKind::Conflict,
             Self::Invalid(_) => ErrorKind::Invalid,
             Self::Start(error) => error.kind(),
             Self::Unsupported(_) => ErrorKind::Unsupported,
-            Self::Supervisor(_) | Self::SupervisorLost | Self::Io { .. } | Self::Record(_) => {
-                ErrorKind::Internal
-            }
+            Self::Supervisor(_) | Self::SupervisorLost | Self::Io { .. } | Self::Record(_) => ErrorKind::Internal,
         }
     }
 }
@@ -572,9 +552,7 @@ impl ExecError {
             Self::Lookup(error) => error.kind(),
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::NotRunning(_) | Self::Paused(_) | Self::AlreadyStarted(_) => ErrorKind::Conflict,
-            Self::NoCommand | Self::User(_) | Self::Invalid(_) | Self::Failed(_) => {
-                ErrorKind::Invalid
-            }
+            Self::NoCommand | Self::User(_) | Self::Invalid(_) | Self::Failed(_) => ErrorKind::Invalid,
             Self::SupervisorLost => ErrorKind::Internal,
         }
     }

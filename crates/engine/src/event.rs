@@ -64,10 +64,7 @@ struct Journal {
 
 impl Default for Events {
     fn default() -> Self {
-        Self(Arc::new(Journal {
-            kept: Mutex::new(VecDeque::with_capacity(64)),
-            sender: broadcast::channel(EVENTS_MAX).0,
-        }))
+        Self(Arc::new(Journal { kept: Mutex::new(VecDeque::with_capacity(64)), sender: broadcast::channel(EVENTS_MAX).0 }))
     }
 }
 
@@ -81,21 +78,9 @@ pub struct EventStream {
 
 impl Events {
     /// Writes an event down and tells all listeners.
-    pub fn publish(
-        &self,
-        kind: EventKind,
-        action: &str,
-        id: impl Into<String>,
-        attributes: BTreeMap<String, String>,
-    ) {
+    pub fn publish(&self, kind: EventKind, action: &str, id: impl Into<String>, attributes: BTreeMap<String, String>) {
         let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let event = Arc::new(Event {
-            kind,
-            action: action.to_owned(),
-            id: id.into(),
-            attributes,
-            time: crate::now(),
-        });
+        let event = Arc::new(Event { kind, action: action.to_owned(), id: id.into(), attributes, time: crate::now() });
         if kept.len() == EVENTS_MAX {
             kept.pop_front();
         }
@@ -109,16 +94,9 @@ impl Events {
     #[must_use]
     pub fn listen(&self, since: Option<u64>, until: Option<u64>) -> EventStream {
         let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let in_time = |event: &&Arc<Event>| {
-            since.is_some_and(|since| event.time >= since)
-                && until.is_none_or(|until| event.time <= until)
-        };
+        let in_time = |event: &&Arc<Event>| since.is_some_and(|since| event.time >= since) && until.is_none_or(|until| event.time <= until);
         let over = until.is_some_and(|until| until <= crate::now());
-        EventStream {
-            past: kept.iter().filter(in_time).cloned().collect(),
-            live: (!over).then(|| self.0.sender.subscribe()),
-            until,
-        }
+        EventStream { past: kept.iter().filter(in_time).cloned().collect(), live: (!over).then(|| self.0.sender.subscribe()), until }
     }
 }
 

@@ -27,11 +27,7 @@ pub(crate) struct Times {
 impl Times {
     pub(crate) fn of(check: &Healthcheck) -> Self {
         let or = |own: Duration, seconds| {
-            if own.is_zero() {
-                Duration::from_secs(seconds)
-            } else {
-                own
-            }
+            if own.is_zero() { Duration::from_secs(seconds) } else { own }
         };
         Self {
             interval: or(check.interval, 30),
@@ -44,11 +40,7 @@ impl Times {
 
     /// How long to wait before the next probe, `age` after the start.
     pub(crate) fn pause(&self, age: Duration, status: HealthStatus) -> Duration {
-        if status == HealthStatus::Starting && age < self.start_period {
-            self.start_interval
-        } else {
-            self.interval
-        }
+        if status == HealthStatus::Starting && age < self.start_period { self.start_interval } else { self.interval }
     }
 }
 
@@ -109,9 +101,7 @@ pub(crate) async fn probe_http(address: IpAddr, url: &str) -> (i32, String) {
     let ask = async {
         let mut stream = TcpStream::connect(SocketAddr::new(address, port)).await?;
         let host = host.unwrap_or_else(|| "localhost".to_owned());
-        let head = format!(
-            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: teu\r\nConnection: close\r\n\r\n"
-        );
+        let head = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: teu\r\nConnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await?;
         let mut answer = Vec::new();
         let limit = u64::try_from(OUTPUT_BYTES_MAX).unwrap_or(u64::MAX);
@@ -123,8 +113,7 @@ pub(crate) async fn probe_http(address: IpAddr, url: &str) -> (i32, String) {
         Ok(answer) => {
             let text = String::from_utf8_lossy(&answer).into_owned();
             let status = text.split(' ').nth(1).and_then(|s| s.parse::<u16>().ok());
-            let sound =
-                text.starts_with("HTTP/1.") && status.is_some_and(|s| (200..400).contains(&s));
+            let sound = text.starts_with("HTTP/1.") && status.is_some_and(|s| (200..400).contains(&s));
             (i32::from(!sound), text)
         }
     }
@@ -135,18 +124,12 @@ mod tests {
     use super::*;
 
     fn probe(exit_code: i32) -> Probe {
-        Probe {
-            exit_code,
-            ..Probe::default()
-        }
+        Probe { exit_code, ..Probe::default() }
     }
 
     #[test]
     fn results_change_the_status_as_docker_does() {
-        let times = Times::of(&Healthcheck {
-            start_period: Duration::from_secs(10),
-            ..Healthcheck::default()
-        });
+        let times = Times::of(&Healthcheck { start_period: Duration::from_secs(10), ..Healthcheck::default() });
         let mut health = Health::default();
         let early = Duration::from_secs(1);
         let late = Duration::from_secs(11);
@@ -159,28 +142,16 @@ mod tests {
         assert!(take(&mut health, probe(0), &times, late));
         assert!(!take(&mut health, probe(-1), &times, early));
         assert_eq!((health.failing_streak, health.log.len()), (1, 5));
-        assert_eq!(
-            times.pause(early, HealthStatus::Starting),
-            Duration::from_secs(5)
-        );
-        assert_eq!(
-            times.pause(late, HealthStatus::Starting),
-            Duration::from_secs(30)
-        );
+        assert_eq!(times.pause(early, HealthStatus::Starting), Duration::from_secs(5));
+        assert_eq!(times.pause(late, HealthStatus::Starting), Duration::from_secs(30));
     }
 
     #[test]
     fn urls_parse() {
         let own = |port, path: &str| Some((None, port, path.to_owned()));
-        assert_eq!(
-            parse_url("http://localhost:8080/h?x=1"),
-            own(8080, "/h?x=1")
-        );
+        assert_eq!(parse_url("http://localhost:8080/h?x=1"), own(8080, "/h?x=1"));
         assert_eq!(parse_url("http://localhost"), own(80, "/"));
-        assert_eq!(
-            parse_url("http://web:81/"),
-            Some((Some("web".into()), 81, "/".into()))
-        );
+        assert_eq!(parse_url("http://web:81/"), Some((Some("web".into()), 81, "/".into())));
         for url in ["https://a/", "http://a:0/", "http://a/\r\nX", "a"] {
             assert_eq!(parse_url(url), None, "{url}");
         }

@@ -74,9 +74,7 @@ macro_rules! id {
         impl FromStr for $name {
             type Err = ParseIdError;
             fn from_str(text: &str) -> Result<Self, ParseIdError> {
-                parse(text)
-                    .map(Self)
-                    .ok_or_else(|| ParseIdError(text.to_owned()))
+                parse(text).map(Self).ok_or_else(|| ParseIdError(text.to_owned()))
             }
         }
         impl fmt::Display for $name {

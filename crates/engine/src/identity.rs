@@ -29,18 +29,8 @@ struct Group<'a> {
 fn accounts(text: &str) -> impl Iterator<Item = Account<'_>> {
     text.lines().filter_map(|line| {
         let mut fields = line.trim().split(':');
-        let (name, _, uid, gid) = (
-            fields.next()?,
-            fields.next()?,
-            fields.next()?,
-            fields.next()?,
-        );
-        Some(Account {
-            name,
-            uid: uid.parse().ok()?,
-            gid: gid.parse().ok()?,
-            home: fields.nth(1).unwrap_or("/"),
-        })
+        let (name, _, uid, gid) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        Some(Account { name, uid: uid.parse().ok()?, gid: gid.parse().ok()?, home: fields.nth(1).unwrap_or("/") })
     })
 }
 
@@ -48,11 +38,7 @@ fn groups(text: &str) -> impl Iterator<Item = Group<'_>> {
     text.lines().filter_map(|line| {
         let mut fields = line.trim().split(':');
         let (name, _, gid) = (fields.next()?, fields.next()?, fields.next()?);
-        Some(Group {
-            name,
-            gid: gid.parse().ok()?,
-            members: fields.next().unwrap_or(""),
-        })
+        Some(Group { name, gid: gid.parse().ok()?, members: fields.next().unwrap_or("") })
     })
 }
 
@@ -73,11 +59,7 @@ fn number(text: &str) -> Result<Option<u32>, UserError> {
 ///
 /// # Errors
 /// A name that the files do not have, or a number out of range.
-pub(crate) fn resolve(
-    files: &dyn Files,
-    user: &str,
-    group_add: &[String],
-) -> Result<(User, String), UserError> {
+pub(crate) fn resolve(files: &dyn Files, user: &str, group_add: &[String]) -> Result<(User, String), UserError> {
     let (name, group) = match user.split_once(':') {
         Some((name, group)) => (name, Some(group).filter(|g| !g.is_empty())),
         None => (user, None),
@@ -113,12 +95,7 @@ pub(crate) fn resolve(
     additional.insert(0, gid);
     let mut seen = std::collections::BTreeSet::new();
     additional.retain(|gid| seen.insert(*gid));
-    let user = User {
-        uid,
-        gid,
-        umask: None,
-        additional_gids: additional,
-    };
+    let user = User { uid, gid, umask: None, additional_gids: additional };
     let home = if home.is_empty() { "/" } else { home };
     Ok((user, home.to_owned()))
 }
@@ -141,9 +118,7 @@ mod tests {
     impl Files for Texts {
         fn read(&self, path: &'static str) -> Result<String, UserError> {
             Ok(match path {
-                "/etc/passwd" => {
-                    "root:x:0:0:root:/root:/bin/sh\nweb:x:33:33::/var/www:\nbad line\n"
-                }
+                "/etc/passwd" => "root:x:0:0:root:/root:/bin/sh\nweb:x:33:33::/var/www:\nbad line\n",
                 _ => "root:x:0:\nwww:x:33:\naudio:x:29:web,other\nadm:x:4:root\n",
             }
             .to_owned())
@@ -158,27 +133,12 @@ mod tests {
     #[test]
     fn names_numbers_and_groups() {
         assert_eq!(of("", &[]), Ok((0, 0, vec![0, 4], "/root".to_owned())));
-        assert_eq!(
-            of("web", &[]),
-            Ok((33, 33, vec![33, 29], "/var/www".to_owned()))
-        );
-        assert_eq!(
-            of("web:adm", &[]),
-            Ok((33, 4, vec![4], "/var/www".to_owned()))
-        );
-        assert_eq!(
-            of("1000:50", &["audio", "77"]),
-            Ok((1000, 50, vec![50, 29, 77], "/".to_owned()))
-        );
+        assert_eq!(of("web", &[]), Ok((33, 33, vec![33, 29], "/var/www".to_owned())));
+        assert_eq!(of("web:adm", &[]), Ok((33, 4, vec![4], "/var/www".to_owned())));
+        assert_eq!(of("1000:50", &["audio", "77"]), Ok((1000, 50, vec![50, 29, 77], "/".to_owned())));
         assert_eq!(of("1000", &[]), Ok((1000, 0, vec![0], "/".to_owned())));
-        assert_eq!(
-            of("nosuch", &[]).unwrap_err().to_string(),
-            "unable to find user nosuch: no matching entries in passwd file"
-        );
-        assert_eq!(
-            of("root:nosuch", &[]).unwrap_err().to_string(),
-            "unable to find group nosuch: no matching entries in group file"
-        );
+        assert_eq!(of("nosuch", &[]).unwrap_err().to_string(), "unable to find user nosuch: no matching entries in passwd file");
+        assert_eq!(of("root:nosuch", &[]).unwrap_err().to_string(), "unable to find group nosuch: no matching entries in group file");
         assert_eq!(of("-1", &[]), Err(UserError::Range));
         assert_eq!(of("4294967295", &[]), Err(UserError::Range));
     }

@@ -28,20 +28,16 @@ mod writer;
 
 pub use engine::{Engine, Options, PreparedRun};
 pub use error::{
-    CreateError, ErrorKind, ExecError, InvalidSpec, LookupError, OpenError, OperationError,
-    RemoveError, RenameError, StartError, UserError,
+    CreateError, ErrorKind, ExecError, InvalidSpec, LookupError, OpenError, OperationError, RemoveError, RenameError, StartError, UserError,
 };
 pub use event::{Event, EventKind, EventStream, Events};
 pub use id::{ContainerId, ContainerName, ExecId, ParseIdError, ParseNameError};
 pub use supervisor::logs::{LogEntry, Stream};
 pub use types::{
-    AttachOptions, Created, ExecStartOptions, LogStream, LogsOptions, Overview, Pruned, RunOptions,
-    Top, Update, WaitCondition, WaitHandle, Waited,
+    AttachOptions, Created, ExecStartOptions, LogStream, LogsOptions, Overview, Pruned, RunOptions, Top, Update, WaitCondition, WaitHandle,
+    Waited,
 };
-pub use view::{
-    BoundPort, Container, Endpoint, ExecSpec, ExecView, Exit, Health, HealthStatus, MountPoint,
-    Probe, Process, Stats, Status,
-};
+pub use view::{BoundPort, Container, Endpoint, ExecSpec, ExecView, Exit, Health, HealthStatus, MountPoint, Probe, Process, Stats, Status};
 
 /// Unix time in nanoseconds.
 pub(crate) fn now() -> u64 {

@@ -21,9 +21,7 @@ const ENTRIES_AT_ONCE: usize = 64;
 
 fn failed(error: &ReadError) -> OperationError {
     match error {
-        ReadError::Unsupported => {
-            OperationError::Unsupported("configured logging driver does not support reading")
-        }
+        ReadError::Unsupported => OperationError::Unsupported("configured logging driver does not support reading"),
         ReadError::Io { .. } => OperationError::Supervisor(crate::error::chain(error)),
     }
 }
@@ -41,23 +39,14 @@ fn open(view: &Container, query: Query) -> Result<Logs, OperationError> {
 pub(crate) fn read(cell: &Arc<Cell>, options: LogsOptions) -> Result<LogStream, OperationError> {
     let view = cell.view();
     let running = view.status.is_running() || view.status == crate::view::Status::Restarting;
-    let query = Query {
-        tail: options.tail,
-        since: options.since,
-        until: options.until,
-        follow: options.follow && running,
-    };
+    let query = Query { tail: options.tail, since: options.since, until: options.until, follow: options.follow && running };
     let follow = query.follow;
     // Before the log is opened: an end between the two is not missed.
     let ended = cell.wait(WaitCondition::NotRunning);
     let logs = open(&view, query)?;
     let (sender, receiver) = mpsc::channel(ENTRIES_MAX);
     tokio::spawn(async move {
-        let result = if follow {
-            pass_on_and_follow(logs, &sender, ended).await
-        } else {
-            pass_on(logs, &sender).await
-        };
+        let result = if follow { pass_on_and_follow(logs, &sender, ended).await } else { pass_on(logs, &sender).await };
         if let Err(error) = result {
             // A reader that has gone needs no error.
             let _ = sender.send(Err(failed(&error))).await;
@@ -83,11 +72,7 @@ async fn pass_on(mut logs: Logs, sender: &Sender) -> Result<(), ReadError> {
     tokio::task::spawn_blocking(read).await.unwrap_or(Ok(()))
 }
 
-async fn pass_on_and_follow(
-    logs: Logs,
-    sender: &Sender,
-    ended: crate::types::WaitHandle,
-) -> Result<(), ReadError> {
+async fn pass_on_and_follow(logs: Logs, sender: &Sender, ended: crate::types::WaitHandle) -> Result<(), ReadError> {
     let watched = crate::connection::watch(logs);
     let Ok(mut logs) = watched else { return Ok(()) };
     let mut ended = std::pin::pin!(ended.wait());
@@ -135,10 +120,7 @@ impl Engine {
         let mut logs = open(&cell.view(), Query::default())?;
         let (stdout, stderr) = (options.stdout, options.stderr);
         let write = move || {
-            let io = |source| OperationError::Io {
-                act: "replay the log",
-                source,
-            };
+            let io = |source| OperationError::Io { act: "replay the log", source };
             // The supervisor sets the mode it needs itself.
             rustix::io::ioctl_fionbio(client.as_fd(), false).map_err(|e| io(e.into()))?;
             let mut file = std::fs::File::from(client);
@@ -162,9 +144,6 @@ impl Engine {
             Ok(OwnedFd::from(file))
         };
         let written = tokio::task::spawn_blocking(write).await;
-        written.map_err(|error| OperationError::Io {
-            act: "replay the log",
-            source: std::io::Error::other(error),
-        })?
+        written.map_err(|error| OperationError::Io { act: "replay the log", source: std::io::Error::other(error) })?
     }
 }

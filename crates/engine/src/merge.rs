@@ -21,9 +21,7 @@ pub(crate) fn merge(config: &mut Config, image: &oci::image::Config) {
     take(&mut config.user, &image.user);
     take(&mut config.working_directory, &image.working_dir);
     for port in image.exposed_ports.keys() {
-        config
-            .exposed_ports
-            .extend(port.parse::<crate::spec::Port>());
+        config.exposed_ports.extend(port.parse::<crate::spec::Port>());
     }
     config.volumes.extend(image.volumes.keys().cloned());
     let own = std::mem::take(&mut config.env);
@@ -58,11 +56,7 @@ pub(crate) fn merge(config: &mut Config, image: &oci::image::Config) {
         merge_healthcheck(own, from);
     }
     // The command line's `--entrypoint ""` comes as one empty word.
-    if config
-        .entrypoint
-        .as_deref()
-        .is_some_and(|e| matches!(e, [word] if word.is_empty()))
-    {
+    if config.entrypoint.as_deref().is_some_and(|e| matches!(e, [word] if word.is_empty())) {
         config.entrypoint = None;
     }
 }
@@ -118,11 +112,7 @@ mod tests {
 
     #[test]
     fn what_was_said_wins() {
-        let mut config = Config {
-            env: vec!["A=2".into()],
-            labels: [("a".into(), "own".into())].into(),
-            ..Config::default()
-        };
+        let mut config = Config { env: vec!["A=2".into()], labels: [("a".into(), "own".into())].into(), ..Config::default() };
         merge(&mut config, &image());
         assert_eq!(config.env, ["PATH=/bin", "A=2"]);
         assert_eq!(config.labels["a"], "own");
@@ -132,20 +122,13 @@ mod tests {
     #[test]
     fn an_entry_point_of_ones_own_drops_the_image_command() {
         let of = |entrypoint: Option<Vec<String>>, command_: Option<Vec<String>>| {
-            let mut config = Config {
-                entrypoint,
-                command: command_,
-                ..Config::default()
-            };
+            let mut config = Config { entrypoint, command: command_, ..Config::default() };
             merge(&mut config, &image());
             command(&config).map(|words| words.join(" "))
         };
         assert_eq!(of(words("/own"), None).unwrap(), "/own");
         assert_eq!(of(None, words("other")).unwrap(), "/entry other");
         assert_eq!(of(Some(vec![String::new()]), words("sh")).unwrap(), "sh");
-        assert_eq!(
-            of(Some(vec![String::new()]), None),
-            Err(InvalidSpec::NoCommand)
-        );
+        assert_eq!(of(Some(vec![String::new()]), None), Err(InvalidSpec::NoCommand));
     }
 }

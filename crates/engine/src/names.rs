@@ -3,13 +3,11 @@
 use crate::id::{ContainerName, random};
 
 const ADJECTIVES: [&str; 64] = [
-    "able", "amber", "awake", "bold", "brave", "breezy", "bright", "brisk", "calm", "candid",
-    "careful", "cheery", "civil", "clear", "clever", "cosy", "crisp", "curious", "daring", "deft",
-    "eager", "early", "earnest", "easy", "fair", "fearless", "fleet", "fluent", "fond", "frank",
-    "fresh", "gentle", "glad", "golden", "grand", "handy", "hardy", "honest", "humble", "jolly",
-    "keen", "kind", "lively", "lucid", "lucky", "merry", "mild", "modest", "neat", "nimble",
-    "patient", "plucky", "polite", "proud", "quick", "quiet", "ready", "serene", "sharp", "steady",
-    "sunny", "tidy", "warm", "witty",
+    "able", "amber", "awake", "bold", "brave", "breezy", "bright", "brisk", "calm", "candid", "careful", "cheery", "civil", "clear",
+    "clever", "cosy", "crisp", "curious", "daring", "deft", "eager", "early", "earnest", "easy", "fair", "fearless", "fleet", "fluent",
+    "fond", "frank", "fresh", "gentle", "glad", "golden", "grand", "handy", "hardy", "honest", "humble", "jolly", "keen", "kind", "lively",
+    "lucid", "lucky", "merry", "mild", "modest", "neat", "nimble", "patient", "plucky", "polite", "proud", "quick", "quiet", "ready",
+    "serene", "sharp", "steady", "sunny", "tidy", "warm", "witty",
 ];
 const SURNAMES: [&str; 64] = [
     "allen",

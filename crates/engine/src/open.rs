@@ -24,14 +24,8 @@ use crate::spec::Signal;
 const ADOPT_MAX: Duration = Duration::from_millis(60);
 
 pub(crate) async fn open(options: Options) -> Result<Engine, OpenError> {
-    for path in [
-        options.root.join("containers"),
-        options.run.join("containers"),
-    ] {
-        make_directory(&path).map_err(|source| OpenError::Directory {
-            path: path.display().to_string(),
-            source,
-        })?;
+    for path in [options.root.join("containers"), options.run.join("containers")] {
+        make_directory(&path).map_err(|source| OpenError::Directory { path: path.display().to_string(), source })?;
     }
     let (table, records, damaged) = Table::open(options.root.join("records"))?;
     let kept: BTreeSet<String> = damaged.iter().map(|d| d.key.clone()).collect();
@@ -47,10 +41,7 @@ pub(crate) async fn open(options: Options) -> Result<Engine, OpenError> {
         events: Events::default(),
         execs: std::sync::Mutex::default(),
         filters: std::sync::Mutex::default(),
-        damaged: damaged
-            .iter()
-            .map(|d| format!("{}: {} ({})", d.key, d.reason, d.path.display()))
-            .collect(),
+        damaged: damaged.iter().map(|d| format!("{}: {} ({})", d.key, d.reason, d.path.display())).collect(),
         closing: AtomicBool::new(false),
     });
     let mut waiting = Vec::new();
@@ -74,9 +65,7 @@ pub(crate) async fn open(options: Options) -> Result<Engine, OpenError> {
 
 /// Starts the actor of a recorded container; the answer comes when its state is known.
 fn adopt(deps: &Arc<Deps>, record: Record) -> oneshot::Receiver<()> {
-    let options = image::SnapshotOptions {
-        volatile: record.spec.host.auto_remove,
-    };
+    let options = image::SnapshotOptions { volatile: record.spec.host.auto_remove };
     let key = record.id.to_string();
     // Without its snapshot it is shown, and its start fails with the cause.
     let snapshot = deps.images.open_snapshot(&key, options).ok();
@@ -91,12 +80,7 @@ fn adopt(deps: &Arc<Deps>, record: Record) -> oneshot::Receiver<()> {
 /// Clears what no record knows, beside the API.
 async fn sweep(deps: &Arc<Deps>, mut known: BTreeSet<String>) {
     known.extend(deps.registry.list().iter().map(|cell| cell.id.to_string()));
-    let is_known = |name: &str| {
-        known.contains(name)
-            || name
-                .parse::<ContainerId>()
-                .is_ok_and(|_| deps.registry.find(name).is_ok())
-    };
+    let is_known = |name: &str| known.contains(name) || name.parse::<ContainerId>().is_ok_and(|_| deps.registry.find(name).is_ok());
     for directory in [deps.run.join("containers"), deps.root.join("containers")] {
         let Ok(entries) = std::fs::read_dir(&directory) else {
             continue;
@@ -138,10 +122,7 @@ async fn end_orphan(control: &std::path::Path) {
     let Ok(mut connection) = Connection::new(socket) else {
         return;
     };
-    let kill = supervisor::protocol::Command::Signal {
-        signal: Signal::KILL.number(),
-        all: true,
-    };
+    let kill = supervisor::protocol::Command::Signal { signal: Signal::KILL.number(), all: true };
     if connection.send(kill, &[]).is_err() {
         return;
     }

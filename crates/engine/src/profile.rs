@@ -88,24 +88,13 @@ pub const MASKED_PATHS: [&str; 12] = [
 ];
 
 /// Paths a container only reads.
-pub const READONLY_PATHS: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
+pub const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// Masked paths with those of the processors that exist, whose thermal counters leak what neighbours do.
 #[must_use]
 pub fn masked_paths() -> Vec<std::path::PathBuf> {
-    let cpus = std::fs::read_dir("/sys/devices/system/cpu")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let thermal = cpus
-        .map(|cpu| cpu.path().join("thermal_throttle"))
-        .filter(|path| path.exists());
+    let cpus = std::fs::read_dir("/sys/devices/system/cpu").into_iter().flatten().flatten();
+    let thermal = cpus.map(|cpu| cpu.path().join("thermal_throttle")).filter(|path| path.exists());
     let mut paths: Vec<_> = MASKED_PATHS.iter().map(Into::into).chain(thermal).collect();
     paths.sort();
     paths
@@ -123,32 +112,12 @@ pub fn mounts() -> Vec<Mount> {
     };
     vec![
         mount("/proc", "proc", "proc", "nosuid,noexec,nodev"),
-        mount(
-            "/dev",
-            "tmpfs",
-            "tmpfs",
-            "nosuid,strictatime,mode=755,size=65536k",
-        ),
-        mount(
-            "/dev/pts",
-            "devpts",
-            "devpts",
-            "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5",
-        ),
+        mount("/dev", "tmpfs", "tmpfs", "nosuid,strictatime,mode=755,size=65536k"),
+        mount("/dev/pts", "devpts", "devpts", "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5"),
         mount("/sys", "sysfs", "sysfs", "nosuid,noexec,nodev,ro"),
-        mount(
-            "/sys/fs/cgroup",
-            "cgroup",
-            "cgroup",
-            "ro,nosuid,noexec,nodev",
-        ),
+        mount("/sys/fs/cgroup", "cgroup", "cgroup", "ro,nosuid,noexec,nodev"),
         mount("/dev/mqueue", "mqueue", "mqueue", "nosuid,noexec,nodev"),
-        mount(
-            "/dev/shm",
-            "tmpfs",
-            "shm",
-            "nosuid,noexec,nodev,mode=1777,size=65536k",
-        ),
+        mount("/dev/shm", "tmpfs", "shm", "nosuid,noexec,nodev,mode=1777,size=65536k"),
     ]
 }
 
@@ -173,43 +142,20 @@ pub fn device_rules() -> Vec<DeviceRule> {
 #[must_use]
 pub fn seccomp(capabilities: &[String]) -> Seccomp {
     let has = |name: &str| capabilities.iter().any(|granted| granted == name);
-    let mut syscalls = vec![
-        allow(ALLOWED),
-        allow("process_vm_readv process_vm_writev ptrace"),
-    ];
+    let mut syscalls = vec![allow(ALLOWED), allow("process_vm_readv process_vm_writev ptrace")];
     // Address families 38 (AF_ALG) and 40 (AF_VSOCK) reach kernel code that containers need not.
-    for (op, value) in [
-        (SeccompOp::Less, 38),
-        (SeccompOp::Equal, 39),
-        (SeccompOp::Greater, 40),
-    ] {
+    for (op, value) in [(SeccompOp::Less, 38), (SeccompOp::Equal, 39), (SeccompOp::Greater, 40)] {
         syscalls.push(allow_if("socket", argument(0, value, 0, op)));
     }
     for domain in [0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff] {
-        syscalls.push(allow_if(
-            "personality",
-            argument(0, domain, 0, SeccompOp::Equal),
-        ));
+        syscalls.push(allow_if("personality", argument(0, domain, 0, SeccompOp::Equal)));
     }
     syscalls.push(allow(OF_ARCHITECTURE));
-    syscalls.extend(
-        WITH_CAPABILITY
-            .iter()
-            .filter(|(capability, _)| has(capability))
-            .map(|(_, names)| allow(names)),
-    );
+    syscalls.extend(WITH_CAPABILITY.iter().filter(|(capability, _)| has(capability)).map(|(_, names)| allow(names)));
     if !has("CAP_SYS_ADMIN") {
-        syscalls.push(allow_if(
-            "clone",
-            argument(0, NAMESPACE_FLAGS, 0, SeccompOp::MaskedEqual),
-        ));
+        syscalls.push(allow_if("clone", argument(0, NAMESPACE_FLAGS, 0, SeccompOp::MaskedEqual)));
         // The flags of clone3 lie in memory that no filter sees: ENOSYS makes libraries use clone.
-        let refused = SeccompRule {
-            names: vec!["clone3".into()],
-            action: SeccompAction::Errno,
-            errno_ret: Some(38),
-            args: Vec::new(),
-        };
+        let refused = SeccompRule { names: vec!["clone3".into()], action: SeccompAction::Errno, errno_ret: Some(38), args: Vec::new() };
         syscalls.push(refused);
     }
     Seccomp {
@@ -222,27 +168,15 @@ pub fn seccomp(capabilities: &[String]) -> Seccomp {
 }
 
 fn allow(names: &str) -> SeccompRule {
-    SeccompRule {
-        names: names.split_ascii_whitespace().map(Into::into).collect(),
-        action: SeccompAction::Allow,
-        ..SeccompRule::default()
-    }
+    SeccompRule { names: names.split_ascii_whitespace().map(Into::into).collect(), action: SeccompAction::Allow, ..SeccompRule::default() }
 }
 
 fn allow_if(name: &str, condition: SeccompArg) -> SeccompRule {
-    SeccompRule {
-        args: vec![condition],
-        ..allow(name)
-    }
+    SeccompRule { args: vec![condition], ..allow(name) }
 }
 
 fn argument(index: u32, value: u64, value_two: u64, op: SeccompOp) -> SeccompArg {
-    SeccompArg {
-        index,
-        value,
-        value_two,
-        op,
-    }
+    SeccompArg { index, value, value_two, op }
 }
 
 /// `CLONE_NEW*` of mount, cgroup, uts, ipc, user, pid and network.
@@ -260,8 +194,7 @@ const ARCHITECTURES: [&str; 2] = ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"];
 const OF_ARCHITECTURE: &str = "arch_prctl modify_ldt";
 /// Calls that only this architecture has.
 #[cfg(target_arch = "aarch64")]
-const OF_ARCHITECTURE: &str =
-    "arm_fadvise64_64 arm_sync_file_range sync_file_range2 breakpoint cacheflush set_tls";
+const OF_ARCHITECTURE: &str = "arm_fadvise64_64 arm_sync_file_range sync_file_range2 breakpoint cacheflush set_tls";
 
 /// Calls that need no capability.
 const ALLOWED: &str = "\
@@ -314,20 +247,11 @@ const WITH_CAPABILITY: [(&str, &str); 14] = [
     ("CAP_SYS_CHROOT", "chroot"),
     ("CAP_SYS_MODULE", "delete_module init_module finit_module"),
     ("CAP_SYS_PACCT", "acct"),
-    (
-        "CAP_SYS_PTRACE",
-        "kcmp pidfd_getfd process_madvise process_vm_readv process_vm_writev ptrace",
-    ),
+    ("CAP_SYS_PTRACE", "kcmp pidfd_getfd process_madvise process_vm_readv process_vm_writev ptrace"),
     ("CAP_SYS_RAWIO", "iopl ioperm"),
-    (
-        "CAP_SYS_TIME",
-        "settimeofday stime clock_settime clock_settime64",
-    ),
+    ("CAP_SYS_TIME", "settimeofday stime clock_settime clock_settime64"),
     ("CAP_SYS_TTY_CONFIG", "vhangup"),
-    (
-        "CAP_SYS_NICE",
-        "get_mempolicy mbind set_mempolicy set_mempolicy_home_node",
-    ),
+    ("CAP_SYS_NICE", "get_mempolicy mbind set_mempolicy set_mempolicy_home_node"),
     ("CAP_SYSLOG", "syslog"),
     ("CAP_BPF", "bpf"),
     ("CAP_PERFMON", "perf_event_open"),
@@ -338,12 +262,7 @@ mod tests {
     use super::*;
 
     fn names(filter: &Seccomp) -> Vec<&str> {
-        filter
-            .syscalls
-            .iter()
-            .flat_map(|rule| &rule.names)
-            .map(String::as_str)
-            .collect()
+        filter.syscalls.iter().flat_map(|rule| &rule.names).map(String::as_str).collect()
     }
 
     #[test]
@@ -354,12 +273,7 @@ mod tests {
         assert!(!names(&plain).contains(&"mount"));
         assert!(names(&all).contains(&"mount"));
         let clone3 = |filter: &Seccomp| {
-            filter
-                .syscalls
-                .iter()
-                .filter(|rule| rule.names.iter().any(|name| name == "clone3"))
-                .map(|rule| rule.action)
-                .collect::<Vec<_>>()
+            filter.syscalls.iter().filter(|rule| rule.names.iter().any(|name| name == "clone3")).map(|rule| rule.action).collect::<Vec<_>>()
         };
         assert_eq!(clone3(&plain), [SeccompAction::Errno]);
         assert_eq!(clone3(&all), [SeccompAction::Allow]);
@@ -368,11 +282,7 @@ mod tests {
     #[test]
     fn mounts_begin_with_proc() {
         assert_eq!(mounts()[0].destination.to_str(), Some("/proc"));
-        assert!(
-            masked_paths()
-                .iter()
-                .any(|path| path.ends_with("interrupts"))
-        );
+        assert!(masked_paths().iter().any(|path| path.ends_with("interrupts")));
         assert!(!device_rules()[0].allow);
     }
 }

@@ -28,13 +28,7 @@ pub(crate) struct Cell {
 
 impl Cell {
     pub(crate) fn new(view: Arc<Container>, mailbox: mpsc::Sender<Order>) -> Self {
-        Self {
-            id: view.id,
-            mailbox,
-            view: Mutex::new(view),
-            waiters: Mutex::default(),
-            execs: Mutex::default(),
-        }
+        Self { id: view.id, mailbox, view: Mutex::new(view), waiters: Mutex::default(), execs: Mutex::default() }
     }
 
     pub(crate) fn view(&self) -> Arc<Container> {
@@ -52,16 +46,11 @@ impl Cell {
         // The view is read under the lock that `notify` takes after the view has changed: an exit
         // is either seen here or told there.
         let view = self.view();
-        let over = condition == WaitCondition::NotRunning
-            && !view.status.is_running()
-            && view.status != Status::Restarting;
+        let over = condition == WaitCondition::NotRunning && !view.status.is_running() && view.status != Status::Restarting;
         if over {
             let exit_code = view.exit_code;
             // The receiver is ours and alive.
-            let _ = sender.send(Waited {
-                exit_code,
-                error: None,
-            });
+            let _ = sender.send(Waited { exit_code, error: None });
         } else {
             waiters.retain(|(_, sender)| !sender.is_closed());
             waiters.push((condition, sender));
@@ -152,13 +141,9 @@ impl Registry {
         if reference.is_empty() || reference.len() > 64 || !reference.chars().all(digits) {
             return Err(not_found());
         }
-        let first: ContainerId = format!("{reference:0<64}")
-            .parse()
-            .map_err(|_| not_found())?;
+        let first: ContainerId = format!("{reference:0<64}").parse().map_err(|_| not_found())?;
         let mut found = tables.cells.range(first..).map(|(_, cell)| cell);
-        let mut matching = found
-            .by_ref()
-            .take_while(|cell| cell.id.to_string().starts_with(reference));
+        let mut matching = found.by_ref().take_while(|cell| cell.id.to_string().starts_with(reference));
         match (matching.next(), matching.next()) {
             (Some(cell), None) => Ok(cell.clone()),
             (Some(_), Some(_)) => Err(LookupError::Ambiguous(reference.to_owned())),

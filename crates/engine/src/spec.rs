@@ -21,10 +21,7 @@ pub use mode::{CgroupnsMode, IpcMode, NetworkMode, ParseModeError, PidMode, User
 pub use mount::{Bind, Mount, MountKind, MountSource, ParseMountError, Propagation, VolumeFrom};
 pub use network::{EndpointSettings, ExtraHost, ParseExtraHostError};
 pub use port::{ParsePortError, Port, PortBinding, PortRange, Protocol};
-pub use resources::{
-    DeviceMapping, DeviceRequest, DeviceRule, ParseDeviceError, Resources, ThrottleDevice, Ulimit,
-    WeightDevice,
-};
+pub use resources::{DeviceMapping, DeviceRequest, DeviceRule, ParseDeviceError, Resources, ThrottleDevice, Ulimit, WeightDevice};
 pub use restart::{ParseRestartPolicyError, RestartPolicy};
 pub use security::{ParseSecurityOptionError, SeccompProfile, SecurityOption};
 pub use signal::{ParseSignalError, Signal};

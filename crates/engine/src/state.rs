@@ -133,53 +133,25 @@ impl Life {
     ///
     /// # Errors
     /// [`Refused`] if it is not allowed now.
-    pub(crate) fn next(
-        self,
-        input: Input,
-        policy: RestartPolicy,
-        now: u64,
-    ) -> Result<Self, Refused> {
+    pub(crate) fn next(self, input: Input, policy: RestartPolicy, now: u64) -> Result<Self, Refused> {
         let to = |state| Ok(Self { state, ..self });
         match (self.state, input) {
-            (State::Created | State::Exited { .. }, Input::Start) => Ok(Self {
-                state: State::Starting,
-                ..Self::default()
-            }),
+            (State::Created | State::Exited { .. }, Input::Start) => Ok(Self { state: State::Starting, ..Self::default() }),
             (State::Starting, Input::Started) => to(State::Running { since: now }),
             (State::Starting, Input::Failed { code }) => to(State::Exited { code }),
             (State::Running { since }, Input::Pause) => to(State::Paused { since }),
             (State::Paused { since }, Input::Resume) => to(State::Running { since }),
-            (
-                State::Starting | State::Running { .. } | State::Paused { .. },
-                Input::Stop { last_run },
-            ) => Ok(Self {
-                stopped_by_hand: true,
-                last_run: self.last_run || last_run,
-                ..self
-            }),
-            (State::Exited { .. }, Input::Stop { .. }) => Ok(Self {
-                stopped_by_hand: true,
-                ..self
-            }),
-            (State::Waiting { code, .. }, Input::Stop { .. }) => Ok(Self {
-                state: State::Exited { code },
-                stopped_by_hand: true,
-                ..self
-            }),
-            (State::Running { .. } | State::Paused { .. }, Input::Unhealthy) => Ok(Self {
-                unhealthy: true,
-                ..self
-            }),
-            (State::Starting, Input::Ended { code }) => Ok(self.ended(code, policy, now, now)),
-            (State::Running { since } | State::Paused { since }, Input::Ended { code }) => {
-                Ok(self.ended(code, policy, since, now))
+            (State::Starting | State::Running { .. } | State::Paused { .. }, Input::Stop { last_run }) => {
+                Ok(Self { stopped_by_hand: true, last_run: self.last_run || last_run, ..self })
             }
-            (State::Waiting { .. }, Input::Due) => Ok(Self {
-                state: State::Starting,
-                restarts: self.restarts.saturating_add(1),
-                unhealthy: false,
-                ..self
-            }),
+            (State::Exited { .. }, Input::Stop { .. }) => Ok(Self { stopped_by_hand: true, ..self }),
+            (State::Waiting { code, .. }, Input::Stop { .. }) => Ok(Self { state: State::Exited { code }, stopped_by_hand: true, ..self }),
+            (State::Running { .. } | State::Paused { .. }, Input::Unhealthy) => Ok(Self { unhealthy: true, ..self }),
+            (State::Starting, Input::Ended { code }) => Ok(self.ended(code, policy, now, now)),
+            (State::Running { since } | State::Paused { since }, Input::Ended { code }) => Ok(self.ended(code, policy, since, now)),
+            (State::Waiting { .. }, Input::Due) => {
+                Ok(Self { state: State::Starting, restarts: self.restarts.saturating_add(1), unhealthy: false, ..self })
+            }
             (State::Created | State::Exited { .. }, Input::Remove) => to(State::Removing),
             (
                 State::Created
@@ -205,10 +177,7 @@ impl Life {
 
     fn ended(self, code: i32, policy: RestartPolicy, since: u64, now: u64) -> Self {
         if self.last_run || !self.wants_restart(code, policy) {
-            return Self {
-                state: State::Exited { code },
-                ..self
-            };
+            return Self { state: State::Exited { code }, ..self };
         }
         let long = now.saturating_sub(since) >= RUN_RESET;
         let delay = match self.delay {
@@ -216,14 +185,7 @@ impl Life {
             _ if long => DELAY_MIN,
             delay => delay.saturating_mul(2).min(DELAY_MAX),
         };
-        Self {
-            state: State::Waiting {
-                code,
-                until: now.saturating_add(delay),
-            },
-            delay,
-            ..self
-        }
+        Self { state: State::Waiting { code, until: now.saturating_add(delay) }, delay, ..self }
     }
 
     /// Whether the policy starts it again after an exit.
@@ -236,28 +198,19 @@ impl Life {
             RestartPolicy::Always => true,
             RestartPolicy::UnlessStopped => !self.stopped_by_hand,
             RestartPolicy::OnFailure { retries_max } => code != 0 && left(retries_max),
-            RestartPolicy::OnUnhealthy { retries_max } => {
-                (code != 0 || self.unhealthy) && left(retries_max)
-            }
+            RestartPolicy::OnUnhealthy { retries_max } => (code != 0 || self.unhealthy) && left(retries_max),
         }
     }
 
     /// Whether it is started when the engine starts and finds it ended.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the other policies all decide by the exit"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other policies all decide by the exit")]
     pub(crate) fn wants_start_with_engine(&self, policy: RestartPolicy) -> bool {
         match self.state {
             State::Exited { code } | State::Waiting { code, .. } => match policy {
                 RestartPolicy::Always => true,
                 _ => !self.stopped_by_hand && self.wants_restart(code, policy),
             },
-            State::Created
-            | State::Starting
-            | State::Running { .. }
-            | State::Paused { .. }
-            | State::Removing => false,
+            State::Created | State::Starting | State::Running { .. } | State::Paused { .. } | State::Removing => false,
         }
     }
 }
@@ -286,12 +239,7 @@ mod tests {
             life = life.next(Input::Due, policy, 0).unwrap();
             life = life.next(Input::Started, policy, 0).unwrap();
         }
-        assert_eq!(
-            delays,
-            [
-                100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000
-            ]
-        );
+        assert_eq!(delays, [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 51200, 60000, 60000]);
         assert_eq!(life.restarts, 12);
         let life = life.next(Input::Ended { code: 1 }, policy, 10 * SECOND);
         assert_eq!(life.unwrap().delay, DELAY_MIN);
@@ -309,9 +257,7 @@ mod tests {
         assert!(after(on_failure, 1) && !after(on_failure, 0));
         let unhealthy = RestartPolicy::OnUnhealthy { retries_max: 0 };
         assert!(!after(unhealthy, 0));
-        let life = running(unhealthy)
-            .next(Input::Unhealthy, unhealthy, 0)
-            .unwrap();
+        let life = running(unhealthy).next(Input::Unhealthy, unhealthy, 0).unwrap();
         let life = life.next(Input::Ended { code: 0 }, unhealthy, 0).unwrap();
         assert!(matches!(life.state, State::Waiting { .. }));
     }

@@ -10,9 +10,7 @@ use crate::types::Top;
 /// Columns of `ps -ef`. **Source:** ps(1), "STANDARD FORMAT SPECIFIERS".
 const FULL: &[&str] = &["uid", "pid", "ppid", "c", "stime", "tty", "time", "cmd"];
 /// Columns of `ps aux`.
-const USER: &[&str] = &[
-    "user", "pid", "%cpu", "%mem", "vsz", "rss", "tty", "stat", "start", "time", "command",
-];
+const USER: &[&str] = &["user", "pid", "%cpu", "%mem", "vsz", "rss", "tty", "stat", "start", "time", "command"];
 
 /// Makes the table of these processes; empty arguments are `-ef`.
 ///
@@ -25,16 +23,10 @@ pub(crate) fn table(processes: Vec<Process>, arguments: &str) -> Result<Top, Ope
         return Err(OperationError::Invalid(text));
     }
     let users = users();
-    let host = Host {
-        now: crate::now(),
-        users,
-    };
+    let host = Host { now: crate::now(), users };
     let titles = columns.iter().map(|c| title(c)).collect();
     let row = |process: &Process| columns.iter().map(|c| host.cell(process, c)).collect();
-    Ok(Top {
-        titles,
-        processes: processes.iter().map(row).collect(),
-    })
+    Ok(Top { titles, processes: processes.iter().map(row).collect() })
 }
 
 fn columns(arguments: &str) -> Result<Vec<String>, OperationError> {
@@ -47,9 +39,7 @@ fn columns(arguments: &str) -> Result<Vec<String>, OperationError> {
         _ => {}
     }
     let unknown = || OperationError::Invalid(format!("ps: unknown arguments `{arguments}`"));
-    let list = words
-        .iter()
-        .skip_while(|w| !matches!(**w, "-o" | "o" | "-eo" | "-axo" | "axo" | "-Ao"));
+    let list = words.iter().skip_while(|w| !matches!(**w, "-o" | "o" | "-eo" | "-axo" | "axo" | "-Ao"));
     let list: Vec<String> = list
         .skip(1)
         .flat_map(|w| w.split(','))
@@ -140,12 +130,7 @@ fn clock(nanoseconds: u64) -> String {
 }
 
 fn duration(seconds: u64) -> String {
-    format!(
-        "{:02}:{:02}:{:02}",
-        seconds / 3600,
-        seconds / 60 % 60,
-        seconds % 60
-    )
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
 /// **Source:** Linux, `Documentation/admin-guide/devices.txt`: 136 to 143 are `pts`.
@@ -164,18 +149,9 @@ mod tests {
 
     #[test]
     fn rows_follow_the_columns() {
-        let process = Process {
-            pid: 7,
-            ppid: 1,
-            tty: 0x8801,
-            command: "/bin/sleep 9".to_owned(),
-            ..Process::default()
-        };
+        let process = Process { pid: 7, ppid: 1, tty: 0x8801, command: "/bin/sleep 9".to_owned(), ..Process::default() };
         let top = table(vec![process.clone()], "").unwrap();
-        assert_eq!(
-            top.titles,
-            ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]
-        );
+        assert_eq!(top.titles, ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
         assert_eq!(top.processes[0][1], "7");
         assert_eq!(top.processes[0][5], "pts/1");
         let top = table(vec![process], "-o pid,comm").unwrap();

@@ -6,10 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::error::InvalidSpec;
 use crate::profile;
-use crate::spec::{
-    IpcMode, MountKind, NetworkMode, Resources, RestartPolicy, SeccompProfile, SecurityOption,
-    Spec, UtsMode,
-};
+use crate::spec::{IpcMode, MountKind, NetworkMode, Resources, RestartPolicy, SeccompProfile, SecurityOption, Spec, UtsMode};
 
 /// **Source:** moby, `linuxMinMemory`.
 const MEMORY_MIN: i64 = 6 << 20;
@@ -43,65 +40,31 @@ fn warnings(spec: &Spec) -> Vec<String> {
 pub(crate) fn check_resources(resources: &Resources) -> Result<(), InvalidSpec> {
     let r = resources;
     let fail = |wrong: bool, error: InvalidSpec| if wrong { Err(error) } else { Ok(()) };
-    fail(
-        r.memory != 0 && r.memory < MEMORY_MIN,
-        InvalidSpec::MemoryTooSmall,
-    )?;
+    fail(r.memory != 0 && r.memory < MEMORY_MIN, InvalidSpec::MemoryTooSmall)?;
     let swap = r.memory_swap > 0;
-    fail(
-        r.memory > 0 && swap && r.memory_swap < r.memory,
-        InvalidSpec::SwapTooSmall,
-    )?;
+    fail(r.memory > 0 && swap && r.memory_swap < r.memory, InvalidSpec::SwapTooSmall)?;
     fail(r.memory == 0 && swap, InvalidSpec::SwapWithoutMemory)?;
     let reserved = r.memory_reservation;
-    fail(
-        reserved > 0 && reserved < MEMORY_MIN,
-        InvalidSpec::ReservationTooSmall,
-    )?;
-    fail(
-        r.memory > 0 && reserved > r.memory,
-        InvalidSpec::ReservationTooLarge,
-    )?;
+    fail(reserved > 0 && reserved < MEMORY_MIN, InvalidSpec::ReservationTooSmall)?;
+    fail(r.memory > 0 && reserved > r.memory, InvalidSpec::ReservationTooLarge)?;
     if let Some(swappiness) = r.memory_swappiness {
-        fail(
-            !(-1..=100).contains(&swappiness),
-            InvalidSpec::Swappiness(swappiness),
-        )?;
+        fail(!(-1..=100).contains(&swappiness), InvalidSpec::Swappiness(swappiness))?;
     }
     let nano = r.nano_cpus != 0;
-    fail(
-        nano && r.cpu_period != 0,
-        InvalidSpec::CpuConflict("Period"),
-    )?;
+    fail(nano && r.cpu_period != 0, InvalidSpec::CpuConflict("Period"))?;
     fail(nano && r.cpu_quota != 0, InvalidSpec::CpuConflict("Quota"))?;
-    let cpus =
-        std::thread::available_parallelism().map_or(1, |n| u64::try_from(n.get()).unwrap_or(1));
+    let cpus = std::thread::available_parallelism().map_or(1, |n| u64::try_from(n.get()).unwrap_or(1));
     let nano_max = i64::try_from(cpus.saturating_mul(1_000_000_000)).unwrap_or(i64::MAX);
-    fail(
-        r.nano_cpus < 0 || r.nano_cpus > nano_max,
-        InvalidSpec::Cpus(cpus),
-    )?;
+    fail(r.nano_cpus < 0 || r.nano_cpus > nano_max, InvalidSpec::Cpus(cpus))?;
     let period = r.cpu_period;
-    fail(
-        period != 0 && !(1000..=1_000_000).contains(&period),
-        InvalidSpec::CpuPeriod,
-    )?;
+    fail(period != 0 && !(1000..=1_000_000).contains(&period), InvalidSpec::CpuPeriod)?;
     fail((1..1000).contains(&r.cpu_quota), InvalidSpec::CpuQuota)?;
     for (what, value) in [("cpus", &r.cpuset_cpus), ("mems", &r.cpuset_mems)] {
         let value = || value.clone();
-        fail(
-            !is_cpu_list(&value()),
-            InvalidSpec::CpuSet {
-                what,
-                value: value(),
-            },
-        )?;
+        fail(!is_cpu_list(&value()), InvalidSpec::CpuSet { what, value: value() })?;
     }
     let weight = r.blkio_weight;
-    fail(
-        weight != 0 && !(10..=1000).contains(&weight),
-        InvalidSpec::BlkioWeight,
-    )
+    fail(weight != 0 && !(10..=1000).contains(&weight), InvalidSpec::BlkioWeight)
 }
 
 fn is_cpu_list(text: &str) -> bool {
@@ -119,22 +82,13 @@ fn check_options(spec: &Spec) -> Result<(), InvalidSpec> {
     let host = &spec.host;
     let fail = |wrong: bool, error: InvalidSpec| if wrong { Err(error) } else { Ok(()) };
     let score = host.oom_score_adj;
-    fail(
-        !(-1000..=1000).contains(&score),
-        InvalidSpec::OomScore(score),
-    )?;
-    fail(
-        host.auto_remove && host.restart_policy != RestartPolicy::No,
-        InvalidSpec::AutoRemoveRestart,
-    )?;
+    fail(!(-1000..=1000).contains(&score), InvalidSpec::OomScore(score))?;
+    fail(host.auto_remove && host.restart_policy != RestartPolicy::No, InvalidSpec::AutoRemoveRestart)?;
     let runtime = host.runtime.as_str();
     let known = ["", "runc", "teu", "io.containerd.runc.v2"].contains(&runtime);
     fail(!known, InvalidSpec::Runtime(host.runtime.clone()))?;
     if let NetworkMode::Container(_) = host.network_mode {
-        fail(
-            !spec.config.hostname.is_empty(),
-            InvalidSpec::Conflict("hostname and the network mode"),
-        )?;
+        fail(!spec.config.hostname.is_empty(), InvalidSpec::Conflict("hostname and the network mode"))?;
         fail(
             !host.port_bindings.is_empty() || host.publish_all_ports,
             InvalidSpec::Conflict("port publishing and the container type network mode"),
@@ -143,31 +97,18 @@ fn check_options(spec: &Spec) -> Result<(), InvalidSpec> {
             !spec.config.exposed_ports.is_empty() && host.publish_all_ports,
             InvalidSpec::Conflict("port exposing and the container type network mode"),
         )?;
-        fail(
-            !host.dns.is_empty(),
-            InvalidSpec::Conflict("dns and the network mode"),
-        )?;
-        fail(
-            !host.extra_hosts.is_empty(),
-            InvalidSpec::Conflict("custom host-to-IP mapping and the network mode"),
-        )?;
+        fail(!host.dns.is_empty(), InvalidSpec::Conflict("dns and the network mode"))?;
+        fail(!host.extra_hosts.is_empty(), InvalidSpec::Conflict("custom host-to-IP mapping and the network mode"))?;
     }
     let host_uts = host.uts_mode == UtsMode::Host;
-    fail(
-        host_uts && !spec.config.hostname.is_empty(),
-        InvalidSpec::Conflict("hostname and the UTS mode"),
-    )?;
+    fail(host_uts && !spec.config.hostname.is_empty(), InvalidSpec::Conflict("hostname and the UTS mode"))?;
     for option in &host.security_options {
         if let SecurityOption::Seccomp(SeccompProfile::Json(json)) = option {
-            profile::seccomp_from_json(json, &[])
-                .map_err(|error| InvalidSpec::Seccomp(error.to_string()))?;
+            profile::seccomp_from_json(json, &[]).map_err(|error| InvalidSpec::Seccomp(error.to_string()))?;
         }
     }
     if let Some(request) = host.resources.device_requests.first() {
-        return Err(InvalidSpec::DeviceDriver {
-            driver: request.driver.clone(),
-            capabilities: request.capabilities.clone(),
-        });
+        return Err(InvalidSpec::DeviceDriver { driver: request.driver.clone(), capabilities: request.capabilities.clone() });
     }
     check_sysctls(spec)
 }
@@ -176,18 +117,12 @@ fn check_options(spec: &Spec) -> Result<(), InvalidSpec> {
 fn check_sysctls(spec: &Spec) -> Result<(), InvalidSpec> {
     let host = &spec.host;
     for name in host.sysctls.keys() {
-        let ipc = name.starts_with("kernel.msg")
-            || name.starts_with("kernel.shm")
-            || name.starts_with("fs.mqueue.")
-            || name == "kernel.sem";
+        let ipc =
+            name.starts_with("kernel.msg") || name.starts_with("kernel.shm") || name.starts_with("fs.mqueue.") || name == "kernel.sem";
         let network = name.starts_with("net.");
         let uts = name == "kernel.domainname";
         let allowed = ipc && !matches!(host.ipc_mode, IpcMode::Host | IpcMode::Container(_))
-            || network
-                && !matches!(
-                    host.network_mode,
-                    NetworkMode::Host | NetworkMode::Container(_)
-                )
+            || network && !matches!(host.network_mode, NetworkMode::Host | NetworkMode::Container(_))
             || uts && host.uts_mode != UtsMode::Host;
         if !allowed {
             return Err(InvalidSpec::Sysctl(name.clone()));
@@ -206,11 +141,7 @@ fn check_mounts(spec: &Spec) -> Result<(), InvalidSpec> {
         }
     }
     for mount in &spec.host.mounts {
-        if let MountKind::Bind {
-            source,
-            create_source: false,
-            ..
-        } = &mount.kind
+        if let MountKind::Bind { source, create_source: false, .. } = &mount.kind
             && fs_err::symlink_metadata(source).is_err()
         {
             return Err(InvalidSpec::BindSource(source.clone()));
@@ -267,11 +198,7 @@ fn check_config(spec: &Spec) -> Result<(), InvalidSpec> {
     if !directory.is_empty() && !directory.starts_with('/') {
         return Err(InvalidSpec::WorkingDirectory(directory.clone()));
     }
-    if let Some(entry) = config
-        .env
-        .iter()
-        .find(|e| e.is_empty() || e.starts_with('='))
-    {
+    if let Some(entry) = config.env.iter().find(|e| e.is_empty() || e.starts_with('=')) {
         return Err(InvalidSpec::Environment(entry.clone()));
     }
     let unknown = |name: &&String| !ULIMITS.contains(&name.as_str());
@@ -312,18 +239,12 @@ mod tests {
     #[test]
     fn limits_out_of_range_have_docker_texts() {
         assert_eq!(text(|_| {}), "sound");
-        assert_eq!(
-            text(|s| s.host.resources.memory = 1024),
-            "Minimum memory limit allowed is 6MB"
-        );
+        assert_eq!(text(|s| s.host.resources.memory = 1024), "Minimum memory limit allowed is 6MB");
         assert!(text(|s| s.host.resources.memory_swap = 1 << 30).contains("always set the Memory"));
         assert!(text(|s| s.host.resources.nano_cpus = 1 << 60).starts_with("Range of CPUs"));
         assert!(text(|s| s.host.resources.cpuset_cpus = "3-1".into()).contains("cpuset cpus"));
         assert!(text(|s| s.host.cap_add = vec!["nosuch".into()]).contains("\"nosuch\""));
-        assert_eq!(
-            text(|s| s.host.cap_add = vec!["net_admin".into(), "ALL".into()]),
-            "sound"
-        );
+        assert_eq!(text(|s| s.host.cap_add = vec!["net_admin".into(), "ALL".into()]), "sound");
         assert_eq!(
             text(|s| s.config.working_directory = "a".into()),
             "the working directory 'a' is invalid, it needs to be an absolute path"
@@ -362,10 +283,7 @@ mod tests {
         );
         assert_eq!(
             text(|s| {
-                s.config.healthcheck = Some(crate::spec::Healthcheck {
-                    test: vec!["HTTP".into(), "ftp://x".into()],
-                    ..Default::default()
-                });
+                s.config.healthcheck = Some(crate::spec::Healthcheck { test: vec!["HTTP".into(), "ftp://x".into()], ..Default::default() });
             }),
             "invalid health check: [\"HTTP\", \"ftp://x\"]"
         );

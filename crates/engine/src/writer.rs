@@ -10,9 +10,7 @@ use oci::runtime::{Device, Linux, Mount, Namespace, NamespaceType, Root, User};
 
 use crate::id::ContainerId;
 use crate::profile;
-use crate::spec::{
-    CgroupnsMode, IpcMode, NetworkMode, PidMode, SeccompProfile, SecurityOption, Spec, UtsMode,
-};
+use crate::spec::{CgroupnsMode, IpcMode, NetworkMode, PidMode, SeccompProfile, SecurityOption, Spec, UtsMode};
 
 pub(crate) use process::{capabilities, exec_process};
 pub(crate) use resources::resources;
@@ -57,19 +55,12 @@ pub(crate) struct HostDevice {
 /// Writes the specification, without the system call filter.
 pub(crate) fn write(id: &ContainerId, spec: &Spec, facts: &Facts) -> oci::runtime::Spec {
     let host = &spec.host;
-    let own_uts = host.uts_mode == UtsMode::Private
-        && !facts
-            .join
-            .iter()
-            .any(|(kind, _)| *kind == NamespaceType::Uts);
+    let own_uts = host.uts_mode == UtsMode::Private && !facts.join.iter().any(|(kind, _)| *kind == NamespaceType::Uts);
     let named = |name: &str| (own_uts && !name.is_empty()).then(|| name.to_owned());
     oci::runtime::Spec {
         oci_version: oci::runtime::VERSION.to_owned(),
         process: Some(process::process(spec, facts)),
-        root: Some(Root {
-            path: PathBuf::from("rootfs"),
-            readonly: host.readonly_rootfs,
-        }),
+        root: Some(Root { path: PathBuf::from("rootfs"), readonly: host.readonly_rootfs }),
         hostname: named(&facts.hostname),
         domainname: named(&spec.config.domainname),
         mounts: mounts::mounts(spec, facts),
@@ -81,10 +72,7 @@ pub(crate) fn write(id: &ContainerId, spec: &Spec, facts: &Facts) -> oci::runtim
 
 fn linux(id: &ContainerId, spec: &Spec, facts: &Facts) -> Linux {
     let host = &spec.host;
-    let open = host.privileged
-        || host
-            .security_options
-            .contains(&SecurityOption::SystemPathsUnconfined);
+    let open = host.privileged || host.security_options.contains(&SecurityOption::SystemPathsUnconfined);
     let paths = |own: &Option<Vec<PathBuf>>, default: &dyn Fn() -> Vec<PathBuf>| match own {
         Some(paths) => paths.clone(),
         None if open => Vec::new(),
@@ -102,9 +90,7 @@ fn linux(id: &ContainerId, spec: &Spec, facts: &Facts) -> Linux {
         devices: facts.devices.iter().map(|d| d.device.clone()).collect(),
         rootfs_propagation: mounts::root_propagation(&facts.mounts),
         masked_paths: paths(&host.masked_paths, &masked_paths),
-        readonly_paths: paths(&host.readonly_paths, &|| {
-            profile::READONLY_PATHS.iter().map(PathBuf::from).collect()
-        }),
+        readonly_paths: paths(&host.readonly_paths, &|| profile::READONLY_PATHS.iter().map(PathBuf::from).collect()),
         ..Linux::default()
     }
 }
@@ -118,10 +104,7 @@ fn masked_paths() -> Vec<PathBuf> {
 /// **Source:** moby, `daemon/oci_linux.go`, `WithSysctls`: low ports and ping need no capability.
 fn sysctls(spec: &Spec) -> std::collections::BTreeMap<String, String> {
     let mut sysctls = std::collections::BTreeMap::new();
-    let own = !matches!(
-        spec.host.network_mode,
-        NetworkMode::Host | NetworkMode::Container(_)
-    );
+    let own = !matches!(spec.host.network_mode, NetworkMode::Host | NetworkMode::Container(_));
     if own {
         let mut set = |name: &str, value: &str| sysctls.insert(name.to_owned(), value.to_owned());
         set("net.ipv4.ip_unprivileged_port_start", "0");
@@ -142,44 +125,32 @@ fn namespaces(spec: &Spec, facts: &Facts) -> Vec<Namespace> {
         }
     };
     add(NamespaceType::Mount, true);
-    add(
-        NamespaceType::Network,
-        host.network_mode != NetworkMode::Host,
-    );
+    add(NamespaceType::Network, host.network_mode != NetworkMode::Host);
     add(NamespaceType::Uts, host.uts_mode == UtsMode::Private);
     add(NamespaceType::Pid, host.pid_mode == PidMode::Private);
     add(NamespaceType::Ipc, host.ipc_mode != IpcMode::Host);
-    add(
-        NamespaceType::Cgroup,
-        host.cgroupns_mode != CgroupnsMode::Host,
-    );
+    add(NamespaceType::Cgroup, host.cgroupns_mode != CgroupnsMode::Host);
     namespaces
 }
 
 /// The system call filter, if there is one.
 pub(crate) fn seccomp(spec: &Spec) -> Option<Result<oci::runtime::Seccomp, String>> {
     let host = &spec.host;
-    let profile = host
-        .security_options
-        .iter()
-        .rev()
-        .find_map(|option| match option {
-            SecurityOption::Seccomp(profile) => Some(profile),
-            SecurityOption::NoNewPrivileges(_)
-            | SecurityOption::AppArmor(_)
-            | SecurityOption::Label(_)
-            | SecurityOption::SystemPathsUnconfined
-            | SecurityOption::WritableCgroups(_) => None,
-        });
+    let profile = host.security_options.iter().rev().find_map(|option| match option {
+        SecurityOption::Seccomp(profile) => Some(profile),
+        SecurityOption::NoNewPrivileges(_)
+        | SecurityOption::AppArmor(_)
+        | SecurityOption::Label(_)
+        | SecurityOption::SystemPathsUnconfined
+        | SecurityOption::WritableCgroups(_) => None,
+    });
     if host.privileged {
         return None;
     }
     match profile {
         Some(SeccompProfile::Unconfined) => None,
         Some(SeccompProfile::Builtin) | None => Some(Ok(profile::seccomp(&capabilities(spec)))),
-        Some(SeccompProfile::Json(json)) => {
-            Some(profile::seccomp_from_json(json, &capabilities(spec)).map_err(|e| e.to_string()))
-        }
+        Some(SeccompProfile::Json(json)) => Some(profile::seccomp_from_json(json, &capabilities(spec)).map_err(|e| e.to_string())),
     }
 }
 

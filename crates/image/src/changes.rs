@@ -11,12 +11,7 @@ use oci::image::{Config, Empty, Healthcheck};
 /// # Errors
 /// What is wrong, in Docker's words; `config` may then be changed in part.
 pub fn apply(config: &mut Config, changes: &[String]) -> Result<(), String> {
-    for line in changes
-        .iter()
-        .flat_map(|change| change.lines())
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-    {
+    for line in changes.iter().flat_map(|change| change.lines()).map(str::trim).filter(|line| !line.is_empty()) {
         let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         instruction(config, &name.to_ascii_uppercase(), rest.trim())?;
     }
@@ -30,9 +25,7 @@ fn instruction(config: &mut Config, name: &str, rest: &str) -> Result<(), String
         "ENTRYPOINT" => config.entrypoint = Some(command(rest)),
         "ENV" => {
             for (key, value) in words::pairs(name, rest)? {
-                config
-                    .env
-                    .retain(|known| known.split_once('=').is_none_or(|(other, _)| other != key));
+                config.env.retain(|known| known.split_once('=').is_none_or(|(other, _)| other != key));
                 config.env.push(format!("{key}={value}"));
             }
         }
@@ -50,17 +43,11 @@ fn instruction(config: &mut Config, name: &str, rest: &str) -> Result<(), String
             if paths.iter().any(String::is_empty) {
                 return Err("VOLUME specified can not be an empty string".to_owned());
             }
-            config
-                .volumes
-                .extend(paths.into_iter().map(|path| (path, Empty {})));
+            config.volumes.extend(paths.into_iter().map(|path| (path, Empty {})));
         }
         "WORKDIR" => config.working_dir = directory(&config.working_dir, &one(name, rest)?),
         "ONBUILD" => {
-            let trigger = rest
-                .split_whitespace()
-                .next()
-                .unwrap_or_default()
-                .to_ascii_uppercase();
+            let trigger = rest.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
             match trigger.as_str() {
                 "" => return missing(),
                 "ONBUILD" => {
@@ -78,9 +65,7 @@ fn instruction(config: &mut Config, name: &str, rest: &str) -> Result<(), String
             return Err(format!("{name} is not a valid change command"));
         }
         _ => {
-            return Err(format!(
-                "dockerfile parse error on line 1: unknown instruction: {name}"
-            ));
+            return Err(format!("dockerfile parse error on line 1: unknown instruction: {name}"));
         }
     }
     Ok(())
@@ -110,29 +95,18 @@ fn expose(config: &mut Config, word: &str) -> Result<(), String> {
         return Err(format!("invalid proto: {protocol}"));
     }
     let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let port = |text: &str| {
-        text.parse::<u16>()
-            .ok()
-            .filter(|&port| port > 0)
-            .ok_or_else(wrong)
-    };
+    let port = |text: &str| text.parse::<u16>().ok().filter(|&port| port > 0).ok_or_else(wrong);
     let (first, last) = (port(first)?, port(last)?);
     if first > last {
         return Err(wrong());
     }
-    config
-        .exposed_ports
-        .extend((first..=last).map(|port| (format!("{port}/{protocol}"), Empty {})));
+    config.exposed_ports.extend((first..=last).map(|port| (format!("{port}/{protocol}"), Empty {})));
     Ok(())
 }
 
 /// A relative directory is one below the former.
 fn directory(former: &str, new: &str) -> String {
-    let joined = if new.starts_with('/') {
-        new.to_owned()
-    } else {
-        format!("{former}/{new}")
-    };
+    let joined = if new.starts_with('/') { new.to_owned() } else { format!("{former}/{new}") };
     let mut parts = Vec::new();
     for part in joined.split('/') {
         match part {
@@ -148,21 +122,15 @@ fn healthcheck(mut rest: &str) -> Result<Healthcheck, String> {
     let mut check = Healthcheck::default();
     while let Some(flag) = rest.strip_prefix("--") {
         let (flag, after) = flag.split_once(char::is_whitespace).unwrap_or((flag, ""));
-        let (key, value) = flag
-            .split_once('=')
-            .ok_or_else(|| format!("missing a value on flag: {flag}"))?;
+        let (key, value) = flag.split_once('=').ok_or_else(|| format!("missing a value on flag: {flag}"))?;
         match key {
             "interval" => check.interval = words::duration(value)?,
             "timeout" => check.timeout = words::duration(value)?,
             "start-period" => check.start_period = words::duration(value)?,
             "start-interval" => check.start_interval = words::duration(value)?,
             "retries" => {
-                let retries = value
-                    .parse()
-                    .ok()
-                    .filter(|&count: &i64| (0..=i64::from(i32::MAX)).contains(&count));
-                check.retries =
-                    retries.ok_or_else(|| format!("--retries must be at least 0 (not {value})"))?;
+                let retries = value.parse().ok().filter(|&count: &i64| (0..=i64::from(i32::MAX)).contains(&count));
+                check.retries = retries.ok_or_else(|| format!("--retries must be at least 0 (not {value})"))?;
             }
             _ => return Err(format!("unknown flag: {key}")),
         }
@@ -218,10 +186,7 @@ mod tests {
         let ports: Vec<&str> = config.exposed_ports.keys().map(String::as_str).collect();
         assert_eq!(ports, ["80/tcp", "9000/udp", "9001/udp"]);
         assert_eq!(config.labels.get("c d").map(String::as_str), Some("e"));
-        assert_eq!(
-            (config.user.as_str(), config.working_dir.as_str()),
-            ("1000:1000", "/app")
-        );
+        assert_eq!((config.user.as_str(), config.working_dir.as_str()), ("1000:1000", "/app"));
         assert_eq!(config.volumes.len(), 3);
         assert_eq!(config.on_build, ["RUN true"]);
         assert_eq!(config.stop_signal.as_deref(), Some("SIGQUIT"));
@@ -236,10 +201,7 @@ mod tests {
             ("RUN true", "RUN is not a valid change command"),
             ("NOSUCH x", "unknown instruction: NOSUCH"),
             ("ENV A", "ENV must have two arguments"),
-            (
-                "ENV A=\"b",
-                "unexpected end of statement while looking for matching double-quote",
-            ),
+            ("ENV A=\"b", "unexpected end of statement while looking for matching double-quote"),
             ("EXPOSE x", "invalid containerPort: x"),
             ("EXPOSE 90-80", "invalid containerPort"),
             ("USER a b", "USER requires exactly one argument"),

@@ -29,10 +29,7 @@ impl Compression {
 }
 
 /// Reads the plain bytes of `input`, compressed as `compression` says.
-pub(crate) fn decoder<'a>(
-    input: impl BufRead + Send + 'a,
-    compression: Compression,
-) -> io::Result<Box<dyn Read + Send + 'a>> {
+pub(crate) fn decoder<'a>(input: impl BufRead + Send + 'a, compression: Compression) -> io::Result<Box<dyn Read + Send + 'a>> {
     Ok(match compression {
         Compression::Plain => Box::new(input),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
@@ -53,8 +50,5 @@ pub(crate) fn sniffing<'a>(input: impl Read + 'a) -> io::Result<Box<dyn Read + '
 }
 
 fn unsupported(name: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::Unsupported,
-        format!("{name} compression is not supported"),
-    )
+    io::Error::new(io::ErrorKind::Unsupported, format!("{name} compression is not supported"))
 }

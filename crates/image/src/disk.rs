@@ -130,17 +130,12 @@ fn remove_tree(path: &Path) -> io::Result<()> {
 
 /// Makes a directory and those above it; one that exists keeps its mode.
 pub(crate) fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path)
 }
 
 /// Lists the names in a directory, sorted.
 pub(crate) fn names(path: &Path) -> io::Result<Vec<std::ffi::OsString>> {
-    let mut names = fs_err::read_dir(path)?
-        .map(|entry| Ok(entry?.file_name()))
-        .collect::<io::Result<Vec<_>>>()?;
+    let mut names = fs_err::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
     names.sort();
     Ok(names)
 }

@@ -32,45 +32,29 @@ impl Images {
     /// # Errors
     /// [`OpenError`] when a directory cannot be used; damaged records are set aside, see [`Images::sweep`].
     pub fn open(root: &Path) -> Result<Self, OpenError> {
-        let disk =
-            Disk::open(root).map_err(|(path, source)| OpenError::Directory { path, source })?;
-        let (records, images, damaged) =
-            Table::open(disk.images.join("records")).map_err(OpenError::Table)?;
+        let disk = Disk::open(root).map_err(|(path, source)| OpenError::Directory { path, source })?;
+        let (records, images, damaged) = Table::open(disk.images.join("records")).map_err(OpenError::Table)?;
         let mut state = State::default();
-        state.damaged.extend(
-            damaged
-                .into_iter()
-                .map(|bad| format!("image {}: {}", bad.key, bad.reason)),
-        );
+        state.damaged.extend(damaged.into_iter().map(|bad| format!("image {}: {}", bad.key, bad.reason)));
         for (key, record) in images {
             match read_record(&disk, &key, record) {
                 Ok((id, entry)) => drop(state.images.insert(id, entry)),
                 Err(reason) => state.damaged.push(format!("image {key}: {reason}")),
             }
         }
-        let (name_table, name_records, damaged) =
-            Table::<NameRecord>::open(disk.images.join("names")).map_err(OpenError::Table)?;
-        state.damaged.extend(
-            damaged
-                .into_iter()
-                .map(|bad| format!("name {}: {}", bad.key, bad.reason)),
-        );
+        let (name_table, name_records, damaged) = Table::<NameRecord>::open(disk.images.join("names")).map_err(OpenError::Table)?;
+        state.damaged.extend(damaged.into_iter().map(|bad| format!("name {}: {}", bad.key, bad.reason)));
         for (key, record) in name_records {
             match key.parse() {
                 Ok(name) if state.images.contains_key(&record.image) => {
                     let _ = state.names.insert(name, record);
                 }
-                Ok(_) => state
-                    .damaged
-                    .push(format!("name {key}: its image {} is missing", record.image)),
+                Ok(_) => state.damaged.push(format!("name {key}: its image {} is missing", record.image)),
                 Err(error) => state.damaged.push(format!("name {key}: {error}")),
             }
         }
         let holders = names(&disk.snapshots);
-        let holders = holders.map_err(|source| OpenError::Directory {
-            path: disk.snapshots.clone(),
-            source,
-        })?;
+        let holders = holders.map_err(|source| OpenError::Directory { path: disk.snapshots.clone(), source })?;
         for holder in holders {
             if let Some(image) = snapshots::read_image(&disk, Path::new(&holder))
                 && let Ok(holder) = holder.into_string()
@@ -78,23 +62,14 @@ impl Images {
                 state.snapshots.insert(holder, image);
             }
         }
-        Ok(Self {
-            disk,
-            records,
-            names: name_table,
-            state: Mutex::new(state),
-        })
+        Ok(Self { disk, records, names: name_table, state: Mutex::new(state) })
     }
 
     /// Returns all images, the newest first.
     #[must_use]
     pub fn list(&self) -> Vec<Image> {
         let state = self.state();
-        let mut images: Vec<Image> = state
-            .images
-            .keys()
-            .filter_map(|id| state.image(id))
-            .collect();
+        let mut images: Vec<Image> = state.images.keys().filter_map(|id| state.image(id)).collect();
         images.sort_by(|one, other| other.created.cmp(&one.created).then(one.id.cmp(&other.id)));
         images
     }
@@ -108,9 +83,7 @@ impl Images {
     /// Returns the configuration of an image as it was written, whose digest is its id.
     #[must_use]
     pub fn raw_config(&self, id: &ImageId) -> Option<String> {
-        self.state()
-            .visible(id)
-            .map(|entry| entry.record.config.clone())
+        self.state().visible(id).map(|entry| entry.record.config.clone())
     }
 
     /// Returns the steps an image was made in, the newest first.
@@ -128,22 +101,14 @@ impl Images {
                 created: step.created.as_deref().and_then(time),
                 created_by: step.created_by.clone().unwrap_or_default(),
                 tags: Vec::new(),
-                size: if step.empty_layer {
-                    0
-                } else {
-                    sizes.next().unwrap_or(0)
-                },
+                size: if step.empty_layer { 0 } else { sizes.next().unwrap_or(0) },
                 comment: step.comment.clone().unwrap_or_default(),
             });
         }
         steps.reverse();
         if let Some(newest) = steps.first_mut() {
             newest.id = Some(*id);
-            newest.tags = state
-                .names_of(id)
-                .into_iter()
-                .filter(|name| name.tag().is_some())
-                .collect();
+            newest.tags = state.names_of(id).into_iter().filter(|name| name.tag().is_some()).collect();
         }
         Ok(steps)
     }
@@ -174,9 +139,7 @@ impl Images {
     /// # Errors
     /// [`SweepError`] after all has been tried.
     pub fn empty_trash(&self) -> Result<(), SweepError> {
-        self.disk
-            .empty_trash()
-            .map_err(|(path, source)| SweepError { path, source })
+        self.disk.empty_trash().map_err(|(path, source)| SweepError { path, source })
     }
 
     /// Moves to the trash what nothing owns: snapshots of others than `holders`, layers no image names.
@@ -185,22 +148,11 @@ impl Images {
     /// [`SweepError`].
     pub fn sweep(&self, holders: &[&str]) -> Result<Swept, SweepError> {
         let mut state = self.state();
-        let mut swept = Swept {
-            damaged: std::mem::take(&mut state.damaged),
-            ..Swept::default()
-        };
-        let list = |path: &Path| {
-            names(path).map_err(|source| SweepError {
-                path: path.to_owned(),
-                source,
-            })
-        };
+        let mut swept = Swept { damaged: std::mem::take(&mut state.damaged), ..Swept::default() };
+        let list = |path: &Path| names(path).map_err(|source| SweepError { path: path.to_owned(), source });
         let discard = |path: &Path| match self.disk.discard(path) {
             Ok(_) => Ok(()),
-            Err(source) => Err(SweepError {
-                path: path.to_owned(),
-                source,
-            }),
+            Err(source) => Err(SweepError { path: path.to_owned(), source }),
         };
         for name in list(&self.disk.snapshots)? {
             if name.to_str().is_some_and(|name| holders.contains(&name)) {
@@ -218,9 +170,7 @@ impl Images {
         // A damaged record may be repaired later: its layers are then still wanted.
         if swept.damaged.is_empty() {
             for name in list(&self.disk.layers)? {
-                let digest = name
-                    .to_str()
-                    .and_then(|hex| oci::Digest::from_hex(hex).ok());
+                let digest = name.to_str().and_then(|hex| oci::Digest::from_hex(hex).ok());
                 if name == crate::disk::EMPTY || digest.is_some_and(|digest| state.needs(&digest)) {
                     continue;
                 }
@@ -228,9 +178,7 @@ impl Images {
                 swept.layers.extend(digest);
             }
             for name in list(&self.disk.tapes)? {
-                let digest = name
-                    .to_str()
-                    .and_then(|hex| oci::Digest::from_hex(hex).ok());
+                let digest = name.to_str().and_then(|hex| oci::Digest::from_hex(hex).ok());
                 if !digest.is_some_and(|digest| state.needs(&digest)) {
                     discard(&self.disk.tapes.join(&name))?;
                 }
@@ -256,13 +204,6 @@ fn read_record(disk: &Disk, key: &str, record: ImageRecord) -> Result<(ImageId, 
             return Err(format!("its layer {} is missing", layer.diff_id));
         }
     }
-    let config: ImageConfig =
-        serde_json::from_str(&record.config).map_err(|error| error.to_string())?;
-    Ok((
-        ImageId(id),
-        Entry {
-            record,
-            config: Arc::new(config),
-        },
-    ))
+    let config: ImageConfig = serde_json::from_str(&record.config).map_err(|error| error.to_string())?;
+    Ok((ImageId(id), Entry { record, config: Arc::new(config) }))
 }

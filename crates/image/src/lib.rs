@@ -19,11 +19,10 @@ mod tar;
 mod unpack;
 
 pub use error::{
-    HistoryError, ImportError, LoadError, OpenError, PinError, PruneError, RemoveError,
-    RemoveSnapshotError, ResolveError, SaveError, SnapshotError, SweepError, TagError,
+    HistoryError, ImportError, LoadError, OpenError, PinError, PruneError, RemoveError, RemoveSnapshotError, ResolveError, SaveError,
+    SnapshotError, SweepError, TagError,
 };
 pub use images::Images;
 pub use model::{
-    HistoryEntry, Image, ImageId, ImportOptions, Loaded, Progress, Pruned, RemoveOptions, Removed,
-    Snapshot, SnapshotOptions, Swept,
+    HistoryEntry, Image, ImageId, ImportOptions, Loaded, Progress, Pruned, RemoveOptions, Removed, Snapshot, SnapshotOptions, Swept,
 };

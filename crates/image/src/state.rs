@@ -47,9 +47,7 @@ pub(crate) struct NameRecord {
 
 impl NameRecord {
     pub(crate) fn now(image: ImageId) -> Self {
-        let tagged = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs());
+        let tagged = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
         Self { image, tagged }
     }
 }
@@ -85,33 +83,21 @@ impl State {
 
     /// Returns the names of an image, sorted.
     pub(crate) fn names_of(&self, id: &ImageId) -> Vec<ImageRef> {
-        self.names
-            .iter()
-            .filter(|(_, record)| record.image == *id)
-            .map(|(name, _)| name.clone())
-            .collect()
+        self.names.iter().filter(|(_, record)| record.image == *id).map(|(name, _)| name.clone()).collect()
     }
 
     pub(crate) fn holders_of(&self, id: &ImageId) -> BTreeSet<&str> {
         let all = self.pins.iter().chain(&self.snapshots);
-        all.filter(|(_, image)| *image == id)
-            .map(|(holder, _)| holder.as_str())
-            .collect()
+        all.filter(|(_, image)| *image == id).map(|(holder, _)| holder.as_str()).collect()
     }
 
     pub(crate) fn has_children(&self, id: &ImageId) -> bool {
-        self.images
-            .values()
-            .any(|entry| !entry.record.hidden && entry.record.parent == Some(*id))
+        self.images.values().any(|entry| !entry.record.hidden && entry.record.parent == Some(*id))
     }
 
     /// Returns what is recorded of a layer by any image.
     pub(crate) fn layer(&self, diff_id: &Digest) -> Option<LayerRecord> {
-        self.images
-            .values()
-            .flat_map(|entry| &entry.record.layers)
-            .find(|layer| layer.diff_id == *diff_id)
-            .copied()
+        self.images.values().flat_map(|entry| &entry.record.layers).find(|layer| layer.diff_id == *diff_id).copied()
     }
 
     /// Says whether an image or a running load needs a layer.
@@ -125,11 +111,7 @@ impl State {
         let last = names.clone().map(|(_, record)| record.tagged).max();
         let (mut repo_tags, mut repo_digests) = (Vec::new(), Vec::new());
         for (name, _) in names {
-            if name.digest().is_some() {
-                repo_digests.push(name.clone())
-            } else {
-                repo_tags.push(name.clone())
-            }
+            if name.digest().is_some() { repo_digests.push(name.clone()) } else { repo_tags.push(name.clone()) }
         }
         Some(Image {
             id: *id,
@@ -138,14 +120,8 @@ impl State {
             repo_digests,
             size: entry.record.layers.iter().map(|layer| layer.size).sum(),
             created: entry.config.created.as_deref().and_then(time),
-            last_tagged: last
-                .and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds))),
-            layers: entry
-                .record
-                .layers
-                .iter()
-                .map(|layer| layer.diff_id)
-                .collect(),
+            last_tagged: last.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds))),
+            layers: entry.record.layers.iter().map(|layer| layer.diff_id).collect(),
             holders: self.holders_of(id).into_iter().map(str::to_owned).collect(),
         })
     }

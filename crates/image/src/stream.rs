@@ -53,12 +53,7 @@ pub(crate) struct Feed<'scope> {
 
 impl<'scope> Feed<'scope> {
     /// Starts to unpack a layer into `<directory>/fs`; its bytes come with [`Feed::send`].
-    pub(crate) fn start<'env>(
-        scope: &'scope Scope<'scope, 'env>,
-        directory: PathBuf,
-        compression: Compression,
-        limits: Limits,
-    ) -> Self {
+    pub(crate) fn start<'env>(scope: &'scope Scope<'scope, 'env>, directory: PathBuf, compression: Compression, limits: Limits) -> Self {
         let (sender, receiver) = sync_channel(QUEUE);
         let worker = scope.spawn(move || stage(&directory, compression, limits, receiver));
         Self { sender, worker }
@@ -73,9 +68,7 @@ impl<'scope> Feed<'scope> {
     pub(crate) fn end(self) -> Pending<'scope> {
         // A worker that has ended already says why when it is joined.
         let _ = self.sender.send(None);
-        Pending {
-            worker: self.worker,
-        }
+        Pending { worker: self.worker }
     }
 }
 
@@ -91,24 +84,14 @@ impl Pending<'_> {
     }
 }
 
-fn stage(
-    directory: &Path,
-    compression: Compression,
-    limits: Limits,
-    receiver: Receiver<Option<Chunk>>,
-) -> Result<StagedLayer, StageError> {
+fn stage(directory: &Path, compression: Compression, limits: Limits, receiver: Receiver<Option<Chunk>>) -> Result<StagedLayer, StageError> {
     let path = directory.join("fs");
     let tape = directory.join("tape");
     let place = prepare(directory, &path, &tape).map_err(StageError::Prepare)?;
     let input = ChunkReader::new(receiver);
     if compression == Compression::Plain {
         let unpacked = unpack(input, place, limits)?;
-        return Ok(StagedLayer {
-            diff_id: None,
-            unpacked,
-            path,
-            tape,
-        });
+        return Ok(StagedLayer { diff_id: None, unpacked, path, tape });
     }
     let mut plain = decoder(input, compression).map_err(StageError::Decompress)?;
     std::thread::scope(|scope| {
@@ -128,9 +111,7 @@ fn stage(
                 Ok(chunk) => {
                     let chunk = Arc::new(chunk);
                     // A closed queue means that the other side failed and will say so.
-                    if to_hash.send(Some(Arc::clone(&chunk))).is_err()
-                        || to_unpack.send(Some(chunk)).is_err()
-                    {
+                    if to_hash.send(Some(Arc::clone(&chunk))).is_err() || to_unpack.send(Some(chunk)).is_err() {
                         break Ok(());
                     }
                 }
@@ -144,12 +125,7 @@ fn stage(
         let diff_id = hash.join().map_err(|_| StageError::Thread)?;
         let unpacked = unpacking.join().map_err(|_| StageError::Thread)?;
         inflated?;
-        Ok(StagedLayer {
-            diff_id: Some(diff_id),
-            unpacked: unpacked?,
-            path,
-            tape,
-        })
+        Ok(StagedLayer { diff_id: Some(diff_id), unpacked: unpacked?, path, tape })
     })
 }
 
@@ -163,11 +139,7 @@ fn prepare(directory: &Path, path: &Path, tape: &Path) -> io::Result<Place> {
     // A data directory with set-gid would hand it down.
     rustix::fs::fchmod(&root, rustix::fs::Mode::from_raw_mode(0o755))?;
     let discard = crate::disk::open_directory(&discard)?;
-    Ok(Place {
-        root,
-        discard,
-        tape: fs_err::File::create_new(tape)?,
-    })
+    Ok(Place { root, discard, tape: fs_err::File::create_new(tape)? })
 }
 
 /// Reads up to a chunk; empty at the end.
@@ -196,12 +168,7 @@ struct ChunkReader {
 
 impl ChunkReader {
     fn new(receiver: Receiver<Option<Chunk>>) -> Self {
-        Self {
-            receiver,
-            chunk: Arc::default(),
-            position: 0,
-            ended: false,
-        }
+        Self { receiver, chunk: Arc::default(), position: 0, ended: false }
     }
 }
 

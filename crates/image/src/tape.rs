@@ -37,9 +37,7 @@ pub(crate) struct Taping<R> {
 
 impl<R> std::fmt::Debug for Taping<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Taping")
-            .field("skip", &self.skip)
-            .finish_non_exhaustive()
+        f.debug_struct("Taping").field("skip", &self.skip).finish_non_exhaustive()
     }
 }
 
@@ -47,14 +45,7 @@ impl<R: Read> Taping<R> {
     /// Starts a tape in the new file `tape`.
     pub(crate) fn new(input: R, tape: fs_err::File) -> io::Result<Self> {
         let encoder = Some(zstd::Encoder::new(BufWriter::new(tape), LEVEL)?);
-        Ok(Self {
-            input,
-            encoder,
-            raw: Vec::new(),
-            raw_total: 0,
-            skip: 0,
-            failure: None,
-        })
+        Ok(Self { input, encoder, raw: Vec::new(), raw_total: 0, skip: 0, failure: None })
     }
 
     /// Says that the next `size` bytes are the content of the file `path` and will be read from there.
@@ -131,22 +122,11 @@ pub(crate) fn replay(tape: impl Read, root: &OwnedFd, output: &mut impl Write) -
     walk(tape, |step| match step {
         Step::Raw(bytes) => output.write_all(bytes),
         Step::File { path, size } => {
-            let resolve =
-                ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let file = std::fs::File::from(rustix::fs::openat2(
-                root,
-                path,
-                flags,
-                Mode::empty(),
-                resolve,
-            )?);
+            let file = std::fs::File::from(rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?);
             let mut reader = BufReader::with_capacity(128 << 10, file.take(size));
-            if io::copy(&mut reader, output)? == size {
-                Ok(())
-            } else {
-                Err(io::ErrorKind::UnexpectedEof.into())
-            }
+            if io::copy(&mut reader, output)? == size { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
         }
     })
 }

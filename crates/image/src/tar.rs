@@ -35,10 +35,6 @@ pub(crate) enum TarError {
 
 impl From<io::Error> for TarError {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::UnexpectedEof {
-            Self::Truncated
-        } else {
-            Self::Read(error)
-        }
+        if error.kind() == io::ErrorKind::UnexpectedEof { Self::Truncated } else { Self::Read(error) }
     }
 }

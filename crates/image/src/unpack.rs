@@ -30,9 +30,7 @@ const WHITEOUT_META: &[u8] = b".wh..wh.";
 /// Marks a directory that hides the lower one.
 const OPAQUE: &[u8] = b".wh..wh..opq";
 /// How paths are resolved: never above the layer, never across a mount or through `/proc`'s links.
-const RESOLVE: ResolveFlags = ResolveFlags::IN_ROOT
-    .union(ResolveFlags::NO_MAGICLINKS)
-    .union(ResolveFlags::NO_XDEV);
+const RESOLVE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_XDEV);
 
 /// Bounds of what one layer may take.
 #[derive(Clone, Copy, Debug)]
@@ -47,11 +45,7 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            entries_max: 5_000_000,
-            bytes_max: 1 << 40,
-            free_bytes_min: 64 << 20,
-        }
+        Self { entries_max: 5_000_000, bytes_max: 1 << 40, free_bytes_min: 64 << 20 }
     }
 }
 
@@ -101,11 +95,7 @@ pub(crate) enum UnpackError {
 }
 
 /// Unpacks a whole tar.
-pub(crate) fn unpack(
-    tar: impl Read,
-    place: Place,
-    limits: Limits,
-) -> Result<Unpacked, UnpackError> {
+pub(crate) fn unpack(tar: impl Read, place: Place, limits: Limits) -> Result<Unpacked, UnpackError> {
     let taping = |source| UnpackError::Tape { source };
     let mut archive = Archive::new(Taping::new(tar, place.tape).map_err(taping)?);
     let mut unpacker = Unpacker {
@@ -155,16 +145,10 @@ struct Directory {
 }
 
 impl Unpacker<'_> {
-    fn entry<R: Read>(
-        &mut self,
-        archive: &mut Archive<Taping<R>>,
-        entry: Entry,
-    ) -> Result<(), UnpackError> {
+    fn entry<R: Read>(&mut self, archive: &mut Archive<Taping<R>>, entry: Entry) -> Result<(), UnpackError> {
         self.entries += 1;
         if self.entries > self.budget.limits.entries_max {
-            return Err(UnpackError::Limit {
-                what: "too many entries",
-            });
+            return Err(UnpackError::Limit { what: "too many entries" });
         }
         let path = path::clean(&entry.path)?;
         if path.is_empty() {
@@ -180,10 +164,7 @@ impl Unpacker<'_> {
             self.directories.entry(parent.to_vec()).or_default().opaque = true;
             return Ok(());
         }
-        if path
-            .split(|&b| b == b'/')
-            .any(|part| part.starts_with(WHITEOUT_META))
-        {
+        if path.split(|&b| b == b'/').any(|part| part.starts_with(WHITEOUT_META)) {
             return Ok(());
         }
         let result = match name.strip_prefix(WHITEOUT) {
@@ -192,36 +173,23 @@ impl Unpacker<'_> {
         };
         result.map_err(|error| match error {
             Failure::Unpack(error) => error,
-            Failure::Kernel(source) => UnpackError::Entry {
-                path: path::show(&path),
-                source,
-            },
+            Failure::Kernel(source) => UnpackError::Entry { path: path::show(&path), source },
         })
     }
 
-    fn create<R: Read>(
-        &mut self,
-        archive: &mut Archive<Taping<R>>,
-        path: &[u8],
-        entry: Entry,
-    ) -> Result<(), Failure> {
+    fn create<R: Read>(&mut self, archive: &mut Archive<Taping<R>>, path: &[u8], entry: Entry) -> Result<(), Failure> {
         let (parent, name) = path::split(path);
         match entry.kind {
             Kind::Directory => {
                 self.directory(parent, name, path)?;
-                self.directories
-                    .entry(path.to_vec())
-                    .or_default()
-                    .attributes = Some(Attributes::of(entry));
+                self.directories.entry(path.to_vec()).or_default().attributes = Some(Attributes::of(entry));
                 Ok(())
             }
             Kind::File => self.file(archive, parent, name, entry),
             Kind::HardLink => self.hard_link(parent, name, path, &entry),
             Kind::SymbolicLink => {
                 let link = entry.link.clone();
-                self.node(parent, name, entry, |parent, name| {
-                    rustix::fs::symlinkat(&link[..], parent, name)
-                })
+                self.node(parent, name, entry, |parent, name| rustix::fs::symlinkat(&link[..], parent, name))
             }
             Kind::CharacterDevice => self.device(parent, name, entry, FileType::CharacterDevice),
             Kind::BlockDevice => self.device(parent, name, entry, FileType::BlockDevice),
@@ -229,37 +197,18 @@ impl Unpacker<'_> {
         }
     }
 
-    fn device(
-        &mut self,
-        parent: &[u8],
-        name: &[u8],
-        entry: Entry,
-        kind: FileType,
-    ) -> Result<(), Failure> {
+    fn device(&mut self, parent: &[u8], name: &[u8], entry: Entry, kind: FileType) -> Result<(), Failure> {
         let device: Dev = rustix::fs::makedev(entry.device.0, entry.device.1);
         let mode = Mode::from_raw_mode(entry.mode);
-        self.node(parent, name, entry, |parent, name| {
-            rustix::fs::mknodat(parent, name, kind, mode, device)
-        })
+        self.node(parent, name, entry, |parent, name| rustix::fs::mknodat(parent, name, kind, mode, device))
     }
 
-    fn file<R: Read>(
-        &mut self,
-        archive: &mut Archive<Taping<R>>,
-        parent: &[u8],
-        name: &[u8],
-        entry: Entry,
-    ) -> Result<(), Failure> {
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    fn file<R: Read>(&mut self, archive: &mut Archive<Taping<R>>, parent: &[u8], name: &[u8], entry: Entry) -> Result<(), Failure> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
-        let file = self.replacing(parent, name, |parent, name| {
-            rustix::fs::openat(parent, name, flags, mode)
-        })?;
+        let file = self.replacing(parent, name, |parent, name| rustix::fs::openat(parent, name, flags, mode))?;
         if entry.sparse.is_none() && entry.size > 0 {
-            archive
-                .input_mut()
-                .file(&path::join(parent, name), entry.size)?;
+            archive.input_mut().file(&path::join(parent, name), entry.size)?;
         }
         data::write(archive, &file, &entry, &mut self.budget, &mut self.buffer)?;
         Attributes::of(entry).set_on_new_file(&file, self.umask)?;
@@ -280,28 +229,18 @@ impl Unpacker<'_> {
         Ok(())
     }
 
-    fn hard_link(
-        &mut self,
-        parent: &[u8],
-        name: &[u8],
-        path: &[u8],
-        entry: &Entry,
-    ) -> Result<(), Failure> {
+    fn hard_link(&mut self, parent: &[u8], name: &[u8], path: &[u8], entry: &Entry) -> Result<(), Failure> {
         let target = path::clean(&entry.link)?;
         if target.is_empty() || target == path {
             return Err(path::invalid(&entry.path, "a hard link to itself or to the root").into());
         }
         let (target_parent, target_name) = path::split(&target);
         let target_parent = self.open(target_parent, OFlags::PATH | OFlags::DIRECTORY)?;
-        let target_type = FileType::from_raw_mode(
-            rustix::fs::statat(&target_parent, target_name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode,
-        );
+        let target_type = FileType::from_raw_mode(rustix::fs::statat(&target_parent, target_name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode);
         if target_type == FileType::Directory {
             return Err(path::invalid(&entry.path, "a hard link to a directory").into());
         }
-        self.replacing(parent, name, |parent, name| {
-            rustix::fs::linkat(&target_parent, target_name, parent, name, AtFlags::empty())
-        })
+        self.replacing(parent, name, |parent, name| rustix::fs::linkat(&target_parent, target_name, parent, name, AtFlags::empty()))
     }
 
     /// Makes a directory, or keeps the one that is there.
@@ -317,9 +256,7 @@ impl Unpacker<'_> {
             return Ok(());
         }
         let hides = is_whiteout(&stat);
-        self.replacing(parent, name, |parent, name| {
-            rustix::fs::mkdirat(parent, name, mode)
-        })?;
+        self.replacing(parent, name, |parent, name| rustix::fs::mkdirat(parent, name, mode))?;
         if hides {
             self.directories.entry(path.to_vec()).or_default().opaque = true;
         }
@@ -333,33 +270,19 @@ impl Unpacker<'_> {
         }
         let parent_fd = self.parent(parent)?;
         let device: Dev = rustix::fs::makedev(0, 0);
-        match rustix::fs::mknodat(
-            parent_fd,
-            name,
-            FileType::CharacterDevice,
-            Mode::empty(),
-            device,
-        ) {
+        match rustix::fs::mknodat(parent_fd, name, FileType::CharacterDevice, Mode::empty(), device) {
             Err(Errno::EXIST) => {}
             result => return Ok(result?),
         }
         let stat = rustix::fs::statat(parent_fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            self.directories
-                .entry(path::join(parent, name))
-                .or_default()
-                .opaque = true;
+            self.directories.entry(path::join(parent, name)).or_default().opaque = true;
         }
         Ok(())
     }
 
     /// Makes something under a name, and once more after moving away what is there.
-    fn replacing<T>(
-        &mut self,
-        parent: &[u8],
-        name: &[u8],
-        make: impl Fn(BorrowedFd<'_>, &[u8]) -> Result<T, Errno>,
-    ) -> Result<T, Failure> {
+    fn replacing<T>(&mut self, parent: &[u8], name: &[u8], make: impl Fn(BorrowedFd<'_>, &[u8]) -> Result<T, Errno>) -> Result<T, Failure> {
         let (discard, place) = (self.discard, self.replacements);
         self.replacements += 1;
         let parent_fd = self.parent(parent)?;
@@ -380,12 +303,7 @@ impl Unpacker<'_> {
         if self.parent.as_ref().is_none_or(|(known, _)| known != path) {
             let flags = OFlags::PATH | OFlags::DIRECTORY;
             let directory = match self.open(path, flags) {
-                Err(Failure::Kernel(error))
-                    if matches!(
-                        Errno::from_io_error(&error),
-                        Some(Errno::NOENT | Errno::NOTDIR)
-                    ) =>
-                {
+                Err(Failure::Kernel(error)) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::NOTDIR)) => {
                     self.make_parents(path)?;
                     self.open(path, flags)?
                 }
@@ -400,11 +318,7 @@ impl Unpacker<'_> {
     }
 
     fn make_parents(&mut self, path: &[u8]) -> Result<(), Failure> {
-        let ends = path
-            .iter()
-            .enumerate()
-            .filter(|&(_, &b)| b == b'/')
-            .map(|(index, _)| index);
+        let ends = path.iter().enumerate().filter(|&(_, &b)| b == b'/').map(|(index, _)| index);
         for end in ends.chain([path.len()]) {
             let prefix = &path[..end];
             if self.open(prefix, OFlags::PATH | OFlags::DIRECTORY).is_ok() {
@@ -425,13 +339,7 @@ impl Unpacker<'_> {
 
     fn open(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Failure> {
         let path = if path.is_empty() { b"." } else { path };
-        Ok(rustix::fs::openat2(
-            self.root,
-            path,
-            flags | OFlags::CLOEXEC,
-            Mode::empty(),
-            RESOLVE,
-        )?)
+        Ok(rustix::fs::openat2(self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), RESOLVE)?)
     }
 
     /// Gives the directories what was kept for them.
@@ -439,41 +347,23 @@ impl Unpacker<'_> {
         let mut opaque_root = false;
         for (path, directory) in std::mem::take(&mut self.directories) {
             opaque_root |= path.is_empty() && directory.opaque;
-            self.finish_directory(&path, &directory)
-                .map_err(|source| UnpackError::Entry {
-                    path: path::show(&path),
-                    source,
-                })?;
+            self.finish_directory(&path, &directory).map_err(|source| UnpackError::Entry { path: path::show(&path), source })?;
         }
-        Ok(Unpacked {
-            bytes: self.budget.used,
-            opaque_root,
-            taped,
-        })
+        Ok(Unpacked { bytes: self.budget.used, opaque_root, taped })
     }
 
     fn finish_directory(&self, path: &[u8], directory: &Directory) -> io::Result<()> {
         let fd = match self.open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW) {
             Ok(fd) => fd,
             // A later entry replaced the directory.
-            Err(Failure::Kernel(error))
-                if matches!(
-                    Errno::from_io_error(&error),
-                    Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)
-                ) =>
-            {
+            Err(Failure::Kernel(error)) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {
                 return Ok(());
             }
             Err(Failure::Kernel(error)) => return Err(error),
             Err(Failure::Unpack(error)) => return Err(io::Error::other(error)),
         };
         if directory.opaque {
-            rustix::fs::fsetxattr(
-                &fd,
-                "trusted.overlay.opaque",
-                b"y",
-                rustix::fs::XattrFlags::empty(),
-            )?;
+            rustix::fs::fsetxattr(&fd, "trusted.overlay.opaque", b"y", rustix::fs::XattrFlags::empty())?;
         }
         match &directory.attributes {
             Some(attributes) => attributes.set_on_directory(&fd),
@@ -511,10 +401,7 @@ impl From<Failure> for UnpackError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Unpack(error) => error,
-            Failure::Kernel(source) => Self::Entry {
-                path: String::new(),
-                source,
-            },
+            Failure::Kernel(source) => Self::Entry { path: String::new(), source },
         }
     }
 }

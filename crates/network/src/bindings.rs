@@ -28,11 +28,7 @@ struct Reservation {
 
 impl Bindings {
     /// Takes all the ports, or none.
-    pub(crate) fn bind(
-        &mut self,
-        specs: &[PortSpec],
-        container: Ipv4Addr,
-    ) -> Result<Vec<BoundPort>, BindError> {
+    pub(crate) fn bind(&mut self, specs: &[PortSpec], container: Ipv4Addr) -> Result<Vec<BoundPort>, BindError> {
         let mut bound = Vec::with_capacity(specs.len());
         for spec in specs {
             match self.bind_one(spec, container) {
@@ -62,18 +58,9 @@ impl Bindings {
     /// Takes the ports of a record from an earlier life, reserved or not: their rules are in force.
     pub(crate) fn restore(&mut self, ports: &[BoundPort]) {
         for port in ports {
-            let socket = reserve(
-                transport(port.protocol),
-                SocketAddrV4::new(port.host_ip, port.host_port),
-            );
-            let holder = Reservation {
-                address: port.host_ip,
-                _socket: socket.ok().map(|(socket, _)| socket),
-            };
-            self.held
-                .entry((port.protocol, port.host_port))
-                .or_default()
-                .push(holder);
+            let socket = reserve(transport(port.protocol), SocketAddrV4::new(port.host_ip, port.host_port));
+            let holder = Reservation { address: port.host_ip, _socket: socket.ok().map(|(socket, _)| socket) };
+            self.held.entry((port.protocol, port.host_port)).or_default().push(holder);
         }
     }
 
@@ -92,11 +79,7 @@ impl Bindings {
                 Err(_) => {}
             }
         }
-        Err(BindError::RangeAllocated {
-            host_ip: spec.host_ip,
-            first,
-            last,
-        })
+        Err(BindError::RangeAllocated { host_ip: spec.host_ip, first, last })
     }
 
     /// Lets the kernel choose; it does not know ports whose reservation failed in `restore`.
@@ -109,35 +92,18 @@ impl Bindings {
             }
             refused.push(socket);
         }
-        Err(BindError::RangeAllocated {
-            host_ip: spec.host_ip,
-            first: 1,
-            last: u16::MAX,
-        })
+        Err(BindError::RangeAllocated { host_ip: spec.host_ip, first: 1, last: u16::MAX })
     }
 
-    fn bind_port(
-        &mut self,
-        spec: &PortSpec,
-        host_port: u16,
-        container: Ipv4Addr,
-    ) -> Result<BoundPort, BindError> {
+    fn bind_port(&mut self, spec: &PortSpec, host_port: u16, container: Ipv4Addr) -> Result<BoundPort, BindError> {
         if self.is_held(spec.protocol, spec.host_ip, host_port) {
-            return Err(BindError::Allocated {
-                host_ip: spec.host_ip,
-                host_port,
-            });
+            return Err(BindError::Allocated { host_ip: spec.host_ip, host_port });
         }
         let (socket, bound) = self.open(spec, host_port, container)?;
         Ok(self.hold(socket, bound))
     }
 
-    fn open(
-        &self,
-        spec: &PortSpec,
-        port: u16,
-        container: Ipv4Addr,
-    ) -> Result<(OwnedFd, BoundPort), BindError> {
+    fn open(&self, spec: &PortSpec, port: u16, container: Ipv4Addr) -> Result<(OwnedFd, BoundPort), BindError> {
         let fail = |answer: io::Error| BindError::Host {
             host_ip: spec.host_ip,
             host_port: port,
@@ -148,24 +114,14 @@ impl Bindings {
         };
         let address = SocketAddrV4::new(spec.host_ip, port);
         let (socket, address) = reserve(transport(spec.protocol), address).map_err(fail)?;
-        let bound = BoundPort {
-            protocol: spec.protocol,
-            container_port: spec.container_port,
-            host_ip: spec.host_ip,
-            host_port: address.port(),
-        };
+        let bound =
+            BoundPort { protocol: spec.protocol, container_port: spec.container_port, host_ip: spec.host_ip, host_port: address.port() };
         Ok((socket, bound))
     }
 
     fn hold(&mut self, socket: OwnedFd, bound: BoundPort) -> BoundPort {
-        let holders = self
-            .held
-            .entry((bound.protocol, bound.host_port))
-            .or_default();
-        holders.push(Reservation {
-            address: bound.host_ip,
-            _socket: Some(socket),
-        });
+        let holders = self.held.entry((bound.protocol, bound.host_port)).or_default();
+        holders.push(Reservation { address: bound.host_ip, _socket: Some(socket) });
         bound
     }
 

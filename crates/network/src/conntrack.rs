@@ -34,20 +34,15 @@ fn write(batch: &mut Batch, ports: &[BoundPort]) {
             batch.raw(&nfgenmsg(AF_INET, 1, 0)); // version 1: the family counts
             batch.nest(CTA_TUPLE_ORIG, |batch| {
                 if let Some(address) = address {
-                    batch.nest(CTA_TUPLE_IP, |batch| {
-                        batch.attribute(CTA_IP_V4_DST, &address.octets())
-                    });
+                    batch.nest(CTA_TUPLE_IP, |batch| batch.attribute(CTA_IP_V4_DST, &address.octets()));
                 }
                 batch.nest(CTA_TUPLE_PROTO, |batch| {
                     batch.attribute(CTA_PROTO_NUM, &[port.protocol.number()]);
                     batch.attribute(CTA_PROTO_DST_PORT, &port.host_port.to_be_bytes());
                 });
             });
-            let flags =
-                FILTER_PROTOCOL | FILTER_PORT | if address.is_some() { FILTER_ADDRESS } else { 0 };
-            batch.nest(CTA_FILTER, |batch| {
-                batch.host32(CTA_FILTER_ORIG_FLAGS, flags)
-            });
+            let flags = FILTER_PROTOCOL | FILTER_PORT | if address.is_some() { FILTER_ADDRESS } else { 0 };
+            batch.nest(CTA_FILTER, |batch| batch.host32(CTA_FILTER_ORIG_FLAGS, flags));
         });
         batch.optional();
     }

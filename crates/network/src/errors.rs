@@ -176,9 +176,7 @@ pub enum AttachError {
         address: Ipv4Addr,
     },
     /// A port could not be published.
-    #[error(
-        "driver failed programming external connectivity on endpoint {container_name} ({endpoint}): {source}"
-    )]
+    #[error("driver failed programming external connectivity on endpoint {container_name} ({endpoint}): {source}")]
     Bind {
         /// The container.
         container_name: String,
@@ -257,28 +255,16 @@ macro_rules! from_refused {
         }
     )+};
 }
-from_refused!(
-    OpenError,
-    CreateError,
-    RemoveError,
-    AttachError,
-    DisconnectError
-);
+from_refused!(OpenError, CreateError, RemoveError, AttachError, DisconnectError);
 
 impl From<Refused> for SweepError {
     fn from(refused: Refused) -> Self {
-        Self {
-            what: refused.what.to_owned(),
-            source: refused.source,
-        }
+        Self { what: refused.what.to_owned(), source: refused.source }
     }
 }
 
 impl From<Refused> for CloseError {
     fn from(refused: Refused) -> Self {
-        Self {
-            what: refused.what.to_owned(),
-            source: refused.source,
-        }
+        Self { what: refused.what.to_owned(), source: refused.source }
     }
 }

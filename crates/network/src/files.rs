@@ -66,9 +66,7 @@ impl Resolver {
 }
 
 fn is_loopback(server: &str) -> bool {
-    server
-        .parse()
-        .is_ok_and(|address: IpAddr| address.is_loopback())
+    server.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 /// Reads the host's files and makes the text.
@@ -99,12 +97,7 @@ fn resolv_conf_from(host: &str, options: &DnsOptions) -> String {
         resolver.servers = options.servers.iter().map(ToString::to_string).collect();
     }
     if !options.search.is_empty() {
-        resolver.search = options
-            .search
-            .iter()
-            .filter(|domain| *domain != ".")
-            .cloned()
-            .collect();
+        resolver.search = options.search.iter().filter(|domain| *domain != ".").cloned().collect();
     }
     if !options.options.is_empty() {
         resolver.options.clone_from(&options.options);
@@ -135,11 +128,7 @@ pub(crate) fn hosts_file(options: &HostsOptions) -> String {
     let mut text = HOSTS.to_owned();
     for (name, address) in &options.extra {
         let gateway = options.host_gateway.map(|gateway| gateway.to_string());
-        let address = if address == "host-gateway" {
-            gateway
-        } else {
-            Some(address.clone())
-        };
+        let address = if address == "host-gateway" { gateway } else { Some(address.clone()) };
         if let Some(address) = address {
             let _ = writeln!(text, "{address}\t{name}");
         }
@@ -159,18 +148,9 @@ mod tests {
     #[test]
     fn resolvers_on_the_host_itself_are_left_out() {
         let text = resolv_conf_from(HOST, &DnsOptions::default());
-        assert_eq!(
-            text,
-            "nameserver 192.0.2.1\nsearch a.example b.example\noptions edns0\n"
-        );
-        let host = DnsOptions {
-            host_network: true,
-            ..DnsOptions::default()
-        };
-        assert!(
-            resolv_conf_from(HOST, &host)
-                .starts_with("nameserver 127.0.0.53\nnameserver 192.0.2.1\n")
-        );
+        assert_eq!(text, "nameserver 192.0.2.1\nsearch a.example b.example\noptions edns0\n");
+        let host = DnsOptions { host_network: true, ..DnsOptions::default() };
+        assert!(resolv_conf_from(HOST, &host).starts_with("nameserver 127.0.0.53\nnameserver 192.0.2.1\n"));
         let none = resolv_conf_from("nameserver ::1\n", &DnsOptions::default());
         assert_eq!(none, "nameserver 8.8.8.8\nnameserver 8.8.4.4\n");
     }
@@ -184,26 +164,18 @@ mod tests {
             host_network: false,
         };
         let text = resolv_conf_from(HOST, &options);
-        assert_eq!(
-            text,
-            "nameserver 127.0.0.1\nnameserver 2001:db8::1\noptions ndots:2 rotate\n"
-        );
+        assert_eq!(text, "nameserver 127.0.0.1\nnameserver 2001:db8::1\noptions ndots:2 rotate\n");
     }
 
     #[test]
     fn hosts_has_the_extra_names_and_then_its_own() {
         let options = HostsOptions {
             own: vec![("172.17.0.2".parse().unwrap(), vec!["web".to_owned()])],
-            extra: vec![
-                ("db".to_owned(), "10.0.0.1".to_owned()),
-                ("host.docker.internal".to_owned(), "host-gateway".to_owned()),
-            ],
+            extra: vec![("db".to_owned(), "10.0.0.1".to_owned()), ("host.docker.internal".to_owned(), "host-gateway".to_owned())],
             host_gateway: Some("172.17.0.1".parse().unwrap()),
         };
         let text = hosts_file(&options);
         assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
-        assert!(
-            text.ends_with("10.0.0.1\tdb\n172.17.0.1\thost.docker.internal\n172.17.0.2\tweb\n")
-        );
+        assert!(text.ends_with("10.0.0.1\tdb\n172.17.0.1\thost.docker.internal\n172.17.0.2\tweb\n"));
     }
 }

@@ -35,27 +35,16 @@ impl Pool {
         let (low, high) = hosts(subnet);
         let range = ip_range.unwrap_or(subnet);
         let (first, last) = (range.first().max(low), range.last().min(high));
-        let mut pool = Self {
-            subnet,
-            first,
-            last,
-            cursor: last,
-            taken: BTreeMap::new(),
-        };
+        let mut pool = Self { subnet, first, last, cursor: last, taken: BTreeMap::new() };
         pool.set(u32::from(gateway));
         pool
     }
 
     /// Takes the next free address.
     pub(crate) fn allocate(&mut self) -> Option<Ipv4Addr> {
-        let after = self
-            .cursor
-            .checked_add(1)
-            .filter(|next| (self.first..=self.last).contains(next));
+        let after = self.cursor.checked_add(1).filter(|next| (self.first..=self.last).contains(next));
         let start = after.unwrap_or(self.first);
-        let number = self
-            .free_between(start, self.last)
-            .or_else(|| self.free_between(self.first, start))?;
+        let number = self.free_between(start, self.last).or_else(|| self.free_between(self.first, start))?;
         self.cursor = number;
         self.set(number);
         Some(Ipv4Addr::from(number))
@@ -79,9 +68,7 @@ impl Pool {
     pub(crate) fn restore(&mut self, address: Ipv4Addr) {
         let number = u32::from(address);
         self.set(number);
-        if (self.first..=self.last).contains(&number)
-            && (self.cursor == self.last || self.cursor < number)
-        {
+        if (self.first..=self.last).contains(&number) && (self.cursor == self.last || self.cursor < number) {
             self.cursor = number;
         }
     }
@@ -102,9 +89,7 @@ impl Pool {
     }
 
     fn is_set(&self, number: u32) -> bool {
-        self.taken
-            .get(&(number / 64))
-            .is_some_and(|word| word >> (number % 64) & 1 == 1)
+        self.taken.get(&(number / 64)).is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 
     /// The lowest free number from `first` to `last`, both included.
@@ -125,20 +110,14 @@ impl Pool {
 
 /// The lowest and highest address that a host may have. Source: RFC 1122 section 3.2.1.3, RFC 3021.
 fn hosts(subnet: Subnet) -> (u32, u32) {
-    if subnet.prefix() >= 31 {
-        (subnet.first(), subnet.last())
-    } else {
-        (subnet.first() + 1, subnet.last() - 1)
-    }
+    if subnet.prefix() >= 31 { (subnet.first(), subnet.last()) } else { (subnet.first() + 1, subnet.last() - 1) }
 }
 
 /// The subnets that networks get if none is asked for, in this order. Source: Docker, `ipamutils`' default pools.
 pub(crate) fn candidates() -> impl Iterator<Item = Subnet> {
     let large = (17..=31).map(|second| (Ipv4Addr::new(172, second, 0, 0), 16));
     let small = (0..16).map(|third| (Ipv4Addr::new(192, 168, third * 16, 0), 20));
-    large
-        .chain(small)
-        .filter_map(|(address, prefix)| Subnet::new(address, prefix))
+    large.chain(small).filter_map(|(address, prefix)| Subnet::new(address, prefix))
 }
 
 /// The first candidate that overlaps none of these.
@@ -159,11 +138,7 @@ mod tests {
 
     fn pool(subnet: &str, range: Option<&str>) -> Pool {
         let subnet: Subnet = subnet.parse().unwrap();
-        Pool::new(
-            subnet,
-            range.map(|range| range.parse().unwrap()),
-            first_host(subnet),
-        )
+        Pool::new(subnet, range.map(|range| range.parse().unwrap()), first_host(subnet))
     }
 
     #[test]
@@ -172,18 +147,9 @@ mod tests {
         assert_eq!(pool.allocate(), Some(Ipv4Addr::new(172, 17, 0, 2)));
         pool.release(Ipv4Addr::new(172, 17, 0, 2));
         assert_eq!(pool.allocate(), Some(Ipv4Addr::new(172, 17, 0, 3)));
-        assert_eq!(
-            pool.reserve(Ipv4Addr::new(172, 17, 0, 3)),
-            Err(Unavailable::Taken)
-        );
-        assert_eq!(
-            pool.reserve(Ipv4Addr::new(172, 17, 0, 1)),
-            Err(Unavailable::Taken)
-        );
-        assert_eq!(
-            pool.reserve(Ipv4Addr::new(172, 17, 255, 255)),
-            Err(Unavailable::Outside)
-        );
+        assert_eq!(pool.reserve(Ipv4Addr::new(172, 17, 0, 3)), Err(Unavailable::Taken));
+        assert_eq!(pool.reserve(Ipv4Addr::new(172, 17, 0, 1)), Err(Unavailable::Taken));
+        assert_eq!(pool.reserve(Ipv4Addr::new(172, 17, 255, 255)), Err(Unavailable::Outside));
         assert_eq!(pool.reserve(Ipv4Addr::new(172, 17, 0, 4)), Ok(()));
         assert_eq!(pool.allocate(), Some(Ipv4Addr::new(172, 17, 0, 5)));
     }
@@ -209,9 +175,7 @@ mod tests {
 
     #[test]
     fn the_first_free_subnet_is_taken() {
-        let used: Vec<Subnet> = ["172.17.0.0/16", "172.18.5.0/24"]
-            .map(|text| text.parse().unwrap())
-            .into();
+        let used: Vec<Subnet> = ["172.17.0.0/16", "172.18.5.0/24"].map(|text| text.parse().unwrap()).into();
         assert_eq!(free_subnet(&used).unwrap().to_string(), "172.19.0.0/16");
         assert_eq!(free_subnet(&["0.0.0.0/0".parse().unwrap()]), None);
         assert_eq!(candidates().last().unwrap().to_string(), "192.168.240.0/20");

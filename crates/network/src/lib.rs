@@ -17,8 +17,5 @@ pub mod port;
 mod ruleset;
 mod wire;
 
-pub use errors::{
-    AttachError, CloseError, CreateError, DisconnectError, OpenError, RemoveError, ResolveError,
-    SweepError,
-};
+pub use errors::{AttachError, CloseError, CreateError, DisconnectError, OpenError, RemoveError, ResolveError, SweepError};
 pub use networks::{Networks, Options, Swept};

@@ -101,29 +101,24 @@ fn ifinfomsg(index: u32, flags: u32) -> [u8; 16] {
 
 /// Creates a veth pair: the host's end at the bridge, the other straight in the namespace.
 pub(crate) fn create_veth(batch: &mut Batch, veth: &Veth<'_>) {
-    batch.message(
-        RTM_NEWLINK,
-        ACK | CREATE | EXCL,
-        "create veth pair",
-        |batch| {
-            batch.raw(&ifinfomsg(0, 0));
-            batch.text(IFLA_IFNAME, veth.host);
-            batch.host32(IFLA_MTU, veth.mtu);
-            batch.host32(IFLA_MASTER, veth.bridge);
-            batch.nest(IFLA_LINKINFO, |batch| {
-                batch.text(IFLA_INFO_KIND, "veth");
-                batch.nest(IFLA_INFO_DATA, |batch| {
-                    batch.nest(VETH_INFO_PEER, |batch| {
-                        batch.raw(&ifinfomsg(0, 0));
-                        batch.text(IFLA_IFNAME, veth.peer);
-                        batch.attribute(IFLA_ADDRESS, &veth.mac.0);
-                        batch.host32(IFLA_MTU, veth.mtu);
-                        batch.attribute(IFLA_NET_NS_FD, &veth.netns.as_raw_fd().to_ne_bytes());
-                    });
+    batch.message(RTM_NEWLINK, ACK | CREATE | EXCL, "create veth pair", |batch| {
+        batch.raw(&ifinfomsg(0, 0));
+        batch.text(IFLA_IFNAME, veth.host);
+        batch.host32(IFLA_MTU, veth.mtu);
+        batch.host32(IFLA_MASTER, veth.bridge);
+        batch.nest(IFLA_LINKINFO, |batch| {
+            batch.text(IFLA_INFO_KIND, "veth");
+            batch.nest(IFLA_INFO_DATA, |batch| {
+                batch.nest(VETH_INFO_PEER, |batch| {
+                    batch.raw(&ifinfomsg(0, 0));
+                    batch.text(IFLA_IFNAME, veth.peer);
+                    batch.attribute(IFLA_ADDRESS, &veth.mac.0);
+                    batch.host32(IFLA_MTU, veth.mtu);
+                    batch.attribute(IFLA_NET_NS_FD, &veth.netns.as_raw_fd().to_ne_bytes());
                 });
             });
-        },
-    );
+        });
+    });
 }
 
 /// Creates a bridge.
@@ -144,9 +139,7 @@ pub(crate) fn no_link_local(batch: &mut Batch, name: &str) {
         batch.raw(&ifinfomsg(0, 0));
         batch.text(IFLA_IFNAME, name);
         batch.nest(IFLA_AF_SPEC, |batch| {
-            batch.nest(AF_INET6, |batch| {
-                batch.attribute(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE])
-            });
+            batch.nest(AF_INET6, |batch| batch.attribute(IFLA_INET6_ADDR_GEN_MODE, &[IN6_ADDR_GEN_MODE_NONE]));
         });
     });
     batch.optional();
@@ -162,9 +155,7 @@ pub(crate) fn up(batch: &mut Batch, name: &str) {
 
 /// Turns the link with that index on.
 pub(crate) fn up_index(batch: &mut Batch, index: u32) {
-    batch.message(RTM_NEWLINK, ACK, "turn link on", |batch| {
-        batch.raw(&ifinfomsg(index, IFF_UP))
-    });
+    batch.message(RTM_NEWLINK, ACK, "turn link on", |batch| batch.raw(&ifinfomsg(index, IFF_UP)));
 }
 
 /// A setting of a bridge's port.
@@ -199,12 +190,7 @@ pub(crate) fn set_port(batch: &mut Batch, name: &str, setting: BridgePort) {
 /// floods nothing gets out.
 fn disable(batch: &mut Batch) {
     batch.attribute(IFLA_BRPORT_STATE, &[0]);
-    let off = [
-        IFLA_BRPORT_LEARNING,
-        IFLA_BRPORT_UNICAST_FLOOD,
-        IFLA_BRPORT_MCAST_FLOOD,
-        IFLA_BRPORT_BCAST_FLOOD,
-    ];
+    let off = [IFLA_BRPORT_LEARNING, IFLA_BRPORT_UNICAST_FLOOD, IFLA_BRPORT_MCAST_FLOOD, IFLA_BRPORT_BCAST_FLOOD];
     off.iter().for_each(|kind| batch.attribute(*kind, &[0]));
     batch.attribute(IFLA_BRPORT_LOCKED, &[1]);
     batch.attribute(IFLA_BRPORT_FLUSH, &[]);
@@ -234,30 +220,12 @@ pub(crate) fn add_address(batch: &mut Batch, index: u32, address: Subnet) {
 
 /// Sends everything that has no other route through a gateway.
 pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: Ipv4Addr) {
-    batch.message(
-        RTM_NEWROUTE,
-        ACK | CREATE | EXCL,
-        "add default route",
-        |batch| {
-            // struct rtmsg: family, destination's and source's prefix, tos, table, protocol, scope, type, flags
-            batch.raw(&[
-                AF_INET,
-                0,
-                0,
-                0,
-                RT_TABLE_MAIN,
-                RTPROT_BOOT,
-                0,
-                RTN_UNICAST,
-                0,
-                0,
-                0,
-                0,
-            ]);
-            batch.attribute(RTA_GATEWAY, &gateway.octets());
-            batch.host32(RTA_OIF, index);
-        },
-    );
+    batch.message(RTM_NEWROUTE, ACK | CREATE | EXCL, "add default route", |batch| {
+        // struct rtmsg: family, destination's and source's prefix, tos, table, protocol, scope, type, flags
+        batch.raw(&[AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST, 0, 0, 0, 0]);
+        batch.attribute(RTA_GATEWAY, &gateway.octets());
+        batch.host32(RTA_OIF, index);
+    });
 }
 
 /// Finds a link by name.
@@ -277,21 +245,14 @@ pub(crate) fn get(connection: &mut Connection, name: &str) -> Result<Option<Link
 /// Lists all links.
 pub(crate) fn list(connection: &mut Connection) -> Result<Vec<Link>, Refused> {
     let mut batch = Batch::new();
-    batch.message(RTM_GETLINK, DUMP, "list links", |batch| {
-        batch.raw(&ifinfomsg(0, 0))
-    });
-    Ok(connection
-        .query(&batch)?
-        .iter()
-        .filter_map(|body| parse_link(body))
-        .collect())
+    batch.message(RTM_GETLINK, DUMP, "list links", |batch| batch.raw(&ifinfomsg(0, 0)));
+    Ok(connection.query(&batch)?.iter().filter_map(|body| parse_link(body)).collect())
 }
 
 fn parse_link(body: &[u8]) -> Option<Link> {
     let attributes = body.get(16..)?;
     let number = |kind| wire::find(attributes, kind).and_then(|value| wire::u32_at(value, 0));
-    let kind =
-        wire::find(attributes, IFLA_LINKINFO).and_then(|info| wire::find(info, IFLA_INFO_KIND));
+    let kind = wire::find(attributes, IFLA_LINKINFO).and_then(|info| wire::find(info, IFLA_INFO_KIND));
     Some(Link {
         index: wire::u32_at(body, 4)?,
         name: wire::string(wire::find(attributes, IFLA_IFNAME)?),
@@ -304,25 +265,16 @@ fn parse_link(body: &[u8]) -> Option<Link> {
 /// Lists all IPv4 addresses with the index of their link.
 pub(crate) fn addresses(connection: &mut Connection) -> Result<Vec<(u32, Subnet)>, Refused> {
     let mut batch = Batch::new();
-    batch.message(RTM_GETADDR, DUMP, "list addresses", |batch| {
-        batch.raw(&[AF_INET, 0, 0, 0, 0, 0, 0, 0])
-    });
+    batch.message(RTM_GETADDR, DUMP, "list addresses", |batch| batch.raw(&[AF_INET, 0, 0, 0, 0, 0, 0, 0]));
     let found = connection.query(&batch)?;
-    Ok(found
-        .iter()
-        .filter_map(|body| parse_address(body))
-        .collect())
+    Ok(found.iter().filter_map(|body| parse_address(body)).collect())
 }
 
 fn parse_address(body: &[u8]) -> Option<(u32, Subnet)> {
     let attributes = body.get(8..)?;
-    let value =
-        wire::find(attributes, IFA_LOCAL).or_else(|| wire::find(attributes, IFA_ADDRESS))?;
+    let value = wire::find(attributes, IFA_LOCAL).or_else(|| wire::find(attributes, IFA_ADDRESS))?;
     let octets: [u8; 4] = value.try_into().ok()?;
-    Some((
-        wire::u32_at(body, 4)?,
-        Subnet::new(Ipv4Addr::from(octets), *body.get(1)?)?,
-    ))
+    Some((wire::u32_at(body, 4)?, Subnet::new(Ipv4Addr::from(octets), *body.get(1)?)?))
 }
 
 /// A route of the host.
@@ -340,11 +292,7 @@ pub(crate) fn routes(connection: &mut Connection) -> Result<Vec<Route>, Refused>
     batch.message(RTM_GETROUTE, DUMP, "list routes", |batch| {
         batch.raw(&[AF_INET, 0, 0, 0, AF_UNSPEC, 0, 0, 0, 0, 0, 0, 0]);
     });
-    Ok(connection
-        .query(&batch)?
-        .iter()
-        .filter_map(|body| parse_route(body))
-        .collect())
+    Ok(connection.query(&batch)?.iter().filter_map(|body| parse_route(body)).collect())
 }
 
 fn parse_route(body: &[u8]) -> Option<Route> {
@@ -358,8 +306,5 @@ fn parse_route(body: &[u8]) -> Option<Route> {
         None => [0; 4],
     };
     let link = wire::find(attributes, RTA_OIF).and_then(|value| wire::u32_at(value, 0));
-    Some(Route {
-        destination: Subnet::new(Ipv4Addr::from(octets), prefix)?,
-        link,
-    })
+    Some(Route { destination: Subnet::new(Ipv4Addr::from(octets), prefix)?, link })
 }

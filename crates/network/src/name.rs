@@ -110,16 +110,10 @@ impl FromStr for LinkName {
 
     fn from_str(text: &str) -> Result<Self, LinkNameError> {
         let fits = (1..=15).contains(&text.len()) && text != "." && text != "..";
-        if fits
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_graphic() && b != b'/' && b != b':')
-        {
+        if fits && text.bytes().all(|b| b.is_ascii_graphic() && b != b'/' && b != b':') {
             Ok(Self(text.to_owned()))
         } else {
-            Err(LinkNameError {
-                text: text.to_owned(),
-            })
+            Err(LinkNameError { text: text.to_owned() })
         }
     }
 }

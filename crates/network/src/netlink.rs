@@ -49,10 +49,7 @@ pub(crate) fn nfgenmsg(family: u8, version: u8, resource: u16) -> [u8; 4] {
 impl Connection {
     /// Connects to a part of the kernel in the calling thread's network namespace.
     pub(crate) fn open(family: Family) -> io::Result<Self> {
-        Ok(Self {
-            socket: Socket::open(family)?,
-            buffer: vec![0; 64 << 10],
-        })
+        Ok(Self { socket: Socket::open(family)?, buffer: vec![0; 64 << 10] })
     }
 
     /// Makes room for large batches.
@@ -66,10 +63,7 @@ impl Connection {
         for (place, result) in results.into_iter().enumerate() {
             let label = batch.label(place);
             if let (Err(source), true) = (result, label.needed) {
-                return Err(Refused {
-                    what: label.what,
-                    source,
-                });
+                return Err(Refused { what: label.what, source });
             }
         }
         Ok(())
@@ -77,10 +71,7 @@ impl Connection {
 
     /// Sends messages that stand for themselves, each with the flag ACK, and returns all answers.
     fn run_each(&mut self, batch: &Batch) -> Result<Vec<io::Result<()>>, Refused> {
-        let fail = |source| Refused {
-            what: "talk to the kernel by netlink",
-            source,
-        };
+        let fail = |source| Refused { what: "talk to the kernel by netlink", source };
         if batch.count() == 0 {
             return Ok(Vec::new());
         }
@@ -97,10 +88,7 @@ impl Connection {
                 }
             }
         }
-        Ok(results
-            .into_iter()
-            .map(|result| result.unwrap_or(Ok(())))
-            .collect())
+        Ok(results.into_iter().map(|result| result.unwrap_or(Ok(()))).collect())
     }
 
     /// Sends one request and returns the bodies of the objects that answer it.
@@ -127,19 +115,14 @@ impl Connection {
 
     /// Sends an nf_tables transaction: all of it happens, or nothing.
     pub(crate) fn commit(&mut self, transaction: &Batch) -> Result<(), Refused> {
-        let fail = |source| Refused {
-            what: "talk to nf_tables by netlink",
-            source,
-        };
+        let fail = |source| Refused { what: "talk to nf_tables by netlink", source };
         let last = transaction.count().saturating_sub(2); // Before it only BATCH_END.
         self.socket.send(transaction.bytes()).map_err(fail)?;
         let mut refused = None;
         loop {
             let length = self.socket.receive(&mut self.buffer).map_err(fail)?;
             for message in wire::messages(&self.buffer[..length]) {
-                let (Some(place), NLMSG_ERROR) =
-                    (transaction.place(message.sequence), message.kind)
-                else {
+                let (Some(place), NLMSG_ERROR) = (transaction.place(message.sequence), message.kind) else {
                     continue;
                 };
                 if let (Err(source), None) = (error_of(message.body), &refused) {
@@ -159,20 +142,10 @@ impl Connection {
 pub(crate) fn transaction(fill: impl FnOnce(&mut Batch)) -> Batch {
     let mut batch = Batch::new();
     let header = nfgenmsg(0, 0, u16::from(NFNL_SUBSYS_NFTABLES));
-    batch.message(
-        NFNL_MSG_BATCH_BEGIN,
-        0,
-        "commit an nf_tables transaction",
-        |batch| batch.raw(&header),
-    );
+    batch.message(NFNL_MSG_BATCH_BEGIN, 0, "commit an nf_tables transaction", |batch| batch.raw(&header));
     fill(&mut batch);
     batch.flag_last(wire::ACK);
-    batch.message(
-        NFNL_MSG_BATCH_END,
-        0,
-        "commit an nf_tables transaction",
-        |batch| batch.raw(&header),
-    );
+    batch.message(NFNL_MSG_BATCH_END, 0, "commit an nf_tables transaction", |batch| batch.raw(&header));
     batch
 }
 

@@ -16,10 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::address::Subnet;
 use crate::endpoint::{Endpoint, EndpointSpec, Sandbox};
-use crate::errors::{
-    AttachError, CloseError, CreateError, DisconnectError, OpenError, RemoveError, ResolveError,
-    SweepError,
-};
+use crate::errors::{AttachError, CloseError, CreateError, DisconnectError, OpenError, RemoveError, ResolveError, SweepError};
 use crate::files::{self, DnsOptions, HostsOptions};
 use crate::name::{LinkName, NetworkId};
 use crate::netlink::Connection;
@@ -82,11 +79,7 @@ impl Networks {
     #[must_use]
     pub fn list(&self) -> Vec<Network> {
         let state = self.state();
-        let mut networks: Vec<Network> = state
-            .networks
-            .iter()
-            .map(|member| state.show(member))
-            .collect();
+        let mut networks: Vec<Network> = state.networks.iter().map(|member| state.show(member)).collect();
         networks.sort_by(|one, other| one.name.cmp(&other.name));
         networks
     }
@@ -120,11 +113,7 @@ impl Networks {
     ///
     /// # Errors
     /// [`AttachError`]; nothing is left behind.
-    pub fn attach(
-        &self,
-        sandbox: &Sandbox<'_>,
-        spec: &EndpointSpec,
-    ) -> Result<Endpoint, AttachError> {
+    pub fn attach(&self, sandbox: &Sandbox<'_>, spec: &EndpointSpec) -> Result<Endpoint, AttachError> {
         self.attach_endpoint(sandbox, spec)
     }
 
@@ -165,11 +154,7 @@ impl Networks {
     /// The endpoints of an owner, in the order in which they were attached.
     #[must_use]
     pub fn endpoints(&self, holder: &str) -> Vec<Endpoint> {
-        self.state()
-            .endpoints
-            .get(holder)
-            .cloned()
-            .unwrap_or_default()
+        self.state().endpoints.get(holder).cloned().unwrap_or_default()
     }
 
     /// Removes the endpoints of an earlier life whose owners are not `live`, and links on our bridges that nobody owns.
@@ -192,10 +177,7 @@ impl Networks {
         let mut options = options.clone();
         if options.host_gateway.is_none() {
             let state = self.state();
-            let bridge = state
-                .resolve(BRIDGE)
-                .ok()
-                .and_then(|member| member.record.bridge.as_ref());
+            let bridge = state.resolve(BRIDGE).ok().and_then(|member| member.record.bridge.as_ref());
             options.host_gateway = bridge.map(|bridge| bridge.gateway.into());
         }
         files::hosts_file(&options)

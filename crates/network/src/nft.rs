@@ -190,16 +190,12 @@ impl Table<'_> {
 
     /// Asks for a chain.
     pub(crate) fn get_chain(self, batch: &mut Batch, chain: &str) {
-        self.message(batch, (GETCHAIN, ACK, "look at chain"), |batch| {
-            batch.text(3, chain)
-        });
+        self.message(batch, (GETCHAIN, ACK, "look at chain"), |batch| batch.text(3, chain));
     }
 
     /// Asks for the rules of a chain.
     pub(crate) fn get_rules(self, batch: &mut Batch, chain: &str) {
-        self.message(batch, (GETRULE, DUMP, "list rules"), |batch| {
-            batch.text(2, chain)
-        });
+        self.message(batch, (GETRULE, DUMP, "list rules"), |batch| batch.text(2, chain));
     }
 
     /// Creates a chain, at a hook or for jumps.
@@ -218,21 +214,12 @@ impl Table<'_> {
 
     /// Creates a set or a map; `id` names it within the transaction.
     pub(crate) fn create_set(self, batch: &mut Batch, set: &Set, id: u32) {
-        let padded = |fields: &[Field]| {
-            fields
-                .iter()
-                .map(|field| field.length().next_multiple_of(4))
-                .sum()
-        };
+        let padded = |fields: &[Field]| fields.iter().map(|field| field.length().next_multiple_of(4)).sum();
         let length: fn(&[Field], u32) -> u32 = |fields, sum| match fields {
             [one] => one.length(),
             _ => sum,
         };
-        let kind = |fields: &[Field]| {
-            fields
-                .iter()
-                .fold(0, |kind, field| (kind << 6) | field.number())
-        };
+        let kind = |fields: &[Field]| fields.iter().fold(0, |kind, field| (kind << 6) | field.number());
         let concatenated = set.interval && set.key.len() > 1;
         let mut flags = 0;
         if set.interval {
@@ -264,9 +251,7 @@ impl Table<'_> {
                 batch.nest(9, |batch| {
                     batch.nest(2, |batch| {
                         for field in set.key {
-                            batch.nest(LIST_ELEM, |batch| {
-                                batch.net32(1, field.length().next_multiple_of(4))
-                            });
+                            batch.nest(LIST_ELEM, |batch| batch.net32(1, field.length().next_multiple_of(4)));
                         }
                     });
                 });
@@ -303,22 +288,12 @@ impl Table<'_> {
 
     /// Adds a rule at the end of a chain.
     pub(crate) fn append_rule(self, batch: &mut Batch, chain: &str, steps: &[Step]) {
-        self.message(batch, (NEWRULE, CREATE | APPEND, "add rule"), |batch| {
-            write_rule(batch, chain, steps, None)
-        });
+        self.message(batch, (NEWRULE, CREATE | APPEND, "add rule"), |batch| write_rule(batch, chain, steps, None));
     }
 
     /// Inserts a rule at the beginning of a chain, with a comment by which it is found again.
-    pub(crate) fn insert_rule(
-        self,
-        batch: &mut Batch,
-        chain: &str,
-        steps: &[Step],
-        comment: &[u8],
-    ) {
-        self.message(batch, (NEWRULE, CREATE, "insert rule"), |batch| {
-            write_rule(batch, chain, steps, Some(comment))
-        });
+    pub(crate) fn insert_rule(self, batch: &mut Batch, chain: &str, steps: &[Step], comment: &[u8]) {
+        self.message(batch, (NEWRULE, CREATE, "insert rule"), |batch| write_rule(batch, chain, steps, Some(comment)));
     }
 
     /// Deletes a rule by its handle.
@@ -337,12 +312,8 @@ fn write_element(batch: &mut Batch, element: &Element, with_value: bool) {
             batch.nest(10, |batch| batch.attribute(1, end));
         }
         match &element.value {
-            Some(Value::Fields(bytes)) if with_value => {
-                batch.nest(2, |batch| batch.attribute(1, bytes))
-            }
-            Some(Value::Verdict(verdict)) if with_value => {
-                batch.nest(2, |batch| write_verdict(batch, *verdict))
-            }
+            Some(Value::Fields(bytes)) if with_value => batch.nest(2, |batch| batch.attribute(1, bytes)),
+            Some(Value::Verdict(verdict)) if with_value => batch.nest(2, |batch| write_verdict(batch, *verdict)),
             Some(Value::Fields(_) | Value::Verdict(_)) | None => {}
         }
     });

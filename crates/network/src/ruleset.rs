@@ -14,9 +14,7 @@ use std::net::Ipv4Addr;
 
 use crate::address::Subnet;
 use crate::network::Bridge;
-use crate::nft::{
-    Ct, Element, Field, Hook, Meta, REGISTER, Set, Step, Table, Value, Values, Verdict,
-};
+use crate::nft::{Ct, Element, Field, Hook, Meta, REGISTER, Set, Step, Table, Value, Values, Verdict};
 use crate::port::BoundPort;
 use crate::wire::Batch;
 
@@ -25,48 +23,13 @@ const PUB4IP: &str = "pub4ip";
 
 /// All sets and maps.
 const SETS: [Set; 8] = [
-    Set {
-        name: "nets",
-        key: &[Field::Interface],
-        values: Values::None,
-        interval: false,
-    },
-    Set {
-        name: "masq",
-        key: &[Field::Interface],
-        values: Values::None,
-        interval: false,
-    },
-    Set {
-        name: "pair",
-        key: &[Field::Interface, Field::Interface],
-        values: Values::Verdicts,
-        interval: false,
-    },
-    Set {
-        name: "from_net",
-        key: &[Field::Interface],
-        values: Values::Verdicts,
-        interval: false,
-    },
-    Set {
-        name: "to_net",
-        key: &[Field::Interface],
-        values: Values::Verdicts,
-        interval: false,
-    },
-    Set {
-        name: "sub4",
-        key: &[Field::Interface, Field::Address],
-        values: Values::None,
-        interval: true,
-    },
-    Set {
-        name: PUB4,
-        key: &[Field::Protocol, Field::Port],
-        values: Values::Fields(&[Field::Address, Field::Port]),
-        interval: false,
-    },
+    Set { name: "nets", key: &[Field::Interface], values: Values::None, interval: false },
+    Set { name: "masq", key: &[Field::Interface], values: Values::None, interval: false },
+    Set { name: "pair", key: &[Field::Interface, Field::Interface], values: Values::Verdicts, interval: false },
+    Set { name: "from_net", key: &[Field::Interface], values: Values::Verdicts, interval: false },
+    Set { name: "to_net", key: &[Field::Interface], values: Values::Verdicts, interval: false },
+    Set { name: "sub4", key: &[Field::Interface, Field::Address], values: Values::None, interval: true },
+    Set { name: PUB4, key: &[Field::Protocol, Field::Port], values: Values::Fields(&[Field::Address, Field::Port]), interval: false },
     Set {
         name: PUB4IP,
         key: &[Field::Address, Field::Protocol, Field::Port],
@@ -99,12 +62,7 @@ pub(crate) struct Member<'a> {
 }
 
 /// Writes the whole table anew: what was there before under its name goes in the same transaction.
-pub(crate) fn write(
-    batch: &mut Batch,
-    table: Table<'_>,
-    members: &[Member<'_>],
-    ports: &[(BoundPort, Ipv4Addr)],
-) {
+pub(crate) fn write(batch: &mut Batch, table: Table<'_>, members: &[Member<'_>], ports: &[(BoundPort, Ipv4Addr)]) {
     table.create(batch); // so that the deletion cannot fail
     table.delete(batch);
     table.create(batch);
@@ -119,13 +77,7 @@ pub(crate) fn write(
 }
 
 fn write_chains(batch: &mut Batch, table: Table<'_>) {
-    let hook = |kind, number, priority| {
-        Some(Hook {
-            kind,
-            number,
-            priority,
-        })
-    };
+    let hook = |kind, number, priority| Some(Hook { kind, number, priority });
     table.create_chain(batch, "publish", None);
     table.create_chain(batch, "enter_nat", None);
     table.create_chain(batch, "guard", hook("filter", PREROUTING, -300));
@@ -143,58 +95,29 @@ fn write_chains(batch: &mut Batch, table: Table<'_>) {
 fn rules() -> Vec<(&'static str, Vec<Step>)> {
     let mut rules = vec![
         // Nobody outside reaches what is published on 127.0.0.1, nor uses a bridge's route_localnet.
-        (
-            "guard",
-            [
-                vec![
-                    Step::Meta(Meta::InputName, REGISTER),
-                    not_equal(&interface("lo")),
-                ],
-                ipv4(),
-                loopback(16),
-                drop(),
-            ]
-            .concat(),
-        ),
+        ("guard", [vec![Step::Meta(Meta::InputName, REGISTER), not_equal(&interface("lo"))], ipv4(), loopback(16), drop()].concat()),
         ("publish", [ipv4(), published_on_address()].concat()),
         ("publish", [ipv4(), published_on_all()].concat()),
     ];
     for chain in ["prerouting", "output"] {
         let local = vec![Step::FibDestinationType, equal(&TYPE_LOCAL.to_ne_bytes())];
-        rules.push((
-            chain,
-            [local, vec![Step::Verdict(Verdict::Jump("publish"))]].concat(),
-        ));
+        rules.push((chain, [local, vec![Step::Verdict(Verdict::Jump("publish"))]].concat()));
     }
-    rules.extend(
-        postrouting_rules()
-            .into_iter()
-            .map(|steps| ("postrouting", steps)),
-    );
+    rules.extend(postrouting_rules().into_iter().map(|steps| ("postrouting", steps)));
     rules.extend(forward_rules().into_iter().map(|steps| ("forward", steps)));
-    rules.push((
-        "enter_nat",
-        [destination_nat(), vec![Step::Verdict(Verdict::Accept)]].concat(),
-    ));
+    rules.push(("enter_nat", [destination_nat(), vec![Step::Verdict(Verdict::Accept)]].concat()));
     rules.push(("enter_nat", drop()));
     rules
 }
 
 fn postrouting_rules() -> Vec<Vec<Step>> {
     let to_net = vec![Step::Meta(Meta::OutputName, REGISTER), lookup("nets")];
-    let hairpin = vec![
-        Step::Meta(Meta::OutputName, REGISTER),
-        address(12, REGISTER + 4),
-        lookup("sub4"),
-    ];
+    let hairpin = vec![Step::Meta(Meta::OutputName, REGISTER), address(12, REGISTER + 4), lookup("sub4")];
     let outwards = vec![
         Step::Meta(Meta::InputName, REGISTER),
         lookup("masq"),
         Step::Meta(Meta::OutputName, REGISTER),
-        Step::Lookup {
-            set: "nets",
-            inverted: true,
-        },
+        Step::Lookup { set: "nets", inverted: true },
     ];
     let masquerade = vec![Step::Masquerade];
     vec![
@@ -207,44 +130,24 @@ fn postrouting_rules() -> Vec<Vec<Step>> {
 }
 
 fn forward_rules() -> Vec<Vec<Step>> {
-    let known = vec![
-        Step::Ct(Ct::State),
-        Step::Mask(STATE_KNOWN.to_ne_bytes().to_vec()),
-        not_equal(&[0; 4]),
-        Step::Verdict(Verdict::Accept),
-    ];
+    let known =
+        vec![Step::Ct(Ct::State), Step::Mask(STATE_KNOWN.to_ne_bytes().to_vec()), not_equal(&[0; 4]), Step::Verdict(Verdict::Accept)];
     let input = Step::Meta(Meta::InputName, REGISTER);
     vec![
         known,
-        vec![
-            input.clone(),
-            Step::Meta(Meta::OutputName, REGISTER + 4),
-            Step::VerdictMap { set: "pair" },
-        ],
+        vec![input.clone(), Step::Meta(Meta::OutputName, REGISTER + 4), Step::VerdictMap { set: "pair" }],
         vec![input, Step::VerdictMap { set: "from_net" }],
-        vec![
-            Step::Meta(Meta::OutputName, REGISTER),
-            Step::VerdictMap { set: "to_net" },
-        ],
+        vec![Step::Meta(Meta::OutputName, REGISTER), Step::VerdictMap { set: "to_net" }],
     ]
 }
 
 fn published_on_address() -> Vec<Step> {
-    let key = vec![
-        address(16, REGISTER),
-        Step::Meta(Meta::Protocol, REGISTER + 1),
-        port(REGISTER + 2),
-    ];
+    let key = vec![address(16, REGISTER), Step::Meta(Meta::Protocol, REGISTER + 1), port(REGISTER + 2)];
     [key, vec![Step::Map { set: PUB4IP }, Step::DestinationNat]].concat()
 }
 
 fn published_on_all() -> Vec<Step> {
-    vec![
-        Step::Meta(Meta::Protocol, REGISTER),
-        port(REGISTER + 1),
-        Step::Map { set: PUB4 },
-        Step::DestinationNat,
-    ]
+    vec![Step::Meta(Meta::Protocol, REGISTER), port(REGISTER + 1), Step::Map { set: PUB4 }, Step::DestinationNat]
 }
 
 fn ipv4() -> Vec<Step> {
@@ -253,43 +156,21 @@ fn ipv4() -> Vec<Step> {
 
 /// An address of the IPv4 header: the source is at 12, the destination at 16.
 fn address(offset: u32, register: u32) -> Step {
-    Step::Payload {
-        transport: false,
-        offset,
-        length: 4,
-        register,
-    }
+    Step::Payload { transport: false, offset, length: 4, register }
 }
 
 /// The destination port.
 fn port(register: u32) -> Step {
-    Step::Payload {
-        transport: true,
-        offset: 2,
-        length: 2,
-        register,
-    }
+    Step::Payload { transport: true, offset: 2, length: 2, register }
 }
 
 /// The address begins with 127.
 fn loopback(offset: u32) -> Vec<Step> {
-    vec![
-        Step::Payload {
-            transport: false,
-            offset,
-            length: 1,
-            register: REGISTER,
-        },
-        equal(&[127]),
-    ]
+    vec![Step::Payload { transport: false, offset, length: 1, register: REGISTER }, equal(&[127])]
 }
 
 fn destination_nat() -> Vec<Step> {
-    vec![
-        Step::Ct(Ct::Status),
-        Step::Mask(STATUS_DESTINATION_NAT.to_ne_bytes().to_vec()),
-        not_equal(&[0; 4]),
-    ]
+    vec![Step::Ct(Ct::Status), Step::Mask(STATUS_DESTINATION_NAT.to_ne_bytes().to_vec()), not_equal(&[0; 4])]
 }
 
 fn drop() -> Vec<Step> {
@@ -297,35 +178,21 @@ fn drop() -> Vec<Step> {
 }
 
 fn lookup(set: &'static str) -> Step {
-    Step::Lookup {
-        set,
-        inverted: false,
-    }
+    Step::Lookup { set, inverted: false }
 }
 
 fn equal(bytes: &[u8]) -> Step {
-    Step::Compare {
-        equal: true,
-        bytes: bytes.to_vec(),
-    }
+    Step::Compare { equal: true, bytes: bytes.to_vec() }
 }
 
 fn not_equal(bytes: &[u8]) -> Step {
-    Step::Compare {
-        equal: false,
-        bytes: bytes.to_vec(),
-    }
+    Step::Compare { equal: false, bytes: bytes.to_vec() }
 }
 
 /// The rules that let a bridge's packets pass a foreign chain.
 pub(crate) fn pass_rules(bridge: &str) -> [Vec<Step>; 2] {
-    [Meta::InputName, Meta::OutputName].map(|direction| {
-        vec![
-            Step::Meta(direction, REGISTER),
-            equal(&interface(bridge)),
-            Step::Verdict(Verdict::Accept),
-        ]
-    })
+    [Meta::InputName, Meta::OutputName]
+        .map(|direction| vec![Step::Meta(direction, REGISTER), equal(&interface(bridge)), Step::Verdict(Verdict::Accept)])
 }
 
 /// An interface's name as sixteen bytes.
@@ -352,32 +219,15 @@ pub(crate) fn delete_member(batch: &mut Batch, table: Table<'_>, member: &Member
 fn member_elements(member: &Member<'_>) -> Vec<(&'static str, Element)> {
     let name = interface(member.bridge.link.as_str());
     let twice = [name.clone(), name.clone()].concat();
-    let plain = |key: &[u8]| Element {
-        key: key.to_vec(),
-        key_end: None,
-        value: None,
-    };
-    let verdict = |key: &[u8], verdict| Element {
-        value: Some(Value::Verdict(verdict)),
-        ..plain(key)
-    };
+    let plain = |key: &[u8]| Element { key: key.to_vec(), key_end: None, value: None };
+    let verdict = |key: &[u8], verdict| Element { value: Some(Value::Verdict(verdict)), ..plain(key) };
     let subnet: Subnet = member.bridge.subnet;
     let bound = |address: u32| [name.clone(), address.to_be_bytes().to_vec()].concat();
-    let inside = if member.bridge.icc {
-        Verdict::Accept
-    } else {
-        Verdict::Jump("enter_nat")
-    };
+    let inside = if member.bridge.icc { Verdict::Accept } else { Verdict::Jump("enter_nat") };
     let mut elements = vec![
         ("nets", plain(&name)),
         ("pair", verdict(&twice, inside)),
-        (
-            "sub4",
-            Element {
-                key_end: Some(bound(subnet.last())),
-                ..plain(&bound(subnet.first()))
-            },
-        ),
+        ("sub4", Element { key_end: Some(bound(subnet.last())), ..plain(&bound(subnet.first())) }),
     ];
     if member.internal {
         elements.push(("from_net", verdict(&name, Verdict::Drop)));
@@ -411,16 +261,8 @@ fn port_elements(ports: &[(BoundPort, Ipv4Addr)]) -> [(&'static str, Vec<Element
     for (bound, container) in ports {
         let mut key = vec![bound.protocol.number(), 0, 0, 0];
         key.extend(padded_port(bound.host_port));
-        let value = [
-            container.octets().to_vec(),
-            padded_port(bound.container_port),
-        ]
-        .concat();
-        let element = |key| Element {
-            key,
-            key_end: None,
-            value: Some(Value::Fields(value)),
-        };
+        let value = [container.octets().to_vec(), padded_port(bound.container_port)].concat();
+        let element = |key| Element { key, key_end: None, value: Some(Value::Fields(value)) };
         if bound.host_ip.is_unspecified() {
             on_all.push(element(key));
         } else {

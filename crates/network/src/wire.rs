@@ -45,30 +45,16 @@ impl Batch {
     pub(crate) fn new() -> Self {
         // Numbers of one batch are consecutive; 2¹⁶ are more than any batch has.
         let first = SEQUENCE.fetch_add(1 << 16, Ordering::Relaxed);
-        Self {
-            bytes: Vec::with_capacity(1024),
-            start: 0,
-            first,
-            labels: Vec::new(),
-        }
+        Self { bytes: Vec::with_capacity(1024), start: 0, first, labels: Vec::new() }
     }
 
     /// Adds a message whose body `fill` writes.
-    pub(crate) fn message(
-        &mut self,
-        kind: u16,
-        flags: u16,
-        what: &'static str,
-        fill: impl FnOnce(&mut Self),
-    ) {
+    pub(crate) fn message(&mut self, kind: u16, flags: u16, what: &'static str, fill: impl FnOnce(&mut Self)) {
         self.start = self.bytes.len();
-        let sequence = self
-            .first
-            .wrapping_add(u32::try_from(self.labels.len()).unwrap_or(u32::MAX));
+        let sequence = self.first.wrapping_add(u32::try_from(self.labels.len()).unwrap_or(u32::MAX));
         self.bytes.extend_from_slice(&[0; 4]);
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
-        self.bytes
-            .extend_from_slice(&(flags | REQUEST).to_ne_bytes());
+        self.bytes.extend_from_slice(&(flags | REQUEST).to_ne_bytes());
         self.bytes.extend_from_slice(&sequence.to_ne_bytes());
         self.bytes.extend_from_slice(&[0; 4]);
         self.labels.push(Label { what, needed: true });
@@ -159,10 +145,7 @@ impl Batch {
 
     /// What the message at `place` is for.
     pub(crate) fn label(&self, place: usize) -> Label {
-        self.labels.get(place).cloned().unwrap_or(Label {
-            what: "use netlink",
-            needed: true,
-        })
+        self.labels.get(place).cloned().unwrap_or(Label { what: "use netlink", needed: true })
     }
 }
 
@@ -180,25 +163,15 @@ pub(crate) struct Received<'a> {
 /// Splits a datagram into its messages; what is cut off at its end is ignored.
 pub(crate) fn messages(mut datagram: &[u8]) -> Vec<Received<'_>> {
     let mut found = Vec::new();
-    while let (Some(length), Some(kind), Some(sequence)) = (
-        u32_at(datagram, 0),
-        u16_at(datagram, 4),
-        u32_at(datagram, 8),
-    ) {
+    while let (Some(length), Some(kind), Some(sequence)) = (u32_at(datagram, 0), u16_at(datagram, 4), u32_at(datagram, 8)) {
         let Ok(length) = usize::try_from(length) else {
             break;
         };
         let Some(body) = datagram.get(HEADER..length) else {
             break;
         };
-        found.push(Received {
-            kind,
-            sequence,
-            body,
-        });
-        datagram = datagram
-            .get(length.next_multiple_of(4)..)
-            .unwrap_or_default();
+        found.push(Received { kind, sequence, body });
+        datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
     }
     found
 }
@@ -219,10 +192,7 @@ pub(crate) fn attributes(mut bytes: &[u8]) -> Vec<(u16, &[u8])> {
 
 /// The value of the first attribute of that type.
 pub(crate) fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
-    attributes(bytes)
-        .into_iter()
-        .find(|(found, _)| *found == kind)
-        .map(|(_, value)| value)
+    attributes(bytes).into_iter().find(|(found, _)| *found == kind).map(|(_, value)| value)
 }
 
 /// A text without its NUL.
@@ -232,20 +202,12 @@ pub(crate) fn string(value: &[u8]) -> String {
 
 /// A number of two bytes in the host's order.
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes
-        .get(at..at + 2)?
-        .try_into()
-        .ok()
-        .map(u16::from_ne_bytes)
+    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes)
 }
 
 /// A number of four bytes in the host's order.
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes
-        .get(at..at + 4)?
-        .try_into()
-        .ok()
-        .map(u32::from_ne_bytes)
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
 }
 
 #[cfg(test)]
@@ -263,16 +225,10 @@ mod tests {
         batch.message(17, 0, "two", |_| {});
         let found = messages(batch.bytes());
         assert_eq!(found.len(), 2);
-        assert_eq!(
-            (found[0].kind, batch.place(found[1].sequence)),
-            (16, Some(1))
-        );
+        assert_eq!((found[0].kind, batch.place(found[1].sequence)), (16, Some(1)));
         let body = &found[0].body[4..];
         assert_eq!(string(find(body, 3).unwrap()), "eth0");
-        assert_eq!(
-            find(find(body, 18).unwrap(), 1),
-            Some(&7_u32.to_ne_bytes()[..])
-        );
+        assert_eq!(find(find(body, 18).unwrap(), 1), Some(&7_u32.to_ne_bytes()[..]));
     }
 
     proptest::proptest! {

@@ -139,14 +139,9 @@ mod tests {
 
     #[test]
     fn paths_and_other_algorithms_are_no_digests() {
-        for bad in [
-            "",
-            "sha256:",
-            "sha256:../../x",
-            "sha512:00",
-            "E3",
-            "sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855",
-        ] {
+        for bad in
+            ["", "sha256:", "sha256:../../x", "sha512:00", "E3", "sha256:E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855"]
+        {
             assert!(bad.parse::<Digest>().is_err(), "{bad}");
         }
     }

@@ -18,11 +18,7 @@ pub struct Platform {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
     /// Windows' build number.
-    #[serde(
-        default,
-        rename = "os.version",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(default, rename = "os.version", skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
 }
 
@@ -66,11 +62,7 @@ impl Platform {
     #[must_use]
     pub fn matches(&self, offered: &Self) -> bool {
         let wanted = Self::normalised(&self.os, &self.architecture, self.variant.as_deref());
-        let offered = Self::normalised(
-            &offered.os,
-            &offered.architecture,
-            offered.variant.as_deref(),
-        );
+        let offered = Self::normalised(&offered.os, &offered.architecture, offered.variant.as_deref());
         wanted == offered
     }
 }
@@ -79,23 +71,14 @@ impl FromStr for Platform {
     type Err = ParsePlatformError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parts: Vec<&str> = text.split('/').collect();
-        let sound = |part: &&str| {
-            !part.is_empty()
-                && part
-                    .bytes()
-                    .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
-        };
+        let sound = |part: &&str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
         match parts.as_slice() {
-            parts if !parts.iter().all(sound) => Err(ParsePlatformError {
-                text: text.to_owned(),
-            }),
+            parts if !parts.iter().all(sound) => Err(ParsePlatformError { text: text.to_owned() }),
             [one] if *one == "linux" => Ok(Self::host()),
             [one] => Ok(Self::normalised("linux", one, None)),
             [os, architecture] => Ok(Self::normalised(os, architecture, None)),
             [os, architecture, variant] => Ok(Self::normalised(os, architecture, Some(variant))),
-            _ => Err(ParsePlatformError {
-                text: text.to_owned(),
-            }),
+            _ => Err(ParsePlatformError { text: text.to_owned() }),
         }
     }
 }

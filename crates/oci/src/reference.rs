@@ -82,11 +82,7 @@ impl ImageRef {
     /// Returns the name without tag and digest.
     #[must_use]
     pub fn repository(&self) -> Self {
-        Self {
-            tag: None,
-            digest: None,
-            ..self.clone()
-        }
+        Self { tag: None, digest: None, ..self.clone() }
     }
 
     /// Returns the name with `latest` where it has neither tag nor digest.
@@ -106,19 +102,13 @@ impl ImageRef {
         if !is_tag(tag) {
             return Err(ParseReferenceError::Format);
         }
-        Ok(Self {
-            tag: Some(tag.to_owned()),
-            ..self.repository()
-        })
+        Ok(Self { tag: Some(tag.to_owned()), ..self.repository() })
     }
 
     /// Returns the repository with a digest and no tag.
     #[must_use]
     pub fn with_digest(&self, digest: Digest) -> Self {
-        Self {
-            digest: Some(digest),
-            ..self.repository()
-        }
+        Self { digest: Some(digest), ..self.repository() }
     }
 
     /// Returns the short form Docker shows: without `docker.io` and `library`.
@@ -158,19 +148,8 @@ impl ImageRef {
 /// an upper-case letter or is `localhost`.
 fn split_domain(name: &str) -> (String, String) {
     let (domain, path) = match name.split_once('/') {
-        Some((first, rest))
-            if first.contains(['.', ':'])
-                || first == "localhost"
-                || first.bytes().any(|b| b.is_ascii_uppercase()) =>
-        {
-            (
-                if first == "index.docker.io" {
-                    DEFAULT_DOMAIN
-                } else {
-                    first
-                },
-                rest,
-            )
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" || first.bytes().any(|b| b.is_ascii_uppercase()) => {
+            (if first == "index.docker.io" { DEFAULT_DOMAIN } else { first }, rest)
         }
         _ => (DEFAULT_DOMAIN, name),
     };
@@ -183,9 +162,7 @@ fn split_domain(name: &str) -> (String, String) {
 fn is_tag(tag: &str) -> bool {
     let word = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
     let mut bytes = tag.bytes();
-    tag.len() <= TAG_BYTES_MAX
-        && bytes.next().is_some_and(word)
-        && bytes.all(|b| word(b) || b == b'.' || b == b'-')
+    tag.len() <= TAG_BYTES_MAX && bytes.next().is_some_and(word) && bytes.all(|b| word(b) || b == b'.' || b == b'-')
 }
 
 fn is_domain(domain: &str) -> bool {
@@ -208,10 +185,7 @@ fn is_domain(domain: &str) -> bool {
     };
     let label = |label: &str| {
         let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-        label.bytes().all(inner)
-            && !label.is_empty()
-            && !label.starts_with('-')
-            && !label.ends_with('-')
+        label.bytes().all(inner) && !label.is_empty() && !label.starts_with('-') && !label.ends_with('-')
     };
     host.split('.').all(label) && port.is_none_or(is_port)
 }
@@ -228,24 +202,19 @@ fn is_component(part: &str) -> bool {
     if !ends(bytes.first()) || !ends(bytes.last()) {
         return false;
     }
-    bytes.split(|&b| alphanumeric(b)).all(|separator| {
-        matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|&b| b == b'-')
-    })
+    bytes
+        .split(|&b| alphanumeric(b))
+        .all(|separator| matches!(separator, b"" | b"." | b"_" | b"__") || separator.iter().all(|&b| b == b'-'))
 }
 
 impl FromStr for ImageRef {
     type Err = ParseReferenceError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.len() == 64 && Digest::from_hex(text).is_ok() {
-            return Err(ParseReferenceError::Hexadecimal {
-                name: text.to_owned(),
-            });
+            return Err(ParseReferenceError::Hexadecimal { name: text.to_owned() });
         }
         let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) => (
-                rest,
-                Some(digest.parse().map_err(ParseReferenceError::Digest)?),
-            ),
+            Some((rest, digest)) => (rest, Some(digest.parse().map_err(ParseReferenceError::Digest)?)),
             None => (text, None),
         };
         let (domain, rest) = split_domain(rest);
@@ -253,12 +222,8 @@ impl FromStr for ImageRef {
             Some((path, tag)) => (path, Some(tag)),
             None => (rest.as_str(), None),
         };
-        if path.bytes().any(|b| b.is_ascii_uppercase())
-            && path.to_ascii_lowercase().split('/').all(is_component)
-        {
-            return Err(ParseReferenceError::Uppercase {
-                name: path.to_owned(),
-            });
+        if path.bytes().any(|b| b.is_ascii_uppercase()) && path.to_ascii_lowercase().split('/').all(is_component) {
+            return Err(ParseReferenceError::Uppercase { name: path.to_owned() });
         }
         if !is_domain(&domain) || !path.split('/').all(is_component) || !tag.is_none_or(is_tag) {
             return Err(ParseReferenceError::Format);
@@ -266,12 +231,7 @@ impl FromStr for ImageRef {
         if path.len() > PATH_BYTES_MAX {
             return Err(ParseReferenceError::TooLong);
         }
-        Ok(Self {
-            domain: domain.clone(),
-            path: path.to_owned(),
-            tag: tag.map(str::to_owned),
-            digest,
-        })
+        Ok(Self { domain: domain.clone(), path: path.to_owned(), tag: tag.map(str::to_owned), digest })
     }
 }
 
@@ -303,63 +263,31 @@ mod tests {
     use super::*;
 
     fn full(text: &str) -> String {
-        text.parse::<ImageRef>().map_or_else(
-            |error| error.to_string(),
-            |name| name.or_latest().to_string(),
-        )
+        text.parse::<ImageRef>().map_or_else(|error| error.to_string(), |name| name.or_latest().to_string())
     }
 
     #[test]
     fn names_are_normalised_as_docker_does() {
         assert_eq!(full("debian"), "docker.io/library/debian:latest");
         assert_eq!(full("debian:12"), "docker.io/library/debian:12");
-        assert_eq!(
-            full("index.docker.io/debian"),
-            "docker.io/library/debian:latest"
-        );
+        assert_eq!(full("index.docker.io/debian"), "docker.io/library/debian:latest");
         assert_eq!(full("me/app"), "docker.io/me/app:latest");
         assert_eq!(full("localhost/app"), "localhost/app:latest");
         assert_eq!(full("localhost:5000/app:1"), "localhost:5000/app:1");
         assert_eq!(full("ghcr.io/a/b__c/d---e"), "ghcr.io/a/b__c/d---e:latest");
         assert_eq!(full("[::1]:5000/app"), "[::1]:5000/app:latest");
         let digest = Digest::of(b"");
-        assert_eq!(
-            full(&format!("app@{digest}")),
-            format!("docker.io/library/app@{digest}")
-        );
+        assert_eq!(full(&format!("app@{digest}")), format!("docker.io/library/app@{digest}"));
     }
 
     #[test]
     fn wrong_names_get_dockers_texts() {
-        assert_eq!(
-            full("App"),
-            "invalid reference format: repository name (library/App) must be lowercase"
-        );
-        for bad in [
-            "",
-            ":",
-            "a:",
-            ":a",
-            "a//b",
-            "/a",
-            "a/",
-            "../a",
-            "a/../b",
-            "a b",
-            "-a",
-            "a___b",
-            "a:b:c",
-            "a@sha256:1",
-            "a:-x",
-            "ä",
-        ] {
+        assert_eq!(full("App"), "invalid reference format: repository name (library/App) must be lowercase");
+        for bad in ["", ":", "a:", ":a", "a//b", "/a", "a/", "../a", "a/../b", "a b", "-a", "a___b", "a:b:c", "a@sha256:1", "a:-x", "ä"] {
             assert!(bad.parse::<ImageRef>().is_err(), "{bad}");
         }
         assert!(full(&"a".repeat(64)).contains("64-byte hexadecimal"));
-        assert_eq!(
-            full(&"z".repeat(300)),
-            "repository name must not be more than 255 characters"
-        );
+        assert_eq!(full(&"z".repeat(300)), "repository name must not be more than 255 characters");
     }
 
     #[test]

@@ -58,16 +58,7 @@ impl Skip for bool {
 }
 /// Numbers are always written.
 macro_rules! keep { ($($t:ty),*) => { $(impl Skip for $t { fn skip(&self) -> bool { false } })* }; }
-keep!(
-    u32,
-    u64,
-    i64,
-    User,
-    Root,
-    NamespaceType,
-    SeccompAction,
-    SeccompOp
-);
+keep!(u32, u64, i64, User, Root, NamespaceType, SeccompAction, SeccompOp);
 
 spec!(/// One container as `config.json` describes it.
 Spec {

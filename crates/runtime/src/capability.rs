@@ -53,9 +53,7 @@ pub fn set(names: &[String]) -> CapabilitySet {
     names
         .iter()
         .filter_map(|name| NAMES.iter().position(|known| known == name))
-        .fold(CapabilitySet::empty(), |set, bit| {
-            set | CapabilitySet::from_bits_retain(1 << bit)
-        })
+        .fold(CapabilitySet::empty(), |set, bit| set | CapabilitySet::from_bits_retain(1 << bit))
 }
 
 /// The five sets of a process, resolved.
@@ -68,16 +66,9 @@ pub(crate) struct Sets {
 
 impl Sets {
     pub(crate) fn new(names: &oci::runtime::Capabilities) -> Self {
-        let sets = CapabilitySets {
-            effective: set(&names.effective),
-            permitted: set(&names.permitted),
-            inheritable: set(&names.inheritable),
-        };
-        Self {
-            bounding: set(&names.bounding),
-            sets,
-            ambient: set(&names.ambient),
-        }
+        let sets =
+            CapabilitySets { effective: set(&names.effective), permitted: set(&names.permitted), inheritable: set(&names.inheritable) };
+        Self { bounding: set(&names.bounding), sets, ambient: set(&names.ambient) }
     }
 
     /// Shrinks the bounding set; needs CAP_SETPCAP, so it comes before the identity changes.
@@ -109,10 +100,7 @@ impl Sets {
         rustix::thread::clear_ambient_capability_set()?;
         for bit in 0..NAMES.len() {
             let one = CapabilitySet::from_bits_retain(1 << bit);
-            if self.ambient.contains(one)
-                && sets.inheritable.contains(one)
-                && sets.permitted.contains(one)
-            {
+            if self.ambient.contains(one) && sets.inheritable.contains(one) && sets.permitted.contains(one) {
                 rustix::thread::configure_capability_in_ambient_set(one, true)?;
             }
         }

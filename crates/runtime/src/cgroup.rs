@@ -56,11 +56,7 @@ pub struct CgroupError {
 
 impl CgroupError {
     fn new(path: &Path, what: impl Into<String>, source: io::Error) -> Self {
-        Self {
-            path: path.display().to_string(),
-            what: format!("{}: {source}", what.into()),
-            source,
-        }
+        Self { path: path.display().to_string(), what: format!("{}: {source}", what.into()), source }
     }
 }
 
@@ -92,30 +88,19 @@ impl Cgroup {
     #[must_use]
     pub fn open(id: &str, linux: Option<&Linux>) -> Self {
         let mut group = Self::place(id, linux);
-        let mut folders: Vec<PathBuf> = group
-            .hierarchies
-            .iter()
-            .map(|hierarchy| group.folder(hierarchy))
-            .filter(|folder| folder.exists())
-            .collect();
+        let mut folders: Vec<PathBuf> =
+            group.hierarchies.iter().map(|hierarchy| group.folder(hierarchy)).filter(|folder| folder.exists()).collect();
         folders.dedup();
         group.folders = folders;
         group
     }
 
     fn place(id: &str, linux: Option<&Linux>) -> Self {
-        let path = linux
-            .and_then(|linux| linux.cgroups_path.clone())
-            .unwrap_or_else(|| Path::new("/teu").join(id));
+        let path = linux.and_then(|linux| linux.cgroups_path.clone()).unwrap_or_else(|| Path::new("/teu").join(id));
         // Only names below the root count, whatever the text says.
         let path = crate::child::normal_path(&path);
         let (mode, hierarchies) = hierarchies();
-        Self {
-            mode,
-            path,
-            hierarchies,
-            folders: Vec::new(),
-        }
+        Self { mode, path, hierarchies, folders: Vec::new() }
     }
 
     fn make(&mut self, resources: Option<&Resources>) -> Result<(), CgroupError> {
@@ -126,19 +111,14 @@ impl Cgroup {
     }
 
     fn folder(&self, hierarchy: &Hierarchy) -> PathBuf {
-        hierarchy
-            .mount
-            .join(self.path.strip_prefix("/").unwrap_or(&self.path))
+        hierarchy.mount.join(self.path.strip_prefix("/").unwrap_or(&self.path))
     }
 
     /// The folder of a v1 controller, if this container has one.
     fn controller(&self, name: &str) -> Option<PathBuf> {
         let hierarchy = match self.mode {
             Mode::Unified => self.hierarchies.first(),
-            Mode::Hybrid => self
-                .hierarchies
-                .iter()
-                .find(|hierarchy| hierarchy.name.split(',').any(|part| part == name)),
+            Mode::Hybrid => self.hierarchies.iter().find(|hierarchy| hierarchy.name.split(',').any(|part| part == name)),
         };
         let folder = self.folder(hierarchy?);
         self.folders.contains(&folder).then_some(folder)
@@ -164,19 +144,15 @@ impl Cgroup {
 
     /// The hierarchies that this container has a group in.
     pub(crate) fn joined(&self) -> impl Iterator<Item = &Hierarchy> {
-        self.hierarchies
-            .iter()
-            .filter(|hierarchy| self.folders.contains(&self.folder(hierarchy)))
+        self.hierarchies.iter().filter(|hierarchy| self.folders.contains(&self.folder(hierarchy)))
     }
 
     /// The v2 folder, for CLONE_INTO_CGROUP.
     pub(crate) fn unified_folder(&self) -> io::Result<Option<OwnedFd>> {
         match (self.mode, self.folders.first()) {
-            (Mode::Unified, Some(folder)) => Ok(Some(rustix::fs::open(
-                folder,
-                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-                rustix::fs::Mode::empty(),
-            )?)),
+            (Mode::Unified, Some(folder)) => {
+                Ok(Some(rustix::fs::open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, rustix::fs::Mode::empty())?))
+            }
             (Mode::Unified | Mode::Hybrid, _) => Ok(None),
         }
     }
@@ -187,9 +163,7 @@ impl Cgroup {
             return Ok(());
         }
         let text = pid.as_raw_nonzero().to_string();
-        self.folders
-            .iter()
-            .try_for_each(|folder| std::fs::write(folder.join("cgroup.procs"), &text))
+        self.folders.iter().try_for_each(|folder| std::fs::write(folder.join("cgroup.procs"), &text))
     }
 
     /// Processes inside, those of groups below included.
@@ -198,10 +172,7 @@ impl Cgroup {
     /// If the kernel's list cannot be read.
     pub fn processes(&self) -> io::Result<Vec<Pid>> {
         let mut found = Vec::new();
-        if let Some(folder) = self
-            .controller("pids")
-            .or_else(|| self.folders.first().cloned())
-        {
+        if let Some(folder) = self.controller("pids").or_else(|| self.folders.first().cloned()) {
             collect(&folder, &mut found)?;
         }
         Ok(found)
@@ -221,11 +192,7 @@ impl Cgroup {
         }
         let mut sent: Vec<Pid> = Vec::new();
         loop {
-            let fresh: Vec<Pid> = self
-                .processes()?
-                .into_iter()
-                .filter(|pid| !sent.contains(pid))
-                .collect();
+            let fresh: Vec<Pid> = self.processes()?.into_iter().filter(|pid| !sent.contains(pid)).collect();
             if fresh.is_empty() {
                 return Ok(());
             }
@@ -255,13 +222,8 @@ impl Cgroup {
 
     fn set_frozen(&self, frozen: bool) -> io::Result<()> {
         match self.mode {
-            Mode::Unified => {
-                unified::set_frozen(self.folders.first().ok_or(io::ErrorKind::NotFound)?, frozen)
-            }
-            Mode::Hybrid => v1::set_frozen(
-                &self.controller("freezer").ok_or(io::ErrorKind::NotFound)?,
-                frozen,
-            ),
+            Mode::Unified => unified::set_frozen(self.folders.first().ok_or(io::ErrorKind::NotFound)?, frozen),
+            Mode::Hybrid => v1::set_frozen(&self.controller("freezer").ok_or(io::ErrorKind::NotFound)?, frozen),
         }
     }
 
@@ -269,16 +231,11 @@ impl Cgroup {
     #[must_use]
     pub fn frozen(&self) -> bool {
         let read = |folder: Option<PathBuf>, file: &str| {
-            folder
-                .and_then(|folder| std::fs::read_to_string(folder.join(file)).ok())
-                .unwrap_or_default()
+            folder.and_then(|folder| std::fs::read_to_string(folder.join(file)).ok()).unwrap_or_default()
         };
         match self.mode {
             Mode::Unified => read(self.folders.first().cloned(), "cgroup.freeze").trim() == "1",
-            Mode::Hybrid => matches!(
-                read(self.controller("freezer"), "freezer.state").trim(),
-                "FROZEN" | "FREEZING"
-            ),
+            Mode::Hybrid => matches!(read(self.controller("freezer"), "freezer.state").trim(), "FROZEN" | "FREEZING"),
         }
     }
 
@@ -303,17 +260,10 @@ impl Cgroup {
     #[must_use]
     pub fn oom_kills(&self) -> u64 {
         let file = match self.mode {
-            Mode::Unified => self
-                .folders
-                .first()
-                .map(|folder| folder.join("memory.events")),
-            Mode::Hybrid => self
-                .controller("memory")
-                .map(|folder| folder.join("memory.oom_control")),
+            Mode::Unified => self.folders.first().map(|folder| folder.join("memory.events")),
+            Mode::Hybrid => self.controller("memory").map(|folder| folder.join("memory.oom_control")),
         };
-        file.and_then(|file| std::fs::read_to_string(file).ok())
-            .and_then(|text| stats::keyed(&text, "oom_kill"))
-            .unwrap_or_default()
+        file.and_then(|file| std::fs::read_to_string(file).ok()).and_then(|text| stats::keyed(&text, "oom_kill")).unwrap_or_default()
     }
 
     /// Kills what is left inside and removes the groups.
@@ -339,24 +289,15 @@ impl Cgroup {
             return Ok(());
         }
         let flags = rustix::process::PidfdFlags::empty();
-        let ends: Vec<OwnedFd> = left
-            .into_iter()
-            .filter_map(|pid| rustix::process::pidfd_open(pid, flags).ok())
-            .collect();
+        let ends: Vec<OwnedFd> = left.into_iter().filter_map(|pid| rustix::process::pidfd_open(pid, flags).ok()).collect();
         self.signal_all(Signal::KILL)?;
         if self.frozen() {
             // A frozen process dies only when it goes on.
             self.thaw()?;
         }
-        let limit = rustix::event::Timespec {
-            tv_sec: 10,
-            tv_nsec: 0,
-        };
+        let limit = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
         for end in &ends {
-            let mut wait = [rustix::event::PollFd::new(
-                end,
-                rustix::event::PollFlags::IN,
-            )];
+            let mut wait = [rustix::event::PollFd::new(end, rustix::event::PollFlags::IN)];
             let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut wait, Some(&limit)))?;
             if ready == 0 {
                 return Err(io::ErrorKind::TimedOut.into());
@@ -385,18 +326,12 @@ fn collect(folder: &Path, found: &mut Vec<Pid>) -> io::Result<()> {
     let text = match std::fs::read_to_string(folder.join("cgroup.procs")) {
         Ok(text) => text,
         // The group is being removed: nobody is inside.
-        Err(error)
-            if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error())
-                || error.kind() == io::ErrorKind::NotFound =>
-        {
+        Err(error) if error.raw_os_error() == Some(rustix::io::Errno::NODEV.raw_os_error()) || error.kind() == io::ErrorKind::NotFound => {
             return Ok(());
         }
         Err(error) => return Err(error),
     };
-    found.extend(
-        text.lines()
-            .filter_map(|line| line.parse().ok().and_then(Pid::from_raw)),
-    );
+    found.extend(text.lines().filter_map(|line| line.parse().ok().and_then(Pid::from_raw)));
     for entry in std::fs::read_dir(folder)?.flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             collect(&entry.path(), found)?;
@@ -415,46 +350,24 @@ fn hierarchies() -> (Mode, Vec<Hierarchy>) {
         };
         let mount = PathBuf::from(left.split(' ').nth(4).unwrap_or_default());
         let mut fields = right.split(' ');
-        let (kind, options) = (
-            fields.next().unwrap_or_default(),
-            fields.nth(1).unwrap_or_default(),
-        );
+        let (kind, options) = (fields.next().unwrap_or_default(), fields.nth(1).unwrap_or_default());
         if kind == "cgroup2" && mount == Path::new(ROOT) {
-            return (
-                Mode::Unified,
-                vec![Hierarchy {
-                    name: String::new(),
-                    mount,
-                    kind: "cgroup2",
-                    options: Vec::new(),
-                }],
-            );
+            return (Mode::Unified, vec![Hierarchy { name: String::new(), mount, kind: "cgroup2", options: Vec::new() }]);
         }
-        let name = mount
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default();
-        if mount.parent() != Some(Path::new(ROOT))
-            || found.iter().any(|known: &Hierarchy| known.name == name)
-        {
+        let name = mount.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if mount.parent() != Some(Path::new(ROOT)) || found.iter().any(|known: &Hierarchy| known.name == name) {
             continue;
         }
         if kind == "cgroup" {
             // A named hierarchy shows `xattr,name=…`, a controller its own name; the rest are flags of the mount.
             let names = options.split(',').filter(|option| {
-                !matches!(*option, "rw" | "ro" | "seclabel" | "xattr" | "favordynmods")
-                    && !option.starts_with("release_agent=")
+                !matches!(*option, "rw" | "ro" | "seclabel" | "xattr" | "favordynmods") && !option.starts_with("release_agent=")
             });
             let mut options: Vec<String> = names.map(str::to_owned).collect();
             if options.iter().any(|option| option.starts_with("name=")) {
                 options.insert(0, "none".into());
             }
-            found.push(Hierarchy {
-                name,
-                mount,
-                kind: "cgroup",
-                options,
-            });
+            found.push(Hierarchy { name, mount, kind: "cgroup", options });
         }
     }
     (Mode::Hybrid, found)
@@ -463,8 +376,7 @@ fn hierarchies() -> (Mode, Vec<Hierarchy>) {
 /// Writes a limit.
 fn set(folder: &Path, file: &str, value: impl std::fmt::Display) -> Result<(), CgroupError> {
     let text = value.to_string();
-    std::fs::write(folder.join(file), &text)
-        .map_err(|error| CgroupError::new(folder, format!("writing \"{text}\" to {file}"), error))
+    std::fs::write(folder.join(file), &text).map_err(|error| CgroupError::new(folder, format!("writing \"{text}\" to {file}"), error))
 }
 
 /// `major:minor value` lines of block devices.

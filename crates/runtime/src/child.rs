@@ -30,9 +30,7 @@ pub(crate) use program::{environment, find as find_program, strings as c_strings
 pub(crate) use terminal::take as take_terminal;
 
 /// Opens a terminal of the file system that the process is in, for `exec`.
-pub(crate) fn open_terminal(
-    size: Option<&oci::runtime::ConsoleSize>,
-) -> Outcome<terminal::Terminal> {
+pub(crate) fn open_terminal(size: Option<&oci::runtime::ConsoleSize>) -> Outcome<terminal::Terminal> {
     terminal::open(&path::open_root("/".as_ref())?, size, false)
 }
 
@@ -106,13 +104,7 @@ fn set_up(mut plan: Plan<'_>, parent: &End) -> Outcome<std::convert::Infallible>
     apply_scheduling(process)?;
     redirect(&mut plan.stdio, terminal.as_ref())?;
     let prepared = prepare(process, plan.filter)?;
-    parent
-        .send(
-            b'r',
-            "",
-            terminal.as_ref().map(|terminal| terminal.master.as_fd()),
-        )
-        .trying(|| "telling the parent".into())?;
+    parent.send(b'r', "", terminal.as_ref().map(|terminal| terminal.master.as_fd())).trying(|| "telling the parent".into())?;
     drop(terminal);
     match plan.gate {
         Gate::Message => {
@@ -143,16 +135,12 @@ fn files(plan: &Plan<'_>, process: &Process, parent: &End) -> Outcome<Option<ter
     mount::all(spec, &root, plan.cgroup)?;
     device::make(spec, &root)?;
     if let Some(hooks) = &spec.hooks {
-        parent
-            .send(b'h', "", None)
-            .trying(|| "asking for hooks".into())?;
+        parent.send(b'h', "", None).trying(|| "asking for hooks".into())?;
         parent.wait_joined().map_err(Failure)?;
         let state = crate::hook::state(plan.id, plan.bundle, spec, "creating", 0);
         crate::hook::run("createContainer", &hooks.create_container, &state)?;
     }
-    let terminal = wanted
-        .then(|| terminal::open(&root, size, true))
-        .transpose()?;
+    let terminal = wanted.then(|| terminal::open(&root, size, true)).transpose()?;
     mask::apply(spec, &root)?;
     root::enter(spec, root)?;
     Ok(terminal)
@@ -172,13 +160,8 @@ impl Prepared {
         // The caller may ignore or block signals; a program expects neither.
         sys::signalfd::reset().trying(|| "resetting signals".into())?;
         sys::process::close_on_exec_from(3 + preserve_fds).trying(|| "close_range".into())?;
-        sys::process::execve(&self.program, &self.args, &self.env).map_err(|error| {
-            Failure(format!(
-                "exec {}: {}",
-                self.program.to_string_lossy(),
-                program::explain(&error)
-            ))
-        })
+        sys::process::execve(&self.program, &self.args, &self.env)
+            .map_err(|error| Failure(format!("exec {}: {}", self.program.to_string_lossy(), program::explain(&error))))
     }
 }
 
@@ -194,9 +177,7 @@ pub(crate) fn prepare(process: &Process, filter: Option<&Program>) -> Outcome<Pr
     }
     // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before the identity changes.
     if let Some(filter) = filter.filter(|_| !process.no_new_privileges) {
-        filter
-            .load()
-            .trying(|| "loading the seccomp filter".into())?;
+        filter.load().trying(|| "loading the seccomp filter".into())?;
     }
     rustix::thread::set_keep_capabilities(true).trying(|| "keeping capabilities".into())?;
     identity.apply_ids()?;
@@ -207,15 +188,9 @@ pub(crate) fn prepare(process: &Process, filter: Option<&Program>) -> Outcome<Pr
     }
     let env = environment(process)?;
     let program = find_program(process)?;
-    let prepared = Prepared {
-        program,
-        args: c_strings(&process.args)?,
-        env: c_strings(&env)?,
-    };
+    let prepared = Prepared { program, args: c_strings(&process.args)?, env: c_strings(&env)? };
     if let Some(filter) = filter.filter(|_| process.no_new_privileges) {
-        filter
-            .load()
-            .trying(|| "loading the seccomp filter".into())?;
+        filter.load().trying(|| "loading the seccomp filter".into())?;
     }
     Ok(prepared)
 }
@@ -224,20 +199,13 @@ pub(crate) fn prepare(process: &Process, filter: Option<&Program>) -> Outcome<Pr
 fn redirect(stdio: &mut Stdio, terminal: Option<&terminal::Terminal>) -> Outcome<()> {
     match std::mem::replace(stdio, Stdio::Inherit) {
         Stdio::Inherit => Ok(()),
-        Stdio::Pipes {
-            stdin,
-            stdout,
-            stderr,
-        } => {
+        Stdio::Pipes { stdin, stdout, stderr } => {
             for (fd, target) in [(&stdin, 0), (&stdout, 1), (&stderr, 2)] {
-                sys::process::redirect(fd.as_fd(), target)
-                    .trying(|| "redirecting the streams".into())?;
+                sys::process::redirect(fd.as_fd(), target).trying(|| "redirecting the streams".into())?;
             }
             Ok(())
         }
-        Stdio::Terminal => {
-            take_terminal(terminal.ok_or_else(|| Failure("no terminal was opened".into()))?)
-        }
+        Stdio::Terminal => take_terminal(terminal.ok_or_else(|| Failure("no terminal was opened".into()))?),
     }
 }
 

@@ -57,14 +57,11 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Ok(log) => log,
         Err(error) => return log::Log::stderr().fail(&error),
     };
-    let global = Global {
-        root: parsed.path("root").unwrap_or_else(|| PathBuf::from(ROOT)),
-        log,
-    };
+    let global = Global { root: parsed.path("root").unwrap_or_else(|| PathBuf::from(ROOT)), log };
     if parsed.has("systemd-cgroup") {
-        return global.log.fail(&CliError::Unsupported(
-            "--systemd-cgroup: cgroups are made on the cgroup file system; set the cgroupfs driver",
-        ));
+        return global
+            .log
+            .fail(&CliError::Unsupported("--systemd-cgroup: cgroups are made on the cgroup file system; set the cgroupfs driver"));
     }
     match dispatch(&global, parsed) {
         Ok(code) => code,
@@ -87,10 +84,7 @@ fn dispatch(global: &Global, parsed: Parsed) -> Result<ExitCode, CliError> {
         return Ok(ExitCode::SUCCESS);
     };
     let rest: Vec<OsString> = rest.collect();
-    if ["create", "run", "exec"]
-        .iter()
-        .any(|name| command == *name)
-    {
+    if ["create", "run", "exec"].iter().any(|name| command == *name) {
         crate::protect::own_file().during(|| "cannot protect the runtime's own file".into())?;
     }
     let done = |()| ExitCode::SUCCESS;

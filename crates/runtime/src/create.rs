@@ -87,11 +87,7 @@ impl Container {
     /// # Errors
     /// If the process is gone.
     pub fn network_namespace(&self) -> std::io::Result<OwnedFd> {
-        Ok(open(
-            format!("/proc/{}/ns/net", self.pid.as_raw_nonzero()),
-            OFlags::RDONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?)
+        Ok(open(format!("/proc/{}/ns/net", self.pid.as_raw_nonzero()), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
     }
 
     /// Its cgroup.
@@ -111,9 +107,7 @@ impl Container {
     /// # Errors
     /// If exec fails; the process has then ended.
     pub fn start(&mut self) -> Result<(), StartError> {
-        self.end
-            .send(b's', "", None)
-            .map_err(|error| StartError(error.to_string()))?;
+        self.end.send(b's', "", None).map_err(|error| StartError(error.to_string()))?;
         match self.end.receive() {
             Ok(Message::Closed) => Ok(()),
             Ok(Message::Failed(text)) => Err(StartError(text)),
@@ -135,20 +129,15 @@ pub fn create(request: CreateRequest<'_>) -> Result<Container, CreateError> {
     }
     let linux = request.spec.linux.as_ref();
     let own_filter;
-    let filter = match (
-        request.seccomp,
-        linux.and_then(|linux| linux.seccomp.as_ref()),
-    ) {
+    let filter = match (request.seccomp, linux.and_then(|linux| linux.seccomp.as_ref())) {
         (Some(filter), _) => Some(filter),
         (None, Some(profile)) => {
-            own_filter =
-                crate::seccomp::compile(profile).map_err(|error| CreateError(error.to_string()))?;
+            own_filter = crate::seccomp::compile(profile).map_err(|error| CreateError(error.to_string()))?;
             Some(&own_filter)
         }
         (None, None) => None,
     };
-    let cgroup =
-        Cgroup::create(request.id, linux).map_err(|error| CreateError(error.to_string()))?;
+    let cgroup = Cgroup::create(request.id, linux).map_err(|error| CreateError(error.to_string()))?;
     match fork(request, filter, cgroup) {
         Ok(container) => Ok(container),
         Err((failure, cgroup)) => {
@@ -159,25 +148,17 @@ pub fn create(request: CreateRequest<'_>) -> Result<Container, CreateError> {
     }
 }
 
-fn fork(
-    request: CreateRequest<'_>,
-    filter: Option<&Program>,
-    cgroup: Cgroup,
-) -> Result<Container, (Failure, Cgroup)> {
+fn fork(request: CreateRequest<'_>, filter: Option<&Program>, cgroup: Cgroup) -> Result<Container, (Failure, Cgroup)> {
     let spec = request.spec;
     let result = (|| {
         let (ours, theirs) = pair().trying(|| "socketpair".into())?;
         let flags = clone_flags(spec);
         let joined_pid = join_pid_namespace(spec)?;
-        let into = cgroup
-            .unified_folder()
-            .trying(|| "opening the cgroup".into())?;
-        let side = sys::process::clone3(flags, into.as_ref().map(OwnedFd::as_fd))
-            .trying(|| "clone".into());
+        let into = cgroup.unified_folder().trying(|| "opening the cgroup".into())?;
+        let side = sys::process::clone3(flags, into.as_ref().map(OwnedFd::as_fd)).trying(|| "clone".into());
         // Only the parent returns: the child stays in the namespace that it was born in.
         if let Some(own) = joined_pid.filter(|_| !matches!(side, Ok(sys::process::Side::Child))) {
-            sys::process::setns(own.as_fd(), sys::process::NEW_PID)
-                .trying(|| "returning to the own pid namespace".into())?;
+            sys::process::setns(own.as_fd(), sys::process::NEW_PID).trying(|| "returning to the own pid namespace".into())?;
         }
         Ok((ours, theirs, side?))
     })();
@@ -206,22 +187,12 @@ fn fork(
         sys::process::Side::Parent { pid, pidfd } => {
             drop(theirs);
             drop(request.stdio);
-            let mut container = Container {
-                pid,
-                pidfd,
-                end: ours,
-                terminal: None,
-                cgroup,
-                warnings: Vec::new(),
-            };
+            let mut container = Container { pid, pidfd, end: ours, terminal: None, cgroup, warnings: Vec::new() };
             match guide(&mut container, request.id, request.bundle, spec) {
                 Ok(()) => Ok(container),
                 Err(failure) => {
                     let _already_dead = pidfd_send_signal(&container.pidfd, Signal::KILL);
-                    let _reaped = waitid(
-                        WaitId::PidFd(container.pidfd.as_fd()),
-                        WaitIdOptions::EXITED,
-                    );
+                    let _reaped = waitid(WaitId::PidFd(container.pidfd.as_fd()), WaitIdOptions::EXITED);
                     Err((failure, container.cgroup))
                 }
             }
@@ -232,38 +203,16 @@ fn fork(
 /// Does for the child what it cannot do itself, until it is ready.
 fn guide(container: &mut Container, id: &str, bundle: &Path, spec: &Spec) -> Outcome<()> {
     let folder = format!("/proc/{}", container.pid.as_raw_nonzero());
-    container
-        .cgroup
-        .join(container.pid)
-        .trying(|| "entering the cgroup".into())?;
-    if let Some(score) = spec
-        .process
-        .as_ref()
-        .and_then(|process| process.oom_score_adj)
-    {
-        lower_or_raise(
-            &format!("{folder}/oom_score_adj"),
-            score,
-            &mut container.warnings,
-        )?;
+    container.cgroup.join(container.pid).trying(|| "entering the cgroup".into())?;
+    if let Some(score) = spec.process.as_ref().and_then(|process| process.oom_score_adj) {
+        lower_or_raise(&format!("{folder}/oom_score_adj"), score, &mut container.warnings)?;
     }
-    if let Some(linux) = spec
-        .linux
-        .as_ref()
-        .filter(|_| has_new(spec, NamespaceType::User))
-    {
+    if let Some(linux) = spec.linux.as_ref().filter(|_| has_new(spec, NamespaceType::User)) {
         write_mappings(&folder, &linux.uid_mappings, &linux.gid_mappings)?;
     }
-    container
-        .end
-        .send(b'j', "", None)
-        .trying(|| "telling the child".into())?;
+    container.end.send(b'j', "", None).trying(|| "telling the child".into())?;
     loop {
-        match container
-            .end
-            .receive()
-            .trying(|| "waiting for the child".into())?
-        {
+        match container.end.receive().trying(|| "waiting for the child".into())? {
             Message::Ready(terminal) => {
                 container.terminal = terminal;
                 return Ok(());
@@ -271,24 +220,18 @@ fn guide(container: &mut Container, id: &str, bundle: &Path, spec: &Spec) -> Out
             Message::Hooks => {
                 let hooks = spec.hooks.as_ref();
                 let pid = container.pid.as_raw_nonzero().get();
-                for (kind, list) in [
-                    ("prestart", hooks.map(|hooks| &hooks.prestart)),
-                    ("createRuntime", hooks.map(|hooks| &hooks.create_runtime)),
-                ] {
+                for (kind, list) in
+                    [("prestart", hooks.map(|hooks| &hooks.prestart)), ("createRuntime", hooks.map(|hooks| &hooks.create_runtime))]
+                {
                     let state = crate::hook::state(id, bundle, spec, "creating", pid);
                     crate::hook::run(kind, list.map(Vec::as_slice).unwrap_or_default(), &state)?;
                 }
-                container
-                    .end
-                    .send(b'j', "", None)
-                    .trying(|| "telling the child".into())?;
+                container.end.send(b'j', "", None).trying(|| "telling the child".into())?;
             }
             Message::Warning(text) => container.warnings.push(text),
             Message::Failed(text) => return Err(Failure(text)),
             Message::Closed => {
-                return Err(Failure(
-                    "the process died while it was set up (out of memory?)".into(),
-                ));
+                return Err(Failure("the process died while it was set up (out of memory?)".into()));
             }
             other @ (Message::Joined | Message::Start) => {
                 return Err(Failure(format!("unexpected message: {other:?}")));
@@ -302,9 +245,7 @@ fn lower_or_raise(file: &str, score: i64, warnings: &mut Vec<String>) -> Outcome
     match std::fs::write(file, score.to_string()) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            warnings.push(format!(
-                "oomScoreAdj: setting {score} needs CAP_SYS_RESOURCE"
-            ));
+            warnings.push(format!("oomScoreAdj: setting {score} needs CAP_SYS_RESOURCE"));
             Ok(())
         }
         Err(error) => Err(Failure(format!("setting oomScoreAdj {score}: {error}"))),
@@ -314,22 +255,14 @@ fn lower_or_raise(file: &str, score: i64, warnings: &mut Vec<String>) -> Outcome
 /// Writes the mappings of a new user namespace through the /proc folder of its first process.
 pub(crate) fn write_mappings(folder: &str, uids: &[IdMapping], gids: &[IdMapping]) -> Outcome<()> {
     for (name, mappings) in [("uid_map", uids), ("gid_map", gids)] {
-        let lines: String = mappings
-            .iter()
-            .map(|map| format!("{} {} {}\n", map.container_id, map.host_id, map.size))
-            .collect();
+        let lines: String = mappings.iter().map(|map| format!("{} {} {}\n", map.container_id, map.host_id, map.size)).collect();
         std::fs::write(format!("{folder}/{name}"), lines).trying(|| format!("writing {name}"))?;
     }
     Ok(())
 }
 
 fn has_new(spec: &Spec, kind: NamespaceType) -> bool {
-    spec.linux.as_ref().is_some_and(|linux| {
-        linux
-            .namespaces
-            .iter()
-            .any(|ns| ns.kind == kind && ns.path.is_none())
-    })
+    spec.linux.as_ref().is_some_and(|linux| linux.namespaces.iter().any(|ns| ns.kind == kind && ns.path.is_none()))
 }
 
 /// What clone3 makes; cgroup and time namespaces are made later by the child itself.
@@ -343,29 +276,18 @@ fn clone_flags(spec: &Spec) -> u64 {
         (Uts, sys::process::NEW_UTS),
         (User, sys::process::NEW_USER),
     ];
-    kinds
-        .iter()
-        .filter(|(kind, _)| has_new(spec, *kind))
-        .fold(0, |flags, (_, flag)| flags | flag)
+    kinds.iter().filter(|(kind, _)| has_new(spec, *kind)).fold(0, |flags, (_, flag)| flags | flag)
 }
 
 /// Joins a pid namespace for the next child; returns the way back.
 fn join_pid_namespace(spec: &Spec) -> Outcome<Option<OwnedFd>> {
-    let namespace = spec.linux.as_ref().and_then(|linux| {
-        linux
-            .namespaces
-            .iter()
-            .find(|ns| ns.kind == NamespaceType::Pid)
-    });
+    let namespace = spec.linux.as_ref().and_then(|linux| linux.namespaces.iter().find(|ns| ns.kind == NamespaceType::Pid));
     let Some(path) = namespace.and_then(|namespace| namespace.path.as_ref()) else {
         return Ok(None);
     };
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let own = open("/proc/self/ns/pid", flags, Mode::empty())
-        .trying(|| "opening the own pid namespace".into())?;
-    let fd = open(path, flags, Mode::empty())
-        .trying(|| format!("opening namespace {}", path.display()))?;
-    sys::process::setns(fd.as_fd(), sys::process::NEW_PID)
-        .trying(|| format!("joining namespace {}", path.display()))?;
+    let own = open("/proc/self/ns/pid", flags, Mode::empty()).trying(|| "opening the own pid namespace".into())?;
+    let fd = open(path, flags, Mode::empty()).trying(|| format!("opening namespace {}", path.display()))?;
+    sys::process::setns(fd.as_fd(), sys::process::NEW_PID).trying(|| format!("joining namespace {}", path.display()))?;
     Ok(Some(own))
 }

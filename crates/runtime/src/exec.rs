@@ -62,36 +62,20 @@ pub fn exec(request: ExecRequest<'_>) -> Result<ExecProcess, ExecError> {
 
 fn run(request: ExecRequest<'_>) -> Outcome<ExecProcess> {
     let own_filter;
-    let filter = match (
-        request.seccomp,
-        request
-            .spec
-            .linux
-            .as_ref()
-            .and_then(|linux| linux.seccomp.as_ref()),
-    ) {
+    let filter = match (request.seccomp, request.spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref())) {
         (Some(filter), _) => Some(filter),
         (None, Some(profile)) => {
-            own_filter =
-                crate::seccomp::compile(profile).map_err(|error| Failure(error.to_string()))?;
+            own_filter = crate::seccomp::compile(profile).map_err(|error| Failure(error.to_string()))?;
             Some(&own_filter)
         }
         (None, None) => None,
     };
     let (ours, theirs) = pair().trying(|| "socketpair".into())?;
     // The pid namespace is entered by the parent for its next child and left again at once: the child is then inside it.
-    let own = open(
-        "/proc/self/ns/pid",
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .trying(|| "opening the own pid namespace".into())?;
-    sys::process::setns(request.pidfd, sys::process::NEW_PID)
-        .trying(|| "joining the container's pid namespace".into())?;
-    let into = request
-        .cgroup
-        .unified_folder()
-        .trying(|| "opening the cgroup".into())?;
+    let own =
+        open("/proc/self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).trying(|| "opening the own pid namespace".into())?;
+    sys::process::setns(request.pidfd, sys::process::NEW_PID).trying(|| "joining the container's pid namespace".into())?;
+    let into = request.cgroup.unified_folder().trying(|| "opening the cgroup".into())?;
     let side = sys::process::clone3(0, into.as_ref().map(OwnedFd::as_fd)).trying(|| "clone".into());
     if let Ok(Side::Child) = side {
         drop(ours);
@@ -102,19 +86,14 @@ fn run(request: ExecRequest<'_>) -> Outcome<ExecProcess> {
         let _the_parent_may_be_gone = theirs.send(b'e', &failure.0, None);
         sys::process::exit_now(1)
     }
-    sys::process::setns(own.as_fd(), sys::process::NEW_PID)
-        .trying(|| "returning to the own pid namespace".into())?;
+    sys::process::setns(own.as_fd(), sys::process::NEW_PID).trying(|| "returning to the own pid namespace".into())?;
     let Side::Parent { pid, pidfd } = side? else {
         return Err(Failure("clone".into()));
     };
     drop(theirs);
     drop(request.stdio);
     match guide(&ours, pid, request.process, request.cgroup) {
-        Ok(terminal) => Ok(ExecProcess {
-            pid,
-            pidfd,
-            terminal,
-        }),
+        Ok(terminal) => Ok(ExecProcess { pid, pidfd, terminal }),
         Err(failure) => {
             let _already_dead = pidfd_send_signal(&pidfd, Signal::KILL);
             let _reaped = waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
@@ -127,13 +106,9 @@ fn guide(end: &End, pid: Pid, process: &Process, cgroup: &Cgroup) -> Outcome<Opt
     cgroup.join(pid).trying(|| "entering the cgroup".into())?;
     if let Some(score) = process.oom_score_adj {
         // Without CAP_SYS_RESOURCE the process keeps the caller's score.
-        let _best_effort = std::fs::write(
-            format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero()),
-            score.to_string(),
-        );
+        let _best_effort = std::fs::write(format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero()), score.to_string());
     }
-    end.send(b'j', "", None)
-        .trying(|| "telling the child".into())?;
+    end.send(b'j', "", None).trying(|| "telling the child".into())?;
     let mut terminal = None;
     loop {
         match end.receive().trying(|| "waiting for the child".into())? {
@@ -145,28 +120,16 @@ fn guide(end: &End, pid: Pid, process: &Process, cgroup: &Cgroup) -> Outcome<Opt
     }
 }
 
-fn in_child(
-    request: ExecRequest<'_>,
-    filter: Option<&Program>,
-    parent: &End,
-) -> Outcome<std::convert::Infallible> {
+fn in_child(request: ExecRequest<'_>, filter: Option<&Program>, parent: &End) -> Outcome<std::convert::Infallible> {
     // Nothing of the host may be read through /proc/PID from inside (CVE-2016-9962).
     sys::process::set_dumpable(false).trying(|| "prctl".into())?;
     parent.wait_joined().map_err(Failure)?;
     rustix::process::setsid().trying(|| "setsid".into())?;
     let _no_keyrings_here = sys::process::join_session_keyring();
-    let kinds = request
-        .spec
-        .linux
-        .iter()
-        .flat_map(|linux| &linux.namespaces)
-        .map(|namespace| namespace.kind);
-    let flags = kinds
-        .filter(|kind| *kind != NamespaceType::Pid)
-        .fold(0, |flags, kind| flags | child::namespace_flag(kind));
+    let kinds = request.spec.linux.iter().flat_map(|linux| &linux.namespaces).map(|namespace| namespace.kind);
+    let flags = kinds.filter(|kind| *kind != NamespaceType::Pid).fold(0, |flags, kind| flags | child::namespace_flag(kind));
     if flags != 0 {
-        sys::process::setns(request.pidfd, flags)
-            .trying(|| "joining the container's namespaces".into())?;
+        sys::process::setns(request.pidfd, flags).trying(|| "joining the container's namespaces".into())?;
     }
     if flags & sys::process::NEW_USER != 0 {
         Identity::root().apply_ids()?;
@@ -175,14 +138,9 @@ fn in_child(
     child::apply_scheduling(request.process)?;
     let terminal = match request.stdio {
         Stdio::Inherit => None,
-        Stdio::Pipes {
-            stdin,
-            stdout,
-            stderr,
-        } => {
+        Stdio::Pipes { stdin, stdout, stderr } => {
             for (fd, target) in [(&stdin, 0), (&stdout, 1), (&stderr, 2)] {
-                sys::process::redirect(fd.as_fd(), target)
-                    .trying(|| "redirecting the streams".into())?;
+                sys::process::redirect(fd.as_fd(), target).trying(|| "redirecting the streams".into())?;
             }
             None
         }
@@ -193,13 +151,7 @@ fn in_child(
         }
     };
     let prepared = child::prepare(request.process, filter)?;
-    parent
-        .send(
-            b'r',
-            "",
-            terminal.as_ref().map(|terminal| terminal.master.as_fd()),
-        )
-        .trying(|| "telling the parent".into())?;
+    parent.send(b'r', "", terminal.as_ref().map(|terminal| terminal.master.as_fd())).trying(|| "telling the parent".into())?;
     drop(terminal);
     prepared.execute(request.preserve_fds)
 }

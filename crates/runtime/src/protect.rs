@@ -26,10 +26,10 @@ pub fn own_path() -> Option<PathBuf> {
     let running = rustix::fs::stat(OWN).ok()?;
     let told = std::env::var_os(PATH).map(PathBuf::from);
     let candidates = [told, std::fs::read_link(OWN).ok()];
-    candidates.into_iter().flatten().find(|path| {
-        rustix::fs::stat(path)
-            .is_ok_and(|found| (found.st_dev, found.st_ino) == (running.st_dev, running.st_ino))
-    })
+    candidates
+        .into_iter()
+        .flatten()
+        .find(|path| rustix::fs::stat(path).is_ok_and(|found| (found.st_dev, found.st_ino) == (running.st_dev, running.st_ino)))
 }
 
 /// Executes this program again from a protected view of its file, unless it runs from one; returns when it does.
@@ -45,40 +45,30 @@ pub fn own_file() -> io::Result<()> {
     let view = read_only_mount().or_else(|_| sealed_copy())?;
     let strings = |list: Vec<OsString>| -> Vec<CString> {
         // What came in by exec holds no zero bytes.
-        list.into_iter()
-            .filter_map(|item| CString::new(item.into_vec()).ok())
-            .collect()
+        list.into_iter().filter_map(|item| CString::new(item.into_vec()).ok()).collect()
     };
     let args = strings(std::env::args_os().collect());
     let own = (PATH.into(), std::fs::read_link(OWN)?.into_os_string());
     let others = std::env::vars_os().filter(|(name, _)| name != PATH);
-    let env = others
-        .chain([own])
-        .map(|(mut entry, value): (OsString, _)| {
-            entry.push("=");
-            entry.push(value);
-            entry
-        });
+    let env = others.chain([own]).map(|(mut entry, value): (OsString, _)| {
+        entry.push("=");
+        entry.push(value);
+        entry
+    });
     match sys::process::execute_file(view.as_fd(), &args, &strings(env.collect()))? {}
 }
 
 fn is_protected() -> io::Result<bool> {
     let own = rustix::fs::open(OWN, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let read_only = rustix::fs::fstatvfs(&own)?
-        .f_flag
-        .contains(StatVfsMountFlags::RDONLY);
-    let sealed =
-        rustix::fs::fcntl_get_seals(&own).is_ok_and(|seals| seals.contains(SealFlags::WRITE));
+    let read_only = rustix::fs::fstatvfs(&own)?.f_flag.contains(StatVfsMountFlags::RDONLY);
+    let sealed = rustix::fs::fcntl_get_seals(&own).is_ok_and(|seals| seals.contains(SealFlags::WRITE));
     Ok(read_only || sealed)
 }
 
 fn read_only_mount() -> io::Result<OwnedFd> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let view = open_tree(CWD, OWN, flags)?;
-    let attributes = sys::mount::Attributes {
-        set: sys::mount::READ_ONLY,
-        ..Default::default()
-    };
+    let attributes = sys::mount::Attributes { set: sys::mount::READ_ONLY, ..Default::default() };
     sys::mount::set_attributes(view.as_fd(), false, attributes)?;
     Ok(view)
 }

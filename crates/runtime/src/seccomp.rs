@@ -89,35 +89,17 @@ impl Program {
     /// # Errors
     /// If the bytes are of another version or cut off.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, FromBytesError> {
-        let word = |at: usize| {
-            bytes
-                .get(at..at + 4)?
-                .try_into()
-                .ok()
-                .map(u32::from_le_bytes)
-        };
+        let word = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
         if word(0) != Some(FORMAT) || !bytes.len().is_multiple_of(8) {
             return Err(FromBytesError);
         }
         let flags = word(4).ok_or(FromBytesError)?;
         let read = |at: usize| {
             let [low, high, jt, jf] = *bytes.get(at..at + 4)?.first_chunk::<4>()?;
-            Some(Instruction {
-                code: u16::from_le_bytes([low, high]),
-                jt,
-                jf,
-                k: word(at + 4)?,
-            })
+            Some(Instruction { code: u16::from_le_bytes([low, high]), jt, jf, k: word(at + 4)? })
         };
-        let instructions = (8..bytes.len())
-            .step_by(8)
-            .map(read)
-            .collect::<Option<_>>()
-            .ok_or(FromBytesError)?;
-        Ok(Self {
-            instructions,
-            flags,
-        })
+        let instructions = (8..bytes.len()).step_by(8).map(read).collect::<Option<_>>().ok_or(FromBytesError)?;
+        Ok(Self { instructions, flags })
     }
 }
 
@@ -153,40 +135,23 @@ pub fn compile(profile: &Seccomp) -> Result<Program, CompileError> {
     if instructions.len() > 4096 {
         return Err(CompileError::TooLong(instructions.len()));
     }
-    Ok(Program {
-        instructions,
-        flags,
-    })
+    Ok(Program { instructions, flags })
 }
 
 /// The treatment of every call of one architecture that a rule names.
-fn treatments(
-    profile: &Seccomp,
-    table: &syscalls::Table,
-    default: u32,
-) -> Result<BTreeMap<u32, Treatment>, CompileError> {
+fn treatments(profile: &Seccomp, table: &syscalls::Table, default: u32) -> Result<BTreeMap<u32, Treatment>, CompileError> {
     let mut result: BTreeMap<u32, Treatment> = BTreeMap::new();
     let numbers = table.numbers();
     for rule in &profile.syscalls {
         if let Some(arg) = rule.args.iter().find(|arg| arg.index > 5) {
-            return Err(CompileError::ArgumentIndex {
-                names: rule.names.join(", "),
-                index: arg.index,
-            });
+            return Err(CompileError::ArgumentIndex { names: rule.names.join(", "), index: arg.index });
         }
         if rule.action == SeccompAction::Notify {
             return Err(CompileError::Notify);
         }
         let action = action(rule.action, rule.errno_ret);
-        for number in rule
-            .names
-            .iter()
-            .filter_map(|name| numbers.get(name.as_str()).copied())
-        {
-            let treatment = result.entry(number).or_insert_with(|| Treatment {
-                alternatives: Vec::new(),
-                last: default,
-            });
+        for number in rule.names.iter().filter_map(|name| numbers.get(name.as_str()).copied()) {
+            let treatment = result.entry(number).or_insert_with(|| Treatment { alternatives: Vec::new(), last: default });
             // Several conditions on one argument are alternatives, as libseccomp (and so runc) reads them.
             let mut indexes: Vec<u32> = rule.args.iter().map(|arg| arg.index).collect();
             indexes.sort_unstable();
@@ -194,9 +159,7 @@ fn treatments(
             if rule.args.is_empty() {
                 treatment.last = action;
             } else if indexes.len() < rule.args.len() {
-                treatment
-                    .alternatives
-                    .extend(rule.args.iter().map(|arg| (vec![arg.clone()], action)));
+                treatment.alternatives.extend(rule.args.iter().map(|arg| (vec![arg.clone()], action)));
             } else {
                 treatment.alternatives.push((rule.args.clone(), action));
             }

@@ -9,19 +9,13 @@ pub(crate) fn fault(spec: &Spec, has_root_mount: bool) -> Option<String> {
         return Some("process.args: must not be empty".into());
     }
     if !process.cwd.is_absolute() {
-        return Some(format!(
-            "process.cwd: `{}` is not an absolute path",
-            process.cwd.display()
-        ));
+        return Some(format!("process.cwd: `{}` is not an absolute path", process.cwd.display()));
     }
     let linux = spec.linux.as_ref();
     let mut seen = Vec::new();
     for namespace in linux.into_iter().flat_map(|linux| &linux.namespaces) {
         if seen.contains(&namespace.kind) {
-            return Some(format!(
-                "linux.namespaces: {:?} is named twice",
-                namespace.kind
-            ));
+            return Some(format!("linux.namespaces: {:?} is named twice", namespace.kind));
         }
         seen.push(namespace.kind);
     }
@@ -31,16 +25,8 @@ pub(crate) fn fault(spec: &Spec, has_root_mount: bool) -> Option<String> {
     if spec.hostname.is_some() && !seen.contains(&NamespaceType::Uts) {
         return Some("hostname: needs a uts namespace".into());
     }
-    if let Some(name) = spec
-        .mounts
-        .iter()
-        .map(|mount| &mount.destination)
-        .find(|path| !path.is_absolute())
-    {
-        return Some(format!(
-            "mounts: `{}` is not an absolute path",
-            name.display()
-        ));
+    if let Some(name) = spec.mounts.iter().map(|mount| &mount.destination).find(|path| !path.is_absolute()) {
+        return Some(format!("mounts: `{}` is not an absolute path", name.display()));
     }
     None
 }

@@ -16,8 +16,8 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
+    SocketType, recvmsg, sendmsg, socketpair,
 };
 
 /// Longest text of an error.
@@ -39,12 +39,7 @@ pub(crate) enum Message {
 }
 
 pub(crate) fn pair() -> io::Result<(End, End)> {
-    let (a, b) = socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let (a, b) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     Ok((End(a), End(b)))
 }
 
@@ -59,12 +54,7 @@ impl End {
         if let Some(fds) = &fds {
             control.push(SendAncillaryMessage::ScmRights(fds));
         }
-        sendmsg(
-            &self.0,
-            &[io::IoSlice::new(&data)],
-            &mut control,
-            SendFlags::NOSIGNAL,
-        )?;
+        sendmsg(&self.0, &[io::IoSlice::new(&data)], &mut control, SendFlags::NOSIGNAL)?;
         Ok(())
     }
 
@@ -73,12 +63,7 @@ impl End {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
-            match recvmsg(
-                &self.0,
-                &mut [io::IoSliceMut::new(&mut data)],
-                &mut control,
-                RecvFlags::CMSG_CLOEXEC,
-            ) {
+            match recvmsg(&self.0, &mut [io::IoSliceMut::new(&mut data)], &mut control, RecvFlags::CMSG_CLOEXEC) {
                 Err(rustix::io::Errno::INTR) => {}
                 result => break result?,
             }

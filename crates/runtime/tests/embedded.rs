@@ -62,16 +62,9 @@ fn spec(args: &[&str]) -> Spec {
             ..Process::default()
         }),
         hostname: Some("inner".into()),
-        mounts: vec![Mount {
-            destination: "/proc".into(),
-            kind: Some("proc".into()),
-            source: Some("proc".into()),
-            ..Mount::default()
-        }],
+        mounts: vec![Mount { destination: "/proc".into(), kind: Some("proc".into()), source: Some("proc".into()), ..Mount::default() }],
         linux: Some(Linux {
-            namespaces: [MountNs, Pid, Network, Ipc, Uts, Cgroup]
-                .map(|kind| Namespace { kind, path: None })
-                .into(),
+            namespaces: [MountNs, Pid, Network, Ipc, Uts, Cgroup].map(|kind| Namespace { kind, path: None }).into(),
             ..Linux::default()
         }),
         ..Spec::default()
@@ -80,27 +73,14 @@ fn spec(args: &[&str]) -> Spec {
 
 fn pipes() -> (std::fs::File, Stdio) {
     let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
-    let stdio = Stdio::Pipes {
-        stdin: OwnedFd::from(std::fs::File::open("/dev/null").unwrap()),
-        stdout: write.try_clone().unwrap(),
-        stderr: write,
-    };
+    let stdio =
+        Stdio::Pipes { stdin: OwnedFd::from(std::fs::File::open("/dev/null").unwrap()), stdout: write.try_clone().unwrap(), stderr: write };
     (read.into(), stdio)
 }
 
-fn request<'a>(
-    folder: &'a Path,
-    spec: &'a Spec,
-    root_mount: &'a Mount,
-    stdio: Stdio,
-) -> CreateRequest<'a> {
+fn request<'a>(folder: &'a Path, spec: &'a Spec, root_mount: &'a Mount, stdio: Stdio) -> CreateRequest<'a> {
     CreateRequest {
-        id: folder
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .trim_start_matches('.'),
+        id: folder.file_name().unwrap().to_str().unwrap().trim_start_matches('.'),
         spec,
         bundle: folder,
         root_mount: Some(root_mount),
@@ -112,12 +92,8 @@ fn request<'a>(
 }
 
 fn wait(pidfd: BorrowedFd<'_>) -> i32 {
-    let status = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED)
-        .unwrap()
-        .unwrap();
-    status
-        .exit_status()
-        .unwrap_or_else(|| -status.terminating_signal().unwrap())
+    let status = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED).unwrap().unwrap();
+    status.exit_status().unwrap_or_else(|| -status.terminating_signal().unwrap())
 }
 
 fn text(mut output: std::fs::File) -> String {
@@ -128,23 +104,15 @@ fn text(mut output: std::fs::File) -> String {
 
 fn end(container: &Container) {
     container.cgroup().remove().unwrap();
-    let folder = container
-        .cgroup()
-        .path()
-        .strip_prefix("/")
-        .unwrap()
-        .to_owned();
+    let folder = container.cgroup().path().strip_prefix("/").unwrap().to_owned();
     for hierarchy in container.cgroup().hierarchies() {
         assert!(!hierarchy.mount.join(&folder).exists());
     }
 }
 
 fn an_overlay_of_many_layers_is_the_root(folder: &Path, root_mount: &Mount) {
-    let spec = spec(&[
-        "sh",
-        "-c",
-        "grep -c '^overlay / overlay' /proc/mounts; ls / | grep -c file; hostname; echo written >/new; pwd; exit 9",
-    ]);
+    let spec =
+        spec(&["sh", "-c", "grep -c '^overlay / overlay' /proc/mounts; ls / | grep -c file; hostname; echo written >/new; pwd; exit 9"]);
     let (output, stdio) = pipes();
     let mut container = runtime::create(request(folder, &spec, root_mount, stdio)).unwrap();
     let ours = std::fs::read_link("/proc/self/ns/net").unwrap();
@@ -176,9 +144,7 @@ fn another_process_joins(folder: &Path, root_mount: &Mount) {
     let mut container = runtime::create(request(folder, &spec, root_mount, stdio)).unwrap();
     container.start().unwrap();
     let mut process = spec.process.clone().unwrap();
-    process.args = ["sh", "-c", "hostname; cat /proc/1/cmdline"]
-        .map(Into::into)
-        .into();
+    process.args = ["sh", "-c", "hostname; cat /proc/1/cmdline"].map(Into::into).into();
     let (output, stdio) = pipes();
     let joined = runtime::exec(ExecRequest {
         pid: container.pid(),

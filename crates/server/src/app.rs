@@ -34,14 +34,7 @@ impl App {
         volumes: Arc<volume::Volumes>,
         root: &std::path::Path,
     ) -> Self {
-        Self {
-            host: Arc::new(Host::read()),
-            engine,
-            networks,
-            images,
-            volumes,
-            root: root.display().to_string().into(),
-        }
+        Self { host: Arc::new(Host::read()), engine, networks, images, volumes, root: root.display().to_string().into() }
     }
 }
 
@@ -73,19 +66,10 @@ async fn serve_client(app: Arc<App>, stream: UnixStream) {
 type Target = Result<(Route, Call), ApiError>;
 
 /// Finds the handler. The first part says whether the request may end HTTP on its connection.
-fn handle(
-    app: Arc<App>,
-    request: Request<Incoming>,
-) -> (bool, impl Future<Output = Outcome> + Send + 'static) {
+fn handle(app: Arc<App>, request: Request<Incoming>) -> (bool, impl Future<Output = Outcome> + Send + 'static) {
     let method = request.method().clone();
     let target = target(request);
-    let may_hijack = matches!(
-        target,
-        Ok((
-            Route::Run | Route::ExecStart(_) | Route::Container(ContainerVerb::Attach, _),
-            _
-        ))
-    );
+    let may_hijack = matches!(target, Ok((Route::Run | Route::ExecStart(_) | Route::Container(ContainerVerb::Attach, _), _)));
     let outcome = async move {
         let outcome = match target {
             Ok((route, call)) => app.dispatch(route, call).await,
@@ -108,10 +92,7 @@ fn target(request: Request<Incoming>) -> Target {
 }
 
 impl App {
-    #[allow(
-        clippy::wildcard_enum_match_arm,
-        reason = "`resource` names all that are left"
-    )]
+    #[allow(clippy::wildcard_enum_match_arm, reason = "`resource` names all that are left")]
     async fn dispatch(&self, route: Route, call: Call) -> Result<Outcome, ApiError> {
         let reply = match route {
             Route::Run => return self.run(call).await,
@@ -135,12 +116,7 @@ impl App {
         Ok(Outcome::Reply(reply))
     }
 
-    async fn container(
-        &self,
-        verb: ContainerVerb,
-        name: &str,
-        call: Call,
-    ) -> Result<Reply, ApiError> {
+    async fn container(&self, verb: ContainerVerb, name: &str, call: Call) -> Result<Reply, ApiError> {
         use ContainerVerb as Verb;
         match verb {
             Verb::Inspect => self.container_inspect(name, &call).await,
@@ -202,12 +178,7 @@ impl App {
                 "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm \
                  join\" to connect this node to swarm and try again.",
             )),
-            Route::Auth
-            | Route::Build
-            | Route::Commit
-            | Route::ImageSearch
-            | Route::ImagePush(_)
-            | Route::NetworkConnect(_) => {
+            Route::Auth | Route::Build | Route::Commit | Route::ImageSearch | Route::ImagePush(_) | Route::NetworkConnect(_) => {
                 Err(ApiError::unsupported("this engine cannot do that yet"))
             }
             Route::Run
@@ -239,9 +210,7 @@ impl App {
         let mut info = system::info(&self.host, &self.root, counts);
         info.warnings = (!overview.damaged.is_empty()).then(|| {
             let damaged = overview.damaged.iter();
-            damaged
-                .map(|reason| format!("WARNING: set aside: {reason}"))
-                .collect()
+            damaged.map(|reason| format!("WARNING: set aside: {reason}")).collect()
         });
         reply::json(http::StatusCode::OK, &info)
     }

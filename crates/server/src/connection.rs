@@ -25,8 +25,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Notify;
 
 /// What happens with a connection that was taken from HTTP.
-pub(crate) type Takeover =
-    Box<dyn FnOnce(OwnedFd) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+pub(crate) type Takeover = Box<dyn FnOnce(OwnedFd) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 /// A connection that leaves HTTP.
 pub(crate) struct Hijack {
@@ -70,10 +69,7 @@ where
     F: Future<Output = Outcome> + Send + 'static,
 {
     let shared = Arc::new(Shared::default());
-    let io = TokioIo::new(Io {
-        stream,
-        shared: Arc::clone(&shared),
-    });
+    let io = TokioIo::new(Io { stream, shared: Arc::clone(&shared) });
     let service = service_fn(|request: Request<Incoming>| {
         let (may_hijack, outcome) = handle(request);
         shared.hold_eof.store(may_hijack, Ordering::Relaxed);
@@ -110,11 +106,7 @@ where
         let _ = stream.shutdown().await;
         return;
     }
-    let hijack = shared
-        .hijack
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
+    let hijack = shared.hijack.lock().unwrap_or_else(PoisonError::into_inner).take();
     let parts = connection.into_parts();
     if let Some(hijack) = hijack {
         hand_over(parts.io.into_inner().stream, parts.read_buf, hijack).await;
@@ -210,11 +202,7 @@ struct Io {
 }
 
 impl AsyncRead for Io {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         let ended = matches!(polled, Poll::Ready(Ok(()))) && buffer.filled().len() == before;
@@ -226,11 +214,7 @@ impl AsyncRead for Io {
 }
 
 impl AsyncWrite for Io {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -246,11 +230,7 @@ impl AsyncWrite for Io {
         self.stream.is_write_vectored()
     }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(context, bytes)
     }
 }

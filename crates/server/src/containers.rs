@@ -8,8 +8,8 @@ use crate::request::Call;
 use crate::{ApiError, host, images, time};
 use docker_api::filters::Filters;
 use docker_api::types::{
-    ContainerCreateBody, ContainerSummary, ContainersPruneReport, CreateResponse, ExecConfig,
-    ExecCreateResponse, TopResponse, UpdateBody, UpdateResponse,
+    ContainerCreateBody, ContainerSummary, ContainersPruneReport, CreateResponse, ExecConfig, ExecCreateResponse, TopResponse, UpdateBody,
+    UpdateResponse,
 };
 use engine::spec::{Resources, RestartPolicy, Signal};
 use engine::{Container, ExecSpec, Status, Update};
@@ -36,38 +36,20 @@ const LIST_FILTERS: [&str; 16] = [
     "status",
     "volume",
 ];
-const STATUSES: [&str; 7] = [
-    "created",
-    "dead",
-    "exited",
-    "paused",
-    "removing",
-    "restarting",
-    "running",
-];
+const STATUSES: [&str; 7] = ["created", "dead", "exited", "paused", "removing", "restarting", "running"];
 
 impl App {
     pub(crate) async fn container_create(&self, mut call: Call) -> Result<Reply, ApiError> {
         let body = call.json_with(ContainerCreateBody::from_slice).await?;
-        let body = body
-            .ok_or_else(|| ApiError::invalid("invalid JSON: got EOF while reading request body"))?;
+        let body = body.ok_or_else(|| ApiError::invalid("invalid JSON: got EOF while reading request body"))?;
         if body.config == docker_api::types::ContainerConfig::default() {
-            return Err(ApiError::invalid(
-                "config cannot be empty in order to create a container",
-            ));
+            return Err(ApiError::invalid("config cannot be empty in order to create a container"));
         }
         let spec = create::spec(body)?;
         let platform = images::platform(call.query.text("platform"))?;
         let name = call.query.find("name").filter(|name| !name.is_empty());
-        let created = self
-            .engine
-            .create(name, spec, platform.as_ref())
-            .await
-            .map_err(|cause| of_kind(cause.kind(), &cause))?;
-        let answer = CreateResponse {
-            id: created.id.to_string(),
-            warnings: created.warnings,
-        };
+        let created = self.engine.create(name, spec, platform.as_ref()).await.map_err(|cause| of_kind(cause.kind(), &cause))?;
+        let answer = CreateResponse { id: created.id.to_string(), warnings: created.warnings };
         Ok(reply::json(StatusCode::CREATED, &answer))
     }
 
@@ -75,9 +57,7 @@ impl App {
         let filters = call.query.filters()?;
         filters.only(&LIST_FILTERS)?;
         let limit: Option<i64> = call.query.number("limit")?;
-        let limit = limit
-            .and_then(|limit| usize::try_from(limit).ok())
-            .filter(|limit| *limit > 0);
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0);
         let all = call.query.flag("all") || limit.is_some() || filters.contains("status");
         let selection = Selection::new(self, &filters)?;
         let now = SystemTime::now();
@@ -85,9 +65,7 @@ impl App {
             .engine
             .list()
             .into_iter()
-            .filter(|container| {
-                all || container.status.is_running() || container.status == Status::Restarting
-            })
+            .filter(|container| all || container.status.is_running() || container.status == Status::Restarting)
             .filter(|container| selection.takes(container))
             .take(limit.unwrap_or(usize::MAX));
         let mut rows = Vec::new();
@@ -104,10 +82,7 @@ impl App {
 
     /// Shows the image's id where its name means another image by now.
     fn name_image(&self, container: &Container, row: &mut ContainerSummary) {
-        let same = self
-            .images
-            .resolve(&row.image)
-            .is_ok_and(|image| image.id == container.image_id);
+        let same = self.images.resolve(&row.image).is_ok_and(|image| image.id == container.image_id);
         if !same {
             row.image = container.image_id.to_string();
         }
@@ -121,11 +96,7 @@ impl App {
         }
     }
 
-    pub(crate) async fn container_inspect(
-        &self,
-        name: &str,
-        call: &Call,
-    ) -> Result<Reply, ApiError> {
+    pub(crate) async fn container_inspect(&self, name: &str, call: &Call) -> Result<Reply, ApiError> {
         let container = self.lookup(name)?;
         let mut shown = view::inspect(&container, host::cgroup_v2());
         if call.query.flag("size")
@@ -138,9 +109,7 @@ impl App {
     }
 
     pub(crate) fn lookup(&self, name: &str) -> Result<Arc<Container>, ApiError> {
-        self.engine
-            .inspect(name)
-            .map_err(|cause| of_kind(cause.kind(), &cause))
+        self.engine.inspect(name).map_err(|cause| of_kind(cause.kind(), &cause))
     }
 
     pub(crate) async fn container_start(&self, name: &str) -> Result<Reply, ApiError> {
@@ -155,20 +124,15 @@ impl App {
         done(stopped)
     }
 
-    pub(crate) async fn container_restart(
-        &self,
-        name: &str,
-        call: &Call,
-    ) -> Result<Reply, ApiError> {
+    pub(crate) async fn container_restart(&self, name: &str, call: &Call) -> Result<Reply, ApiError> {
         let (signal, timeout) = (optional_signal(call)?, call.query.number("t")?);
         let restarted = self.engine.restart(name, signal, timeout).await;
         done(restarted)
     }
 
     pub(crate) async fn container_kill(&self, name: &str, call: &Call) -> Result<Reply, ApiError> {
-        let signal = optional_signal(call).map_err(|cause| {
-            ApiError::invalid(format!("cannot kill container: {name}: {}", cause.message))
-        })?;
+        let signal =
+            optional_signal(call).map_err(|cause| ApiError::invalid(format!("cannot kill container: {name}: {}", cause.message)))?;
         let signal = signal.unwrap_or(Signal::KILL);
         let killed = self.engine.kill(name, signal).await;
         killed.map_err(|cause| {
@@ -188,11 +152,7 @@ impl App {
         done(self.engine.unpause(name).await)
     }
 
-    pub(crate) async fn container_rename(
-        &self,
-        name: &str,
-        call: &Call,
-    ) -> Result<Reply, ApiError> {
+    pub(crate) async fn container_rename(&self, name: &str, call: &Call) -> Result<Reply, ApiError> {
         let wanted = call.query.text("name");
         if wanted.is_empty() {
             return Err(ApiError::invalid("Neither old nor new names may be empty"));
@@ -202,19 +162,12 @@ impl App {
         Ok(reply::empty(StatusCode::NO_CONTENT))
     }
 
-    pub(crate) async fn container_update(
-        &self,
-        name: &str,
-        mut call: Call,
-    ) -> Result<Reply, ApiError> {
+    pub(crate) async fn container_update(&self, name: &str, mut call: Call) -> Result<Reply, ApiError> {
         let body: UpdateBody = call.json().await?;
         let policy = &body.restart_policy;
         let restart_policy = match policy.name.as_str() {
             "" => None,
-            word => Some(
-                RestartPolicy::parse(word, policy.maximum_retry_count)
-                    .map_err(|cause| ApiError::invalid(cause.to_string()))?,
-            ),
+            word => Some(RestartPolicy::parse(word, policy.maximum_retry_count).map_err(|cause| ApiError::invalid(cause.to_string()))?),
         };
         let update = Update {
             resources: Resources {
@@ -237,21 +190,13 @@ impl App {
         };
         let updated = self.engine.update(name, update).await;
         let warnings = updated.map_err(|cause| of_kind(cause.kind(), &cause))?;
-        let answer = UpdateResponse {
-            warnings: (!warnings.is_empty()).then_some(warnings),
-        };
+        let answer = UpdateResponse { warnings: (!warnings.is_empty()).then_some(warnings) };
         Ok(reply::json(StatusCode::OK, &answer))
     }
 
-    pub(crate) async fn container_remove(
-        &self,
-        name: &str,
-        call: &Call,
-    ) -> Result<Reply, ApiError> {
+    pub(crate) async fn container_remove(&self, name: &str, call: &Call) -> Result<Reply, ApiError> {
         if call.query.flag("link") {
-            return Err(ApiError::unsupported(
-                "links between containers are not kept",
-            ));
+            return Err(ApiError::unsupported("links between containers are not kept"));
         }
         let (force, volumes) = (call.query.flag("force"), call.query.flag("v"));
         let removed = self.engine.remove(name, force, volumes).await;
@@ -268,15 +213,12 @@ impl App {
         };
         let pruned = self.engine.prune(move |container: &Container| {
             let created = i64::try_from(container.created_at).unwrap_or(i64::MAX);
-            until.is_none_or(|until| created < until)
-                && filters.labels_match(&container.spec.config.labels)
+            until.is_none_or(|until| created < until) && filters.labels_match(&container.spec.config.labels)
         });
         let pruned = pruned.await;
         let ids: Vec<String> = pruned.removed.iter().map(ToString::to_string).collect();
-        let report = ContainersPruneReport {
-            containers_deleted: (!ids.is_empty()).then_some(ids),
-            space_reclaimed: pruned.reclaimed_bytes,
-        };
+        let report =
+            ContainersPruneReport { containers_deleted: (!ids.is_empty()).then_some(ids), space_reclaimed: pruned.reclaimed_bytes };
         Ok(reply::json(StatusCode::OK, &report))
     }
 
@@ -284,18 +226,11 @@ impl App {
         let arguments = call.query.find("ps_args").unwrap_or("-ef");
         let top = self.engine.top(name, arguments).await;
         let top = top.map_err(|cause| of_kind(cause.kind(), &cause))?;
-        let answer = TopResponse {
-            processes: top.processes,
-            titles: top.titles,
-        };
+        let answer = TopResponse { processes: top.processes, titles: top.titles };
         Ok(reply::json(StatusCode::OK, &answer))
     }
 
-    pub(crate) async fn container_resize(
-        &self,
-        name: &str,
-        call: &Call,
-    ) -> Result<Reply, ApiError> {
+    pub(crate) async fn container_resize(&self, name: &str, call: &Call) -> Result<Reply, ApiError> {
         let (height, width) = size(call)?;
         let resized = self.engine.resize(name, height, width).await;
         resized.map_err(|cause| of_kind(cause.kind(), &cause))?;
@@ -349,19 +284,14 @@ fn done(result: Result<(), engine::OperationError>) -> Result<Reply, ApiError> {
 fn optional_signal(call: &Call) -> Result<Option<Signal>, ApiError> {
     match call.query.text("signal") {
         "" => Ok(None),
-        text => text
-            .parse()
-            .map(Some)
-            .map_err(|cause: engine::spec::ParseSignalError| ApiError::invalid(cause.to_string())),
+        text => text.parse().map(Some).map_err(|cause: engine::spec::ParseSignalError| ApiError::invalid(cause.to_string())),
     }
 }
 
 fn size(call: &Call) -> Result<(u16, u16), ApiError> {
     let side = |name: &str| -> Result<u16, ApiError> {
         let value: Option<u16> = call.query.number(name)?;
-        value.ok_or_else(|| {
-            ApiError::invalid("strconv.ParseUint: parsing \"\": invalid syntax".to_owned())
-        })
+        value.ok_or_else(|| ApiError::invalid("strconv.ParseUint: parsing \"\": invalid syntax".to_owned()))
     };
     Ok((side("h")?, side("w")?))
 }
@@ -383,8 +313,7 @@ impl<'a> Selection<'a> {
                 None => Ok(None),
             }
         };
-        let bad =
-            |name: &str, value: &str| ApiError::invalid(format!("invalid filter '{name}={value}'"));
+        let bad = |name: &str, value: &str| ApiError::invalid(format!("invalid filter '{name}={value}'"));
         for status in filters.get("status") {
             if !STATUSES.contains(&status.as_str()) {
                 return Err(bad("status", status));
@@ -400,18 +329,11 @@ impl<'a> Selection<'a> {
             filters,
             before: bound("before")?,
             since: bound("since")?,
-            exited: exited
-                .map(|code| code.parse().map_err(|_| bad("exited", code)))
-                .collect::<Result<_, _>>()?,
+            exited: exited.map(|code| code.parse().map_err(|_| bad("exited", code))).collect::<Result<_, _>>()?,
             ancestors: filters
                 .get("ancestor")
                 .iter()
-                .map(|name| {
-                    (
-                        name.clone(),
-                        app.images.resolve(name).ok().map(|image| image.id),
-                    )
-                })
+                .map(|name| (name.clone(), app.images.resolve(name).ok().map(|image| image.id)))
                 .collect(),
         })
     }
@@ -419,8 +341,7 @@ impl<'a> Selection<'a> {
     fn takes(&self, container: &Container) -> bool {
         let filters = self.filters;
         let spec = &container.spec;
-        self.before
-            .is_none_or(|before| container.created_at < before)
+        self.before.is_none_or(|before| container.created_at < before)
             && self.since.is_none_or(|since| container.created_at > since)
             && filters.matches("id", |id| container.id.to_string().starts_with(id))
             && filters.matches("name", |name| name_matches(container.name.as_str(), name))
@@ -430,16 +351,13 @@ impl<'a> Selection<'a> {
                 health == own.map_or("none", |own| own.status.name())
             })
             && filters.labels_match(&spec.config.labels)
-            && (self.exited.is_empty()
-                || container.status == Status::Exited && self.exited.contains(&container.exit_code))
+            && (self.exited.is_empty() || container.status == Status::Exited && self.exited.contains(&container.exit_code))
             && (self.ancestors.is_empty() || self.descends(container))
             && self.is_joined(container)
     }
 
     fn descends(&self, container: &Container) -> bool {
-        self.ancestors.iter().any(|(name, id)| {
-            *id == Some(container.image_id) || *name == container.spec.config.image
-        })
+        self.ancestors.iter().any(|(name, id)| *id == Some(container.image_id) || *name == container.spec.config.image)
     }
 
     fn is_joined(&self, container: &Container) -> bool {
@@ -449,34 +367,16 @@ impl<'a> Selection<'a> {
             let (range, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
             let (first, last) = range.split_once('-').unwrap_or((range, range));
             let inside = |first: u16, last: u16| (first..=last).contains(&port.number);
-            matches!((first.parse(), last.parse()), (Ok(first), Ok(last)) if inside(first, last))
-                && protocol == port.protocol.to_string()
+            matches!((first.parse(), last.parse()), (Ok(first), Ok(last)) if inside(first, last)) && protocol == port.protocol.to_string()
         };
         filters.matches("network", |network| {
-            networks.iter().any(|(name, endpoint)| {
-                name == network
-                    || !endpoint.network_id.is_empty() && endpoint.network_id.starts_with(network)
-            })
-        }) && filters.matches("volume", |volume| {
-            container
-                .mounts
+            networks
                 .iter()
-                .any(|mount| mount.name == volume || mount.destination == volume)
-        }) && filters.matches("publish", |wanted| {
-            container
-                .spec
-                .host
-                .port_bindings
-                .keys()
-                .any(|own| port(wanted, own))
-        }) && filters.matches("expose", |wanted| {
-            container
-                .spec
-                .config
-                .exposed_ports
-                .iter()
-                .any(|own| port(wanted, own))
-        }) && filters.matches("is-task", |wanted| wanted == "false")
+                .any(|(name, endpoint)| name == network || !endpoint.network_id.is_empty() && endpoint.network_id.starts_with(network))
+        }) && filters.matches("volume", |volume| container.mounts.iter().any(|mount| mount.name == volume || mount.destination == volume))
+            && filters.matches("publish", |wanted| container.spec.host.port_bindings.keys().any(|own| port(wanted, own)))
+            && filters.matches("expose", |wanted| container.spec.config.exposed_ports.iter().any(|own| port(wanted, own)))
+            && filters.matches("is-task", |wanted| wanted == "false")
     }
 }
 

@@ -14,10 +14,7 @@ pub struct ApiError {
 impl ApiError {
     /// Makes an error of any status.
     pub fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            message: message.into(),
-        }
+        Self { status, message: message.into() }
     }
 
     /// Makes a 400.
@@ -52,10 +49,7 @@ impl ApiError {
 }
 
 /// Makes an error of the engine's kinds.
-pub(crate) fn of_kind(
-    kind: engine::ErrorKind,
-    error: &(dyn std::error::Error + 'static),
-) -> ApiError {
+pub(crate) fn of_kind(kind: engine::ErrorKind, error: &(dyn std::error::Error + 'static)) -> ApiError {
     use engine::ErrorKind as Kind;
     let status = match kind {
         Kind::NotFound => StatusCode::NOT_FOUND,

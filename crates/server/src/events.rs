@@ -71,29 +71,18 @@ impl App {
     /// Tells the listeners what happened with an image.
     pub(crate) fn image_event(&self, action: &str, id: &ImageId, name: &str) {
         let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
-        self.engine
-            .events()
-            .publish(EventKind::Image, action, id.to_string(), attributes);
+        self.engine.events().publish(EventKind::Image, action, id.to_string(), attributes);
     }
 
     /// Tells the listeners what happened with a volume.
     pub(crate) fn volume_event(&self, action: &str, name: &str) {
         let attributes = BTreeMap::from([("driver".to_owned(), "local".to_owned())]);
-        self.engine
-            .events()
-            .publish(EventKind::Volume, action, name, attributes);
+        self.engine.events().publish(EventKind::Volume, action, name, attributes);
     }
 
     /// Tells the listeners what happened with a network.
-    pub(crate) fn network_event(
-        &self,
-        action: &str,
-        id: &str,
-        attributes: BTreeMap<String, String>,
-    ) {
-        self.engine
-            .events()
-            .publish(EventKind::Network, action, id, attributes);
+    pub(crate) fn network_event(&self, action: &str, id: &str, attributes: BTreeMap<String, String>) {
+        self.engine.events().publish(EventKind::Network, action, id, attributes);
     }
 }
 
@@ -107,10 +96,7 @@ fn takes(filters: &Filters, event: &Event) -> bool {
                 wanted.iter().any(|wanted| {
                     wanted == name
                         || event.id.starts_with(wanted.as_str())
-                        || event
-                            .id
-                            .strip_prefix("sha256:")
-                            .is_some_and(|id| id.starts_with(wanted.as_str()))
+                        || event.id.strip_prefix("sha256:").is_some_and(|id| id.starts_with(wanted.as_str()))
                 })
             }
     };
@@ -125,12 +111,8 @@ fn takes(filters: &Filters, event: &Event) -> bool {
         let bare = name.rsplit_once(':').map_or(name, |(bare, _)| bare);
         wanted == name || wanted == bare || event.id == wanted
     };
-    filters.matches("event", |wanted| {
-        action == wanted
-            || action
-                .split_once(':')
-                .is_some_and(|(word, _)| word == wanted)
-    }) && filters.matches("type", |wanted| event.kind.name() == wanted)
+    filters.matches("event", |wanted| action == wanted || action.split_once(':').is_some_and(|(word, _)| word == wanted))
+        && filters.matches("type", |wanted| event.kind.name() == wanted)
         && filters.matches("scope", |wanted| wanted == "local")
         && named(EventKind::Container, "container")
         && named(EventKind::Volume, "volume")
@@ -138,7 +120,5 @@ fn takes(filters: &Filters, event: &Event) -> bool {
         && named(EventKind::Daemon, "daemon")
         && filters.matches("image", image)
         && filters.labels_match(&event.attributes)
-        && ["config", "node", "plugin", "secret", "service"]
-            .iter()
-            .all(|absent| !filters.contains(absent))
+        && ["config", "node", "plugin", "secret", "service"].iter().all(|absent| !filters.contains(absent))
 }

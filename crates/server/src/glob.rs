@@ -15,9 +15,7 @@ pub fn matches(pattern: &str, text: &str) -> bool {
                 at += 1;
                 continue;
             }
-            Some(_) => text
-                .get(in_text)
-                .and_then(|&character| one(pattern.get(at..)?, character)),
+            Some(_) => text.get(in_text).and_then(|&character| one(pattern.get(at..)?, character)),
             None => None,
         };
         if let Some(length) = step {

@@ -8,9 +8,8 @@ use crate::upload::Upload;
 use crate::{ApiError, error, glob, time};
 use docker_api::filters::Filters;
 use docker_api::types::{
-    Empty, GraphDriver, HealthConfig, ImageDeleteItem, ImageHistoryItem, ImageInspect,
-    ImageInspectConfig, ImageMetadata, ImageSummary, ImagesPruneReport, Progress, ProgressDetail,
-    RootFs,
+    Empty, GraphDriver, HealthConfig, ImageDeleteItem, ImageHistoryItem, ImageInspect, ImageInspectConfig, ImageMetadata, ImageSummary,
+    ImagesPruneReport, Progress, ProgressDetail, RootFs,
 };
 use docker_api::version::ApiVersion;
 use http::StatusCode;
@@ -22,15 +21,7 @@ use tokio::sync::oneshot;
 impl App {
     pub(crate) fn image_list(&self, call: &Call) -> Result<Reply, ApiError> {
         let filters = call.query.filters()?;
-        filters.only(&[
-            "dangling",
-            "label",
-            "label!",
-            "before",
-            "since",
-            "until",
-            "reference",
-        ])?;
+        filters.only(&["dangling", "label", "label!", "before", "since", "until", "reference"])?;
         let dangling = filters.flag("dangling")?;
         let bound = |name: &str| -> Result<Option<Image>, ApiError> {
             match filters.get(name).first() {
@@ -46,12 +37,8 @@ impl App {
         let mut rows = Vec::new();
         for mut image in self.images.list() {
             let nanos = image.created.map_or(0, time::unix_nanos);
-            let bounds = before
-                .as_ref()
-                .is_none_or(|other| image.created < other.created)
-                && since
-                    .as_ref()
-                    .is_none_or(|other| image.created > other.created)
+            let bounds = before.as_ref().is_none_or(|other| image.created < other.created)
+                && since.as_ref().is_none_or(|other| image.created > other.created)
                 && until.is_none_or(|until| nanos < until)
                 && dangling.is_none_or(|wanted| wanted == image.repo_tags.is_empty())
                 && filters.labels_match(&image.config.config.labels);
@@ -69,24 +56,16 @@ impl App {
 
     pub(crate) fn image_history(&self, name: &str) -> Result<Reply, ApiError> {
         let image = self.resolve(name)?;
-        let history = self
-            .images
-            .history(&image.id)
-            .map_err(|cause| not_found(&cause))?;
+        let history = self.images.history(&image.id).map_err(|cause| not_found(&cause))?;
         let rows: Vec<ImageHistoryItem> = history
             .into_iter()
             .map(|entry| ImageHistoryItem {
                 comment: entry.comment,
-                created: entry
-                    .created
-                    .map_or(0, |at| time::unix_nanos(at) / 1_000_000_000),
+                created: entry.created.map_or(0, |at| time::unix_nanos(at) / 1_000_000_000),
                 created_by: entry.created_by,
-                id: entry
-                    .id
-                    .map_or_else(|| "<missing>".to_owned(), |id| id.to_string()),
+                id: entry.id.map_or_else(|| "<missing>".to_owned(), |id| id.to_string()),
                 size: i64::try_from(entry.size).unwrap_or(i64::MAX),
-                tags: (!entry.tags.is_empty())
-                    .then(|| entry.tags.iter().map(ImageRef::familiar).collect()),
+                tags: (!entry.tags.is_empty()).then(|| entry.tags.iter().map(ImageRef::familiar).collect()),
             })
             .collect();
         Ok(reply::json(StatusCode::OK, &rows))
@@ -108,18 +87,12 @@ impl App {
     }
 
     pub(crate) async fn image_remove(&self, name: String, call: &Call) -> Result<Reply, ApiError> {
-        let options = RemoveOptions {
-            force: call.query.flag("force"),
-            no_prune: call.query.flag("noprune"),
-        };
+        let options = RemoveOptions { force: call.query.flag("force"), no_prune: call.query.flag("noprune") };
         let running = self.running_holders();
         let images = std::sync::Arc::clone(&self.images);
-        let removed = blocking(move || {
-            images
-                .remove(&name, options, &|holder| running.contains(holder))
-                .map_err(|cause| remove_error(&cause))
-        })
-        .await??;
+        let removed =
+            blocking(move || images.remove(&name, options, &|holder| running.contains(holder)).map_err(|cause| remove_error(&cause)))
+                .await??;
         self.removal_events(&removed);
         Ok(reply::json(StatusCode::OK, &removed_rows(removed)))
     }
@@ -136,20 +109,14 @@ impl App {
         let pruned = blocking(move || {
             let keep = |image: &Image| {
                 let nanos = image.created.map_or(0, time::unix_nanos);
-                !filters.labels_match(&image.config.config.labels)
-                    || until.is_some_and(|until| nanos >= until)
+                !filters.labels_match(&image.config.config.labels) || until.is_some_and(|until| nanos >= until)
             };
-            images
-                .prune(dangling, &keep)
-                .map_err(|cause| remove_error(&cause))
+            images.prune(dangling, &keep).map_err(|cause| remove_error(&cause))
         })
         .await??;
         self.removal_events(&pruned.removed);
         let rows = removed_rows(pruned.removed);
-        let report = ImagesPruneReport {
-            images_deleted: (!rows.is_empty()).then_some(rows),
-            space_reclaimed: pruned.reclaimed,
-        };
+        let report = ImagesPruneReport { images_deleted: (!rows.is_empty()).then_some(rows), space_reclaimed: pruned.reclaimed };
         Ok(reply::json(StatusCode::OK, &report))
     }
 
@@ -164,10 +131,7 @@ impl App {
                     output.hint(&line);
                 }
             };
-            let loaded = app
-                .images
-                .load(upload, platform.as_ref(), &mut progress)
-                .map_err(|cause| load_error(&cause))?;
+            let loaded = app.images.load(upload, platform.as_ref(), &mut progress).map_err(|cause| load_error(&cause))?;
             for image in loaded {
                 for name in &image.names {
                     output.line(&stream_text(format!("Loaded image: {}\n", name.familiar())));
@@ -187,14 +151,10 @@ impl App {
         let query = &call.query;
         let source = query.text("fromSrc").to_owned();
         if source.is_empty() {
-            return self
-                .image_pull(query.text("fromImage"), query.text("tag"))
-                .await;
+            return self.image_pull(query.text("fromImage"), query.text("tag")).await;
         }
         if source != "-" {
-            return Err(ApiError::unsupported(format!(
-                "cannot import from `{source}`: only the request body is read"
-            )));
+            return Err(ApiError::unsupported(format!("cannot import from `{source}`: only the request body is read")));
         }
         let name = query.text("repo");
         let options = ImportOptions {
@@ -203,29 +163,18 @@ impl App {
                 name => Some(reference(name, query.text("tag"))?),
             },
             changes: query.all("changes").map(str::to_owned).collect(),
-            message: query
-                .find("message")
-                .filter(|text| !text.is_empty())
-                .map(str::to_owned),
+            message: query.find("message").filter(|text| !text.is_empty()).map(str::to_owned),
             platform: platform(query.text("platform"))?,
         };
         let upload = Upload::new(call.into_body());
         let app = self.clone();
         stream_job(move |output| {
-            let id = app
-                .images
-                .import(upload, options)
-                .map_err(|cause| match &cause {
-                    image::ImportError::Load(load) => load_error(load),
-                    image::ImportError::Change { .. } => {
-                        ApiError::from_error(StatusCode::BAD_REQUEST, &cause)
-                    }
-                })?;
+            let id = app.images.import(upload, options).map_err(|cause| match &cause {
+                image::ImportError::Load(load) => load_error(load),
+                image::ImportError::Change { .. } => ApiError::from_error(StatusCode::BAD_REQUEST, &cause),
+            })?;
             app.image_event("import", &id, &id.to_string());
-            output.line(&Progress {
-                status: id.to_string(),
-                ..Progress::default()
-            });
+            output.line(&Progress { status: id.to_string(), ..Progress::default() });
             Ok(())
         })
         .await
@@ -236,10 +185,7 @@ impl App {
         if self.images.resolve(&wanted.familiar()).is_ok() {
             let text = format!("Status: Image is up to date for {}", wanted.familiar());
             return stream_job(move |output| {
-                output.line(&Progress {
-                    status: text,
-                    ..Progress::default()
-                });
+                output.line(&Progress { status: text, ..Progress::default() });
                 Ok(())
             })
             .await;
@@ -251,19 +197,10 @@ impl App {
         )))
     }
 
-    pub(crate) async fn image_save(
-        &self,
-        name: Option<String>,
-        call: &Call,
-    ) -> Result<Reply, ApiError> {
+    pub(crate) async fn image_save(&self, name: Option<String>, call: &Call) -> Result<Reply, ApiError> {
         let names: Vec<String> = match name {
             Some(name) => vec![name],
-            None => call
-                .query
-                .all("names")
-                .flat_map(|names| names.split(','))
-                .map(str::to_owned)
-                .collect(),
+            None => call.query.all("names").flat_map(|names| names.split(',')).map(str::to_owned).collect(),
         };
         for name in &names {
             self.resolve(name)?;
@@ -286,9 +223,7 @@ impl App {
     }
 
     pub(crate) fn resolve(&self, name: &str) -> Result<Image, ApiError> {
-        self.images
-            .resolve(name)
-            .map_err(|cause| resolve_error(&cause))
+        self.images.resolve(name).map_err(|cause| resolve_error(&cause))
     }
 
     fn removal_events(&self, removed: &[Removed]) {
@@ -299,8 +234,7 @@ impl App {
         });
         for effect in removed {
             if let Removed::Untagged(name) = effect
-                && let Some(id) =
-                    id.or_else(|| Some(self.images.resolve(&name.familiar()).ok()?.id))
+                && let Some(id) = id.or_else(|| Some(self.images.resolve(&name.familiar()).ok()?.id))
             {
                 self.image_event("untag", &id, &name.familiar());
             }
@@ -315,32 +249,18 @@ fn removed_rows(removed: Vec<Removed>) -> Vec<ImageDeleteItem> {
     removed
         .into_iter()
         .map(|effect| match effect {
-            Removed::Untagged(name) => ImageDeleteItem {
-                untagged: name.familiar(),
-                ..ImageDeleteItem::default()
-            },
-            Removed::Deleted(digest) => ImageDeleteItem {
-                deleted: digest.to_string(),
-                ..ImageDeleteItem::default()
-            },
+            Removed::Untagged(name) => ImageDeleteItem { untagged: name.familiar(), ..ImageDeleteItem::default() },
+            Removed::Deleted(digest) => ImageDeleteItem { deleted: digest.to_string(), ..ImageDeleteItem::default() },
         })
         .collect()
 }
 
 fn stream_text(text: String) -> Progress {
-    Progress {
-        stream: text,
-        ..Progress::default()
-    }
+    Progress { stream: text, ..Progress::default() }
 }
 
 fn load_progress(step: &image::Progress) -> Option<Progress> {
-    let image::Progress::Layer {
-        diff_id,
-        bytes,
-        total,
-    } = step
-    else {
+    let image::Progress::Layer { diff_id, bytes, total } = step else {
         return None;
     };
     Some(Progress {
@@ -371,13 +291,10 @@ fn reference(name: &str, tag: &str) -> Result<ImageRef, ApiError> {
 pub(crate) fn platform(text: &str) -> Result<Option<Platform>, ApiError> {
     match text {
         "" => Ok(None),
-        json if json.starts_with('{') => serde_json::from_str(json)
-            .map(Some)
-            .map_err(|cause| ApiError::invalid(format!("failed to parse platform: {cause}"))),
-        text => text
-            .parse()
-            .map(Some)
-            .map_err(|cause: oci::ParsePlatformError| ApiError::invalid(cause.to_string())),
+        json if json.starts_with('{') => {
+            serde_json::from_str(json).map(Some).map_err(|cause| ApiError::invalid(format!("failed to parse platform: {cause}")))
+        }
+        text => text.parse().map(Some).map_err(|cause: oci::ParsePlatformError| ApiError::invalid(cause.to_string())),
     }
 }
 
@@ -414,9 +331,7 @@ pub(crate) fn summary(image: &Image, version: ApiVersion) -> ImageSummary {
     let labels = &image.config.config.labels;
     ImageSummary {
         containers: i64::try_from(image.holders.len()).unwrap_or(0),
-        created: image
-            .created
-            .map_or(0, |at| time::unix_nanos(at) / 1_000_000_000),
+        created: image.created.map_or(0, |at| time::unix_nanos(at) / 1_000_000_000),
         id: image.id.to_string(),
         labels: (!labels.is_empty()).then(|| labels.clone()),
         parent_id: String::new(),
@@ -447,17 +362,9 @@ fn inspect(image: &Image, version: ApiVersion) -> ImageInspect {
         os_version: text(&config.os_version),
         size,
         virtual_size: (version < ApiVersion::v1(44)).then_some(size),
-        graph_driver: GraphDriver {
-            data: None,
-            name: "overlay2".to_owned(),
-        },
-        root_fs: RootFs {
-            kind: "layers".to_owned(),
-            layers: image.layers.iter().map(ToString::to_string).collect(),
-        },
-        metadata: ImageMetadata {
-            last_tag_time: time::rfc3339_or_zero(image.last_tagged.map(time::unix_nanos)),
-        },
+        graph_driver: GraphDriver { data: None, name: "overlay2".to_owned() },
+        root_fs: RootFs { kind: "layers".to_owned(), layers: image.layers.iter().map(ToString::to_string).collect() },
+        metadata: ImageMetadata { last_tag_time: time::rfc3339_or_zero(image.last_tagged.map(time::unix_nanos)) },
         config: inspect_config(&config.config),
     }
 }
@@ -467,9 +374,8 @@ fn list_or_null<T: Clone>(list: &[T]) -> Option<Vec<T>> {
 }
 
 fn inspect_config(config: &oci::image::Config) -> ImageInspectConfig {
-    let set = |map: &BTreeMap<String, oci::image::Empty>| -> BTreeMap<String, Empty> {
-        map.keys().map(|key| (key.clone(), Empty {})).collect()
-    };
+    let set =
+        |map: &BTreeMap<String, oci::image::Empty>| -> BTreeMap<String, Empty> { map.keys().map(|key| (key.clone(), Empty {})).collect() };
     ImageInspectConfig {
         args_escaped: config.args_escaped,
         cmd: config.cmd.clone(),
@@ -501,9 +407,7 @@ fn not_found(cause: &(dyn std::error::Error + 'static)) -> ApiError {
 pub(crate) fn resolve_error(cause: &image::ResolveError) -> ApiError {
     let status = match cause {
         image::ResolveError::NotFound { .. } => StatusCode::NOT_FOUND,
-        image::ResolveError::Ambiguous { .. } | image::ResolveError::Name(_) => {
-            StatusCode::BAD_REQUEST
-        }
+        image::ResolveError::Ambiguous { .. } | image::ResolveError::Name(_) => StatusCode::BAD_REQUEST,
     };
     ApiError::from_error(status, cause)
 }
@@ -512,21 +416,15 @@ fn remove_error(cause: &image::RemoveError) -> ApiError {
     match cause {
         image::RemoveError::Resolve(cause) => resolve_error(cause),
         image::RemoveError::Conflict { .. } => ApiError::conflict(error::chain(cause)),
-        image::RemoveError::Record(_) | image::RemoveError::Io { .. } => {
-            ApiError::internal(error::chain(cause))
-        }
+        image::RemoveError::Record(_) | image::RemoveError::Io { .. } => ApiError::internal(error::chain(cause)),
     }
 }
 
 fn load_error(cause: &image::LoadError) -> ApiError {
     let status = match cause {
-        image::LoadError::Invalid { .. } | image::LoadError::Digest { .. } => {
-            StatusCode::BAD_REQUEST
-        }
+        image::LoadError::Invalid { .. } | image::LoadError::Digest { .. } => StatusCode::BAD_REQUEST,
         image::LoadError::Platform { .. } => StatusCode::NOT_FOUND,
-        image::LoadError::Io { .. } | image::LoadError::Record(_) => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        image::LoadError::Io { .. } | image::LoadError::Record(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     ApiError::from_error(status, cause)
 }
@@ -535,9 +433,7 @@ impl App {
     /// Gives the containers that run now.
     fn running_holders(&self) -> HashSet<String> {
         let containers = self.engine.list();
-        let running = containers
-            .iter()
-            .filter(|container| container.status.is_running());
+        let running = containers.iter().filter(|container| container.status.is_running());
         running.map(|container| container.id.to_string()).collect()
     }
 }

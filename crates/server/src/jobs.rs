@@ -10,12 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 const LINE_END: &str = "\r\n";
 
 /// Runs blocking work; a panic in it is a 500.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|cause| ApiError::internal(cause.to_string()))
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(|cause| ApiError::internal(cause.to_string()))
 }
 
 /// Where a job writes its lines; the first one decides that the answer is a 200.
@@ -45,26 +41,18 @@ impl Output {
 }
 
 /// Runs a job that writes progress. Its error is the answer if it wrote nothing, else the last line.
-pub(crate) async fn stream_job(
-    job: impl FnOnce(&mut Output) -> Result<(), ApiError> + Send + 'static,
-) -> Result<Reply, ApiError> {
+pub(crate) async fn stream_job(job: impl FnOnce(&mut Output) -> Result<(), ApiError> + Send + 'static) -> Result<Reply, ApiError> {
     let (lines, answer) = reply::stream("application/json");
     let (started, first) = oneshot::channel();
     tokio::task::spawn_blocking(move || {
-        let mut output = Output {
-            lines,
-            started: Some(started),
-        };
+        let mut output = Output { lines, started: Some(started) };
         match job(&mut output) {
             Ok(()) => output.start(),
             Err(cause) => match output.started.take() {
                 Some(started) => drop(started.send(Err(cause))),
                 None => output.line(&Progress {
                     error: cause.message.clone(),
-                    error_detail: Some(docker_api::types::ErrorDetail {
-                        code: 0,
-                        message: cause.message,
-                    }),
+                    error_detail: Some(docker_api::types::ErrorDetail { code: 0, message: cause.message }),
                     ..Progress::default()
                 }),
             },
@@ -84,14 +72,8 @@ pub(crate) struct Archive {
 
 impl Archive {
     /// Makes a writer that tells `started` of its first bytes.
-    pub(crate) fn new(
-        pieces: mpsc::Sender<Bytes>,
-        started: oneshot::Sender<Result<(), ApiError>>,
-    ) -> Self {
-        Self {
-            pieces,
-            started: Some(started),
-        }
+    pub(crate) fn new(pieces: mpsc::Sender<Bytes>, started: oneshot::Sender<Result<(), ApiError>>) -> Self {
+        Self { pieces, started: Some(started) }
     }
 
     /// Gives back whom to tell, if nothing was written.

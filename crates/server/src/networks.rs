@@ -6,8 +6,8 @@ use crate::reply::{self, Reply};
 use crate::request::Call;
 use crate::{ApiError, error, time};
 use docker_api::types::{
-    ConfigReference, Ipam, IpamConfig, NetworkContainer, NetworkCreateBody, NetworkCreateResponse,
-    NetworkDisconnectBody, NetworkResource, NetworksPruneReport,
+    ConfigReference, Ipam, IpamConfig, NetworkContainer, NetworkCreateBody, NetworkCreateResponse, NetworkDisconnectBody, NetworkResource,
+    NetworksPruneReport,
 };
 use http::StatusCode;
 use network::network::{Bridge, Driver, Network, NetworkSpec};
@@ -17,9 +17,7 @@ use std::sync::Arc;
 impl App {
     pub(crate) fn network_list(&self, call: &Call) -> Result<Reply, ApiError> {
         let filters = call.query.filters()?;
-        filters.only(&[
-            "dangling", "driver", "id", "label", "label!", "name", "scope", "type",
-        ])?;
+        filters.only(&["dangling", "driver", "id", "label", "label!", "name", "scope", "type"])?;
         let dangling = filters.flag("dangling")?;
         let networks = self.networks.list();
         let rows = networks.iter().filter(|network| {
@@ -28,20 +26,12 @@ impl App {
                 && filters.matches("id", |id| network.id.to_string().starts_with(id))
                 && filters.matches("name", |name| network.name.contains(name))
                 && filters.matches("scope", |scope| scope == "local")
-                && filters.matches("type", |kind| {
-                    kind == if builtin { "builtin" } else { "custom" }
-                })
+                && filters.matches("type", |kind| kind == if builtin { "builtin" } else { "custom" })
                 && filters.labels_match(&network.labels)
-                && dangling
-                    .is_none_or(|wanted| wanted == (network.endpoints.is_empty() && !builtin))
+                && dangling.is_none_or(|wanted| wanted == (network.endpoints.is_empty() && !builtin))
         });
         // Lists do not show the containers.
-        let rows: Vec<NetworkResource> = rows
-            .map(|network| NetworkResource {
-                containers: BTreeMap::new(),
-                ..json(network)
-            })
-            .collect();
+        let rows: Vec<NetworkResource> = rows.map(|network| NetworkResource { containers: BTreeMap::new(), ..json(network) }).collect();
         Ok(reply::json(StatusCode::OK, &rows))
     }
 
@@ -68,15 +58,9 @@ impl App {
             };
             ApiError::from_error(status, &cause)
         })?;
-        let attributes = BTreeMap::from([
-            ("name".to_owned(), name),
-            ("type".to_owned(), "bridge".to_owned()),
-        ]);
+        let attributes = BTreeMap::from([("name".to_owned(), name), ("type".to_owned(), "bridge".to_owned())]);
         self.network_event("create", &id.to_string(), attributes);
-        let answer = NetworkCreateResponse {
-            id: id.to_string(),
-            warning: String::new(),
-        };
+        let answer = NetworkCreateResponse { id: id.to_string(), warning: String::new() };
         Ok(reply::json(StatusCode::CREATED, &answer))
     }
 
@@ -88,15 +72,9 @@ impl App {
             network::RemoveError::Predefined { .. } | network::RemoveError::InUse { .. } => {
                 ApiError::from_error(StatusCode::FORBIDDEN, &cause)
             }
-            network::RemoveError::Record { .. } | network::RemoveError::Kernel { .. } => {
-                ApiError::internal(error::chain(&cause))
-            }
+            network::RemoveError::Record { .. } | network::RemoveError::Kernel { .. } => ApiError::internal(error::chain(&cause)),
         })?;
-        self.network_event(
-            "destroy",
-            &network.id.to_string(),
-            event_attributes(&network),
-        );
+        self.network_event("destroy", &network.id.to_string(), event_attributes(&network));
         Ok(reply::empty(StatusCode::NO_CONTENT))
     }
 
@@ -108,12 +86,8 @@ impl App {
             None => None,
         };
         // A container that does not run has no endpoint, but it needs its network.
-        let wanted: std::collections::BTreeSet<String> = self
-            .engine
-            .list()
-            .iter()
-            .flat_map(|container| crate::convert::view::networks(container).into_keys())
-            .collect();
+        let wanted: std::collections::BTreeSet<String> =
+            self.engine.list().iter().flat_map(|container| crate::convert::view::networks(container).into_keys()).collect();
         let networks = Arc::clone(&self.networks);
         let removed = blocking(move || {
             let unused = networks.list().into_iter().filter(|network| {
@@ -129,24 +103,14 @@ impl App {
         })
         .await?;
         for network in &removed {
-            self.network_event(
-                "destroy",
-                &network.id.to_string(),
-                event_attributes(network),
-            );
+            self.network_event("destroy", &network.id.to_string(), event_attributes(network));
         }
         let names: Vec<String> = removed.into_iter().map(|network| network.name).collect();
-        let report = NetworksPruneReport {
-            networks_deleted: (!names.is_empty()).then_some(names),
-        };
+        let report = NetworksPruneReport { networks_deleted: (!names.is_empty()).then_some(names) };
         Ok(reply::json(StatusCode::OK, &report))
     }
 
-    pub(crate) async fn network_disconnect(
-        &self,
-        name: String,
-        mut call: Call,
-    ) -> Result<Reply, ApiError> {
+    pub(crate) async fn network_disconnect(&self, name: String, mut call: Call) -> Result<Reply, ApiError> {
         let body: NetworkDisconnectBody = call.json().await?;
         let container = self.lookup(&body.container)?;
         let holder = container.id.to_string();
@@ -154,9 +118,7 @@ impl App {
         let gone = blocking(move || networks.disconnect(&holder, &name)).await?;
         gone.map_err(|cause| match &cause {
             network::DisconnectError::Resolve(cause) => resolve_error(cause),
-            network::DisconnectError::NotAttached { .. } => {
-                ApiError::from_error(StatusCode::FORBIDDEN, &cause)
-            }
+            network::DisconnectError::NotAttached { .. } => ApiError::from_error(StatusCode::FORBIDDEN, &cause),
             _ => ApiError::internal(error::chain(&cause)),
         })?;
         Ok(reply::empty(StatusCode::OK))
@@ -164,10 +126,7 @@ impl App {
 }
 
 fn event_attributes(network: &Network) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        ("name".to_owned(), network.name.clone()),
-        ("type".to_owned(), network.driver.as_str().to_owned()),
-    ])
+    BTreeMap::from([("name".to_owned(), network.name.clone()), ("type".to_owned(), network.driver.as_str().to_owned())])
 }
 
 fn is_predefined(network: &Network) -> bool {
@@ -180,34 +139,23 @@ fn parse(body: NetworkCreateBody) -> Result<NetworkSpec, ApiError> {
         return Err(ApiError::invalid("network name cannot be empty"));
     }
     if !matches!(body.driver.as_str(), "" | "bridge" | "default") {
-        return Err(ApiError::not_found(format!(
-            "could not find plugin {} in v1 plugin registry: plugin not found",
-            body.driver
-        )));
+        return Err(ApiError::not_found(format!("could not find plugin {} in v1 plugin registry: plugin not found", body.driver)));
     }
     if body.enable_ipv6 == Some(true) {
         return Err(ApiError::unsupported("networks have no IPv6 addresses yet"));
     }
     let pools = body.ipam.unwrap_or_default().config.unwrap_or_default();
     if pools.len() > 1 {
-        return Err(ApiError::invalid(
-            "a bridge network has one IPv4 subnet at most",
-        ));
+        return Err(ApiError::invalid("a bridge network has one IPv4 subnet at most"));
     }
     let pool = pools.into_iter().next().unwrap_or_default();
     let subnet = |text: &str| match text {
         "" => Ok(None),
-        text => text
-            .parse()
-            .map(Some)
-            .map_err(|cause: network::address::SubnetError| ApiError::invalid(cause.to_string())),
+        text => text.parse().map(Some).map_err(|cause: network::address::SubnetError| ApiError::invalid(cause.to_string())),
     };
     let gateway = match pool.gateway.as_str() {
         "" => None,
-        text => Some(
-            text.parse()
-                .map_err(|_| ApiError::invalid(format!("invalid gateway address: {text}")))?,
-        ),
+        text => Some(text.parse().map_err(|_| ApiError::invalid(format!("invalid gateway address: {text}")))?),
     };
     Ok(NetworkSpec {
         name: body.name,
@@ -227,22 +175,10 @@ fn options(network: &Network, bridge: Option<&Bridge>) -> BTreeMap<String, Strin
         && network.name == "bridge"
     {
         for (name, value) in [
-            (
-                "com.docker.network.bridge.default_bridge",
-                "true".to_owned(),
-            ),
-            (
-                "com.docker.network.bridge.enable_icc",
-                bridge.icc.to_string(),
-            ),
-            (
-                "com.docker.network.bridge.enable_ip_masquerade",
-                bridge.masquerade.to_string(),
-            ),
-            (
-                "com.docker.network.bridge.host_binding_ipv4",
-                bridge.host_ip.to_string(),
-            ),
+            ("com.docker.network.bridge.default_bridge", "true".to_owned()),
+            ("com.docker.network.bridge.enable_icc", bridge.icc.to_string()),
+            ("com.docker.network.bridge.enable_ip_masquerade", bridge.masquerade.to_string()),
+            ("com.docker.network.bridge.host_binding_ipv4", bridge.host_ip.to_string()),
             ("com.docker.network.bridge.name", bridge.link.to_string()),
             ("com.docker.network.driver.mtu", bridge.mtu.to_string()),
         ] {
@@ -281,10 +217,7 @@ fn json(network: &Network) -> NetworkResource {
             config: bridge.map(|bridge| {
                 vec![IpamConfig {
                     subnet: bridge.subnet.network().to_string(),
-                    ip_range: bridge
-                        .ip_range
-                        .map(|range| range.to_string())
-                        .unwrap_or_default(),
+                    ip_range: bridge.ip_range.map(|range| range.to_string()).unwrap_or_default(),
                     gateway: bridge.gateway.to_string(),
                     auxiliary_addresses: None,
                 }]

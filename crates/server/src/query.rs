@@ -81,9 +81,9 @@ impl Query {
     pub fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, ApiError> {
         match self.find(name) {
             None | Some("") => Ok(None),
-            Some(text) => text.parse().map(Some).map_err(|_| {
-                ApiError::invalid(format!("strconv.Atoi: parsing \"{text}\": invalid syntax"))
-            }),
+            Some(text) => {
+                text.parse().map(Some).map_err(|_| ApiError::invalid(format!("strconv.Atoi: parsing \"{text}\": invalid syntax")))
+            }
         }
     }
 

@@ -32,15 +32,10 @@ impl Body for Payload {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(pieces) => pieces
-                .poll_recv(context)
-                .map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Stream(pieces) => pieces.poll_recv(context).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
@@ -88,9 +83,7 @@ pub fn json<T: Serialize>(status: StatusCode, value: &T) -> Reply {
 /// Makes an answer with a body of one type.
 pub fn typed(status: StatusCode, content_type: &'static str, body: Bytes) -> Reply {
     let mut reply = with_body(status, Payload::Whole(Some(body)));
-    reply
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     reply
 }
 
@@ -99,21 +92,14 @@ pub fn error(error: &ApiError) -> Reply {
     if error.status == StatusCode::NOT_MODIFIED {
         return empty(error.status);
     }
-    json(
-        error.status,
-        &ErrorBody {
-            message: error.message.clone(),
-        },
-    )
+    json(error.status, &ErrorBody { message: error.message.clone() })
 }
 
 /// Makes an answer whose body follows through the channel; its head is sent at once.
 pub fn stream(content_type: &'static str) -> (mpsc::Sender<Bytes>, Reply) {
     let (sender, pieces) = mpsc::channel(PIECES_MAX);
     let mut reply = with_body(StatusCode::OK, Payload::Stream(pieces));
-    reply
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     (sender, reply)
 }
 
@@ -128,10 +114,7 @@ pub fn line<T: Serialize>(value: &T, end: &str) -> Bytes {
 pub fn decorate(reply: &mut Reply) {
     let headers = reply.headers_mut();
     for (name, value) in common_headers() {
-        if let (Ok(name), Ok(value)) = (
-            http::HeaderName::from_bytes(name.as_bytes()),
-            HeaderValue::from_str(&value),
-        ) {
+        if let (Ok(name), Ok(value)) = (http::HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&value)) {
             headers.insert(name, value);
         }
     }

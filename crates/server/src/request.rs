@@ -27,12 +27,7 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn new(version: ApiVersion, parts: Parts, body: Incoming) -> Self {
         let query = Query::parse(parts.uri.query().unwrap_or(""));
-        Self {
-            version,
-            query,
-            parts,
-            body,
-        }
+        Self { version, query, parts, body }
     }
 
     /// Tells whether the client asks to leave HTTP with a 101.
@@ -62,10 +57,7 @@ impl Call {
     /// # Errors
     /// 400 in Docker's words.
     /// **Source:** moby, `httputils.ReadJSON`.
-    pub(crate) async fn json_with<T>(
-        &mut self,
-        decode: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
-    ) -> Result<Option<T>, ApiError> {
+    pub(crate) async fn json_with<T>(&mut self, decode: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>) -> Result<Option<T>, ApiError> {
         let text = self.body_bytes().await?;
         let content_type = self.header(CONTENT_TYPE);
         if text.is_empty() {
@@ -73,20 +65,16 @@ impl Call {
         }
         let media = content_type.split(';').next().unwrap_or("").trim();
         if media.is_empty() {
-            return Err(ApiError::invalid(
-                "malformed Content-Type header (): mime: no media type",
-            ));
+            return Err(ApiError::invalid("malformed Content-Type header (): mime: no media type"));
         }
         if !media.eq_ignore_ascii_case("application/json") {
-            return Err(ApiError::invalid(format!(
-                "unsupported Content-Type header ({content_type}): must be 'application/json'"
-            )));
+            return Err(ApiError::invalid(format!("unsupported Content-Type header ({content_type}): must be 'application/json'")));
         }
         match decode(&text) {
             Ok(value) => Ok(Some(value)),
-            Err(cause) if cause.is_eof() && text.iter().all(u8::is_ascii_whitespace) => Err(
-                ApiError::invalid("invalid JSON: got EOF while reading request body"),
-            ),
+            Err(cause) if cause.is_eof() && text.iter().all(u8::is_ascii_whitespace) => {
+                Err(ApiError::invalid("invalid JSON: got EOF while reading request body"))
+            }
             Err(cause) => Err(ApiError::invalid(format!("invalid JSON: {cause}"))),
         }
     }
@@ -107,9 +95,7 @@ impl Call {
         let body = Limited::new(&mut self.body, JSON_BYTES_MAX).collect().await;
         match body {
             Ok(collected) => Ok(collected.to_bytes()),
-            Err(cause) => Err(ApiError::invalid(format!(
-                "cannot read the request body: {cause}"
-            ))),
+            Err(cause) => Err(ApiError::invalid(format!("cannot read the request body: {cause}"))),
         }
     }
 }

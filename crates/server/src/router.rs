@@ -141,9 +141,7 @@ pub fn split_version(path: &str) -> Result<(ApiVersion, String), ApiError> {
         return Ok((API_VERSION_MAX, path));
     };
     if version > API_VERSION_MAX {
-        return Err(ApiError::invalid(format!(
-            "client version {version} is too new. Maximum supported API version is {API_VERSION_MAX}"
-        )));
+        return Err(ApiError::invalid(format!("client version {version} is too new. Maximum supported API version is {API_VERSION_MAX}")));
     }
     if version < API_VERSION_MIN {
         return Err(ApiError::invalid(format!(
@@ -203,8 +201,7 @@ fn single(method: &str, path: &str) -> Option<Route> {
 
 /// Splits `name/verb` at the last slash.
 fn name_and_verb(rest: &str) -> Option<(&str, &str)> {
-    rest.rsplit_once('/')
-        .filter(|(name, verb)| !name.is_empty() && !verb.is_empty())
+    rest.rsplit_once('/').filter(|(name, verb)| !name.is_empty() && !verb.is_empty())
 }
 
 fn containers(method: &str, rest: &str) -> Option<Route> {
@@ -219,9 +216,7 @@ fn containers(method: &str, rest: &str) -> Option<Route> {
         _ => {}
     }
     if method == "GET"
-        && let Some(name) = rest
-            .strip_suffix("/attach/ws")
-            .filter(|name| !name.is_empty())
+        && let Some(name) = rest.strip_suffix("/attach/ws").filter(|name| !name.is_empty())
     {
         return Some(Route::Container(Verb::AttachWebSocket, name.to_owned()));
     }

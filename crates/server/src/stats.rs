@@ -5,10 +5,7 @@ use crate::error::of_kind;
 use crate::reply::{self, Reply};
 use crate::request::Call;
 use crate::{ApiError, time};
-use docker_api::types::{
-    BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats,
-    ThrottlingData,
-};
+use docker_api::types::{BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats, ThrottlingData};
 use http::StatusCode;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,15 +21,9 @@ impl App {
         let stream = call.query.flag_or("stream", true);
         let one_shot = call.query.flag("one-shot");
         if stream && one_shot {
-            return Err(ApiError::invalid(
-                "cannot have stream=true and one-shot=true",
-            ));
+            return Err(ApiError::invalid("cannot have stream=true and one-shot=true"));
         }
-        let blank = Stats {
-            name,
-            id: id.clone(),
-            ..Stats::default()
-        };
+        let blank = Stats { name, id: id.clone(), ..Stats::default() };
         let first = self.sample(&blank, &id).await?;
         if !stream && (one_shot || first.read == blank.read) {
             return Ok(reply::json(StatusCode::OK, &first));
@@ -70,11 +61,7 @@ impl App {
         let counters = self.engine.stats(id).await;
         let counters = counters.map_err(|cause| of_kind(cause.kind(), &cause))?;
         Ok(match counters {
-            Some(counters) => Stats {
-                name: blank.name.clone(),
-                id: blank.id.clone(),
-                ..convert(counters, &self.host)
-            },
+            Some(counters) => Stats { name: blank.name.clone(), id: blank.id.clone(), ..convert(counters, &self.host) },
             None => blank.clone(),
         })
     }
@@ -107,21 +94,14 @@ fn block_io(from: &engine::Stats) -> BlkioStats {
         });
         Some(entries.collect())
     });
-    BlkioStats {
-        io_service_bytes_recursive: bytes,
-        io_serviced_recursive: operations,
-        ..BlkioStats::default()
-    }
+    BlkioStats { io_service_bytes_recursive: bytes, io_serviced_recursive: operations, ..BlkioStats::default() }
 }
 
 fn convert(from: engine::Stats, host: &crate::host::Host) -> Stats {
     Stats {
         read: time::rfc3339(i64::try_from(from.read_at).unwrap_or(0)),
         networks: networks(&from),
-        pids_stats: PidsStats {
-            current: from.pids_current,
-            limit: from.pids_limit.unwrap_or(u64::MAX),
-        },
+        pids_stats: PidsStats { current: from.pids_current, limit: from.pids_limit.unwrap_or(u64::MAX) },
         blkio_stats: block_io(&from),
         cpu_stats: CpuStats {
             cpu_usage: CpuUsage {
@@ -143,9 +123,7 @@ fn convert(from: engine::Stats, host: &crate::host::Host) -> Stats {
             max_usage: from.memory_peak.unwrap_or(0),
             stats: from.memory_stat,
             failcnt: from.memory_failures,
-            limit: from
-                .memory_limit
-                .unwrap_or_else(|| u64::try_from(host.memory_bytes).unwrap_or(0)),
+            limit: from.memory_limit.unwrap_or_else(|| u64::try_from(host.memory_bytes).unwrap_or(0)),
         },
         ..Stats::default()
     }
@@ -156,8 +134,6 @@ fn convert(from: engine::Stats, host: &crate::host::Host) -> Stats {
 fn system_cpu_ns() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/stat").ok()?;
     let fields = text.lines().next()?.split_whitespace().skip(1).take(7);
-    let ticks = fields
-        .map_while(|field| field.parse::<u64>().ok())
-        .sum::<u64>();
+    let ticks = fields.map_while(|field| field.parse::<u64>().ok()).sum::<u64>();
     ticks.checked_mul(10_000_000)
 }

@@ -10,9 +10,7 @@ use crate::{ApiError, images, time};
 use bytes::{BufMut, Bytes, BytesMut};
 use docker_api::types::{ExecStartBody, RunBody, RunResult, WaitError, WaitResponse};
 use docker_api::version::ApiVersion;
-use engine::{
-    AttachOptions, ExecStartOptions, LogsOptions, PreparedRun, RunOptions, Stream, WaitCondition,
-};
+use engine::{AttachOptions, ExecStartOptions, LogsOptions, PreparedRun, RunOptions, Stream, WaitCondition};
 use http::StatusCode;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -26,21 +24,11 @@ const FRAME_RESULT: u8 = 4;
 
 /// Tells the type of a stream; before 1.42 both were called raw.
 fn stream_type(tty: bool, version: ApiVersion) -> &'static str {
-    if tty || version < ApiVersion::v1(42) {
-        RAW_STREAM
-    } else {
-        MULTIPLEXED_STREAM
-    }
+    if tty || version < ApiVersion::v1(42) { RAW_STREAM } else { MULTIPLEXED_STREAM }
 }
 
 fn hijack(call: &Call, content_type: &'static str, takeover: Takeover) -> Outcome {
-    Outcome::Hijack(Hijack {
-        content_type,
-        container: None,
-        upgrade: call.wants_upgrade(),
-        hold: call.wants_hold(),
-        takeover,
-    })
+    Outcome::Hijack(Hijack { content_type, container: None, upgrade: call.wants_upgrade(), hold: call.wants_hold(), takeover })
 }
 
 /// Writes a frame: kind, three zeros, length, bytes.
@@ -67,9 +55,7 @@ impl App {
             detach_keys: query.text("detachKeys").to_owned(),
         };
         if container.status == engine::Status::Paused {
-            return Err(ApiError::conflict(format!(
-                "container {name} is paused, unpause the container before attach"
-            )));
+            return Err(ApiError::conflict(format!("container {name} is paused, unpause the container before attach")));
         }
         let tty = container.spec.config.tty;
         let (engine, id) = (self.engine.clone(), container.id.to_string());
@@ -91,27 +77,19 @@ impl App {
         let exec = exec.map_err(|cause| of_kind(cause.kind(), &cause))?;
         let console_size = body.console_size.unwrap_or_default();
         if body.detach {
-            let options = ExecStartOptions {
-                client: None,
-                console_size,
-            };
+            let options = ExecStartOptions { client: None, console_size };
             let started = self.engine.exec_start(&id, options).await;
             started.map_err(|cause| of_kind(cause.kind(), &cause))?;
             return Ok(Outcome::Reply(reply::empty(StatusCode::OK)));
         }
         if exec.running || exec.exit_code.is_some() {
-            return Err(ApiError::conflict(format!(
-                "exec {id} has already run: create another one"
-            )));
+            return Err(ApiError::conflict(format!("exec {id} has already run: create another one")));
         }
         let (engine, tty) = (self.engine.clone(), exec.spec.tty);
         let takeover: Takeover = Box::new(move |client| {
             Box::pin(async move {
                 let copy = client.try_clone();
-                let options = ExecStartOptions {
-                    client: Some(client),
-                    console_size,
-                };
+                let options = ExecStartOptions { client: Some(client), console_size };
                 if let Err(cause) = engine.exec_start(&id, options).await {
                     tell(copy, tty, &crate::error::chain(&cause)).await;
                 }
@@ -124,17 +102,13 @@ impl App {
         let query = &call.query;
         let (stdout, stderr) = (query.flag("stdout"), query.flag("stderr"));
         if !stdout && !stderr {
-            return Err(ApiError::invalid(
-                "Bad parameters: you must choose at least one stream",
-            ));
+            return Err(ApiError::invalid("Bad parameters: you must choose at least one stream"));
         }
         let container = self.lookup(name)?;
         let tty = container.spec.config.tty;
         let bound = |name: &str| -> Result<Option<u64>, ApiError> {
             let nanos = time::moment(query.text(name))?;
-            Ok(nanos
-                .and_then(|nanos| u64::try_from(nanos).ok())
-                .filter(|nanos| *nanos > 0))
+            Ok(nanos.and_then(|nanos| u64::try_from(nanos).ok()).filter(|nanos| *nanos > 0))
         };
         let options = LogsOptions {
             tail: query.text("tail").parse().ok(),
@@ -165,11 +139,7 @@ impl App {
                         (kind, decorate_line(entry, timestamps, details))
                     }
                 };
-                let piece = if tty {
-                    Bytes::from(line)
-                } else {
-                    frame(kind, &line)
-                };
+                let piece = if tty { Bytes::from(line) } else { frame(kind, &line) };
                 if sender.send(piece).await.is_err() {
                     return;
                 }
@@ -200,10 +170,7 @@ impl App {
                 // Who waits for the next exit has started it too, and hears there why it failed.
                 let told = condition == WaitCondition::NotRunning;
                 let error = waited.error.filter(|_| told);
-                let body = WaitResponse {
-                    error: error.map(|message| WaitError { message }),
-                    status_code: i64::from(waited.exit_code),
-                };
+                let body = WaitResponse { error: error.map(|message| WaitError { message }), status_code: i64::from(waited.exit_code) };
                 let _ = sender.send(reply::line(&body, "\n")).await;
             }
         });
@@ -213,19 +180,12 @@ impl App {
     /// Creates, attaches, starts and waits in one request.
     pub(crate) async fn run(&self, mut call: Call) -> Result<Outcome, ApiError> {
         let body = call.json_with(RunBody::from_slice).await?;
-        let body = body
-            .ok_or_else(|| ApiError::invalid("invalid JSON: got EOF while reading request body"))?;
+        let body = body.ok_or_else(|| ApiError::invalid("invalid JSON: got EOF while reading request body"))?;
         let mut spec = create::spec(body.config)?;
         spec.host.console_size = body.console_size;
-        let options = RunOptions {
-            name: (!body.name.is_empty()).then_some(body.name),
-            spec,
-            platform: images::platform(&body.platform)?,
-        };
+        let options = RunOptions { name: (!body.name.is_empty()).then_some(body.name), spec, platform: images::platform(&body.platform)? };
         let prepared = self.engine.prepare_run(options).await;
-        let prepared = prepared
-            .map_err(|cause| of_kind(cause.kind(), &cause))?
-            .map_err(|cause| of_kind(cause.kind(), &cause))?;
+        let prepared = prepared.map_err(|cause| of_kind(cause.kind(), &cause))?.map_err(|cause| of_kind(cause.kind(), &cause))?;
         let attach = AttachOptions {
             stdin: body.attach_stdin,
             stdout: body.attach_stdout,
@@ -236,13 +196,9 @@ impl App {
             detach_keys: body.detach_keys,
         };
         let id = prepared.id().to_string();
-        let takeover: Takeover =
-            Box::new(move |client| Box::pin(run_prepared(prepared, attach, client)));
+        let takeover: Takeover = Box::new(move |client| Box::pin(run_prepared(prepared, attach, client)));
         match hijack(&call, MULTIPLEXED_STREAM, takeover) {
-            Outcome::Hijack(hijack) => Ok(Outcome::Hijack(Hijack {
-                container: Some(id),
-                ..hijack
-            })),
+            Outcome::Hijack(hijack) => Ok(Outcome::Hijack(Hijack { container: Some(id), ..hijack })),
             other => Ok(other),
         }
     }
@@ -254,16 +210,8 @@ async fn run_prepared(prepared: PreparedRun, attach: AttachOptions, client: Owne
     let id = prepared.id().to_string();
     let attached = attach.stdin || attach.stdout || attach.stderr;
     let result = match prepared.run(attached.then_some(client), attach).await {
-        Ok(waited) => RunResult {
-            id,
-            status_code: i64::from(waited.exit_code),
-            error: waited.error.unwrap_or_default(),
-        },
-        Err(cause) => RunResult {
-            id,
-            status_code: i64::from(cause.exit_code()),
-            error: crate::error::chain(&cause),
-        },
+        Ok(waited) => RunResult { id, status_code: i64::from(waited.exit_code), error: waited.error.unwrap_or_default() },
+        Err(cause) => RunResult { id, status_code: i64::from(cause.exit_code()), error: crate::error::chain(&cause) },
     };
     let text = serde_json::to_vec(&result).unwrap_or_default();
     send(copy, frame(FRAME_RESULT, &text)).await;
@@ -273,15 +221,7 @@ async fn run_prepared(prepared: PreparedRun, attach: AttachOptions, client: Owne
 async fn tell(client: std::io::Result<OwnedFd>, tty: bool, message: &str) {
     let Ok(client) = client else { return };
     let text = format!("{message}\r\n").into_bytes();
-    send(
-        client,
-        if tty {
-            Bytes::from(text)
-        } else {
-            frame(1, &text)
-        },
-    )
-    .await;
+    send(client, if tty { Bytes::from(text) } else { frame(1, &text) }).await;
 }
 
 /// Writes the last bytes of a connection and ends our side. Nobody is told if the client is gone.
@@ -314,11 +254,7 @@ fn decorate_line(entry: engine::LogEntry, timestamps: bool, details: bool) -> Ve
 
 /// Writes the attributes of a log entry as `a=b,c=d`.
 fn attribute_list(json: &str) -> String {
-    let map: std::collections::BTreeMap<String, String> =
-        serde_json::from_str(json).unwrap_or_default();
-    let pairs: Vec<String> = map
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
+    let map: std::collections::BTreeMap<String, String> = serde_json::from_str(json).unwrap_or_default();
+    let pairs: Vec<String> = map.iter().map(|(key, value)| format!("{key}={value}")).collect();
     pairs.join(",")
 }

@@ -7,8 +7,8 @@ use crate::reply::{self, Reply, SERVER_VERSION};
 use crate::request::Call;
 use bytes::Bytes;
 use docker_api::types::{
-    ComponentVersion, DiskUsage, FirewallInfo, ImageSummary, PlatformName, PluginsInfo,
-    RegistryConfig, RuntimeInfo, SwarmInfo, SystemInfo, Version,
+    ComponentVersion, DiskUsage, FirewallInfo, ImageSummary, PlatformName, PluginsInfo, RegistryConfig, RuntimeInfo, SwarmInfo, SystemInfo,
+    Version,
 };
 use docker_api::version::{API_VERSION_MAX, API_VERSION_MIN};
 use http::StatusCode;
@@ -18,18 +18,11 @@ use std::collections::BTreeMap;
 /// Answers `/_ping`; clients negotiate by its headers.
 /// **Source:** moby, `api/server/router/system`, `pingHandler`.
 pub(crate) fn ping() -> Reply {
-    let mut reply = reply::typed(
-        StatusCode::OK,
-        "text/plain; charset=utf-8",
-        Bytes::from_static(b"OK"),
-    );
+    let mut reply = reply::typed(StatusCode::OK, "text/plain; charset=utf-8", Bytes::from_static(b"OK"));
     let headers = reply.headers_mut();
     headers.insert("Builder-Version", HeaderValue::from_static("2"));
     headers.insert("Swarm", HeaderValue::from_static("inactive"));
-    headers.insert(
-        CACHE_CONTROL,
-        HeaderValue::from_static("no-cache, no-store, must-revalidate"),
-    );
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
     reply
 }
@@ -50,9 +43,7 @@ pub(crate) fn version(host: &Host) -> Reply {
     ];
     let details = details.map(|(name, value)| (name.to_owned(), value));
     let version = Version {
-        platform: PlatformName {
-            name: "teu".to_owned(),
-        },
+        platform: PlatformName { name: "teu".to_owned() },
         components: vec![ComponentVersion {
             name: "Engine".to_owned(),
             version: SERVER_VERSION.to_owned(),
@@ -123,24 +114,13 @@ pub(crate) fn info(host: &Host, root: &str, counts: Counts) -> SystemInfo {
         docker_root_dir: root.to_owned(),
         name: host.name.clone(),
         server_version: SERVER_VERSION.to_owned(),
-        runtimes: BTreeMap::from([(
-            "runc".to_owned(),
-            RuntimeInfo {
-                path: "runc".to_owned(),
-                status: BTreeMap::new(),
-            },
-        )]),
+        runtimes: BTreeMap::from([("runc".to_owned(), RuntimeInfo { path: "runc".to_owned(), status: BTreeMap::new() })]),
         default_runtime: "runc".to_owned(),
-        swarm: SwarmInfo {
-            local_node_state: "inactive".to_owned(),
-            ..SwarmInfo::default()
-        },
+        swarm: SwarmInfo { local_node_state: "inactive".to_owned(), ..SwarmInfo::default() },
         live_restore_enabled: true,
         init_binary: "docker-init".to_owned(),
         security_options: owned(&["name=seccomp,profile=builtin"]),
-        firewall_backend: Some(FirewallInfo {
-            driver: "nftables".to_owned(),
-        }),
+        firewall_backend: Some(FirewallInfo { driver: "nftables".to_owned() }),
         cdi_spec_dirs: owned(&["/etc/cdi", "/var/run/cdi"]),
         ..SystemInfo::default()
     }
@@ -170,19 +150,11 @@ impl App {
         let images = self.images.list();
         let app = self.clone();
         let volumes = crate::jobs::blocking(move || app.volume_usage()).await?;
-        let sizes = images
-            .iter()
-            .map(|image| i64::try_from(image.size).unwrap_or(0));
+        let sizes = images.iter().map(|image| i64::try_from(image.size).unwrap_or(0));
         let usage = DiskUsage {
             layers_size: sizes.sum(),
             images: Some(
-                images
-                    .iter()
-                    .map(|image| ImageSummary {
-                        shared_size: 0,
-                        ..crate::images::summary(image, call.version)
-                    })
-                    .collect(),
+                images.iter().map(|image| ImageSummary { shared_size: 0, ..crate::images::summary(image, call.version) }).collect(),
             ),
             containers: Some(containers),
             volumes: Some(volumes),

@@ -20,15 +20,10 @@ fn civil(seconds: i64) -> Civil {
     let days = seconds.div_euclid(DAY_SECONDS) + 719_468;
     let era = days.div_euclid(146_097);
     let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted = (5 * day_of_year + 2) / 153;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     Civil {
         year: year_of_era + era * 400 + i64::from(month <= 2),
         month,
@@ -89,9 +84,7 @@ pub fn rfc3339_seconds(nanos: i64) -> String {
 /// **Source:** moby, `api/types/time`, `GetTimestamp`.
 pub fn moment(text: &str) -> Result<Option<i64>, ApiError> {
     match go_duration(text) {
-        Some(before) if before != 0 => {
-            Ok(Some(unix_nanos(SystemTime::now()).saturating_sub(before)))
-        }
+        Some(before) if before != 0 => Ok(Some(unix_nanos(SystemTime::now()).saturating_sub(before))),
         _ => timestamp(text),
     }
 }
@@ -104,9 +97,7 @@ pub fn go_duration(text: &str) -> Option<i64> {
     while !rest.is_empty() {
         let end = rest.find(|character: char| !character.is_ascii_digit() && character != '.')?;
         let (number, after) = rest.split_at(end);
-        let unit_end = after
-            .find(|character: char| character.is_ascii_digit() || character == '.')
-            .unwrap_or(after.len());
+        let unit_end = after.find(|character: char| character.is_ascii_digit() || character == '.').unwrap_or(after.len());
         let (unit, after) = after.split_at(unit_end);
         let nanos: i64 = match unit {
             "ns" => 1,
@@ -143,11 +134,7 @@ pub fn unix_nanos(time: SystemTime) -> i64 {
 /// Makes a time of nanoseconds since 1970.
 pub fn from_unix_nanos(nanos: i64) -> SystemTime {
     let distance = Duration::from_nanos(nanos.unsigned_abs());
-    let time = if nanos < 0 {
-        UNIX_EPOCH.checked_sub(distance)
-    } else {
-        UNIX_EPOCH.checked_add(distance)
-    };
+    let time = if nanos < 0 { UNIX_EPOCH.checked_sub(distance) } else { UNIX_EPOCH.checked_add(distance) };
     time.unwrap_or(UNIX_EPOCH)
 }
 
@@ -161,15 +148,11 @@ pub fn timestamp(text: &str) -> Result<Option<i64>, ApiError> {
         return Ok(None);
     }
     let nanos = seconds_and_nanos(text).or_else(|| parse_rfc3339(text));
-    nanos
-        .map(Some)
-        .ok_or_else(|| ApiError::invalid(format!("failed to parse value \"{text}\" as a time")))
+    nanos.map(Some).ok_or_else(|| ApiError::invalid(format!("failed to parse value \"{text}\" as a time")))
 }
 
 fn digits(text: &str) -> Option<i64> {
-    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
-        .then(|| text.parse().ok())
-        .flatten()
+    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
 /// Reads a fraction of a second: missing digits are zeros, more than nine are dropped.
@@ -184,9 +167,7 @@ fn seconds_and_nanos(text: &str) -> Option<i64> {
         None => (false, text),
     };
     let (seconds, nanos) = text.split_once('.').unwrap_or((text, "0"));
-    let total = digits(seconds)?
-        .checked_mul(1_000_000_000)?
-        .checked_add(fraction(nanos)?)?;
+    let total = digits(seconds)?.checked_mul(1_000_000_000)?.checked_add(fraction(nanos)?)?;
     Some(if negative { -total } else { total })
 }
 
@@ -226,9 +207,7 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
     };
     let days = days_from_civil(year, month, day);
     let seconds = days * DAY_SECONDS + hour * 3600 + minute * 60 + second - offset_seconds;
-    seconds
-        .checked_mul(1_000_000_000)?
-        .checked_add(fraction(nanos)?)
+    seconds.checked_mul(1_000_000_000)?.checked_add(fraction(nanos)?)
 }
 
 /// Writes a duration for people, in one unit.
@@ -260,10 +239,7 @@ mod tests {
     #[test]
     fn writes_times_as_go_does() {
         assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
-        assert_eq!(
-            rfc3339(1_795_516_097_621_386_000),
-            "2026-11-24T10:28:17.621386Z"
-        );
+        assert_eq!(rfc3339(1_795_516_097_621_386_000), "2026-11-24T10:28:17.621386Z");
         assert_eq!(rfc3339(951_782_400_000_000_000), "2000-02-29T00:00:00Z");
     }
 
@@ -271,14 +247,8 @@ mod tests {
     fn reads_both_forms_of_a_timestamp() {
         assert_eq!(timestamp("").unwrap(), None);
         assert_eq!(timestamp("1.5").unwrap(), Some(1_500_000_000));
-        assert_eq!(
-            timestamp("2026-11-24T10:28:17.621386Z").unwrap(),
-            Some(1_795_516_097_621_386_000)
-        );
-        assert_eq!(
-            timestamp("2026-11-24T11:28:17+01:00").unwrap(),
-            Some(1_795_516_097_000_000_000)
-        );
+        assert_eq!(timestamp("2026-11-24T10:28:17.621386Z").unwrap(), Some(1_795_516_097_621_386_000));
+        assert_eq!(timestamp("2026-11-24T11:28:17+01:00").unwrap(), Some(1_795_516_097_000_000_000));
         assert!(timestamp("yesterday").is_err());
         assert!(timestamp("99999999999999999999").is_err());
     }

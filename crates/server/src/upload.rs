@@ -36,10 +36,7 @@ impl Upload {
                 }
             }
         });
-        Self {
-            pieces,
-            current: Bytes::new(),
-        }
+        Self { pieces, current: Bytes::new() }
     }
 }
 

@@ -6,9 +6,7 @@ use crate::reply::{self, Reply};
 use crate::request::Call;
 use crate::{ApiError, time};
 use docker_api::filters::Filters;
-use docker_api::types::{
-    Volume, VolumeCreateBody, VolumeListResponse, VolumeUsage, VolumesPruneReport,
-};
+use docker_api::types::{Volume, VolumeCreateBody, VolumeListResponse, VolumeUsage, VolumesPruneReport};
 use http::StatusCode;
 use std::sync::Arc;
 
@@ -24,10 +22,7 @@ impl App {
                 && filters.matches("name", |name| volume.name.as_str().contains(name))
                 && filters.labels_match(&volume.labels)
         });
-        let answer = VolumeListResponse {
-            volumes: rows.map(json).collect(),
-            warnings: None,
-        };
+        let answer = VolumeListResponse { volumes: rows.map(json).collect(), warnings: None };
         Ok(reply::json(StatusCode::OK, &answer))
     }
 
@@ -41,10 +36,7 @@ impl App {
         let body: VolumeCreateBody = call.json().await?;
         let name = match body.name.as_str() {
             "" => None,
-            name => Some(
-                name.parse::<volume::Name>()
-                    .map_err(|cause| ApiError::invalid(format!("create {name}: {cause}")))?,
-            ),
+            name => Some(name.parse::<volume::Name>().map_err(|cause| ApiError::invalid(format!("create {name}: {cause}")))?),
         };
         let spec = volume::Spec {
             name,
@@ -53,18 +45,16 @@ impl App {
             labels: body.labels.unwrap_or_default(),
         };
         let volumes = Arc::clone(&self.volumes);
-        let volume = blocking(move || volumes.create(spec))
-            .await?
-            .map_err(|cause| {
-                use volume::CreateError as Cause;
-                let status = match cause {
-                    Cause::Driver { .. } => StatusCode::NOT_FOUND,
-                    Cause::Option { .. } => StatusCode::BAD_REQUEST,
-                    Cause::Exists { .. } => StatusCode::CONFLICT,
-                    Cause::Io { .. } | Cause::Record(_) => StatusCode::INTERNAL_SERVER_ERROR,
-                };
-                ApiError::from_error(status, &cause)
-            })?;
+        let volume = blocking(move || volumes.create(spec)).await?.map_err(|cause| {
+            use volume::CreateError as Cause;
+            let status = match cause {
+                Cause::Driver { .. } => StatusCode::NOT_FOUND,
+                Cause::Option { .. } => StatusCode::BAD_REQUEST,
+                Cause::Exists { .. } => StatusCode::CONFLICT,
+                Cause::Io { .. } | Cause::Record(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            ApiError::from_error(status, &cause)
+        })?;
         self.volume_event("create", volume.name.as_str());
         Ok(reply::json(StatusCode::CREATED, &json(&volume)))
     }
@@ -73,9 +63,7 @@ impl App {
         let force = call.query.flag("force");
         let volumes = Arc::clone(&self.volumes);
         let removed = name.clone();
-        blocking(move || volumes.remove(&name, force))
-            .await?
-            .map_err(|cause| remove_error(&cause))?;
+        blocking(move || volumes.remove(&name, force)).await?.map_err(|cause| remove_error(&cause))?;
         self.volume_event("destroy", &removed);
         Ok(reply::empty(StatusCode::NO_CONTENT))
     }
@@ -87,14 +75,9 @@ impl App {
         let old = call.version < docker_api::version::ApiVersion::v1(42);
         let all = filters.flag("all")?.unwrap_or(old);
         let volumes = Arc::clone(&self.volumes);
-        let pruned = blocking(move || prune(&volumes, all, &filters))
-            .await?
-            .map_err(|cause| remove_error(&cause))?;
+        let pruned = blocking(move || prune(&volumes, all, &filters)).await?.map_err(|cause| remove_error(&cause))?;
         let names: Vec<String> = pruned.removed.iter().map(ToString::to_string).collect();
-        let report = VolumesPruneReport {
-            volumes_deleted: (!names.is_empty()).then_some(names),
-            space_reclaimed: pruned.reclaimed,
-        };
+        let report = VolumesPruneReport { volumes_deleted: (!names.is_empty()).then_some(names), space_reclaimed: pruned.reclaimed };
         Ok(reply::json(StatusCode::OK, &report))
     }
 
@@ -115,11 +98,7 @@ impl App {
     }
 }
 
-fn prune(
-    volumes: &volume::Volumes,
-    all: bool,
-    filters: &Filters,
-) -> Result<volume::Pruned, volume::RemoveError> {
+fn prune(volumes: &volume::Volumes, all: bool, filters: &Filters) -> Result<volume::Pruned, volume::RemoveError> {
     volumes.prune(all, &|volume| !filters.labels_match(&volume.labels))
 }
 
@@ -147,9 +126,7 @@ fn remove_error(cause: &volume::RemoveError) -> ApiError {
     let status = match cause {
         volume::RemoveError::NotFound(_) => StatusCode::NOT_FOUND,
         volume::RemoveError::InUse { .. } => StatusCode::CONFLICT,
-        volume::RemoveError::Record(_) | volume::RemoveError::Io { .. } => {
-            StatusCode::INTERNAL_SERVER_ERROR
-        }
+        volume::RemoveError::Record(_) | volume::RemoveError::Io { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     };
     ApiError::from_error(status, cause)
 }

@@ -8,11 +8,7 @@ const TABLE: [u32; 256] = {
         let mut value = index;
         let mut bit = 0;
         while bit < 8 {
-            value = if value & 1 == 1 {
-                0xedb8_8320 ^ (value >> 1)
-            } else {
-                value >> 1
-            };
+            value = if value & 1 == 1 { 0xedb8_8320 ^ (value >> 1) } else { value >> 1 };
             bit += 1;
         }
         table[index as usize] = value;

@@ -11,9 +11,7 @@ const SUFFIX: &str = ".json";
 pub(crate) fn to_file_name(key: &str) -> Option<String> {
     let mut name = String::with_capacity(key.len() + SUFFIX.len());
     for (index, byte) in key.bytes().enumerate() {
-        let plain = byte.is_ascii_alphanumeric()
-            || matches!(byte, b'-' | b'_')
-            || (byte == b'.' && index > 0);
+        let plain = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') || (byte == b'.' && index > 0);
         if plain {
             name.push(char::from(byte));
         } else {

@@ -107,9 +107,7 @@ pub struct RemoveError {
 
 impl<T> fmt::Debug for Table<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table")
-            .field("directory", &self.directory)
-            .finish_non_exhaustive()
+        f.debug_struct("Table").field("directory", &self.directory).finish_non_exhaustive()
     }
 }
 
@@ -121,13 +119,8 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
     ///
     /// # Errors
     /// [`OpenError`] when the directory itself cannot be used.
-    #[expect(
-        clippy::type_complexity,
-        reason = "the three parts are used at once and named at each caller"
-    )]
-    pub fn open(
-        directory: impl Into<PathBuf>,
-    ) -> Result<(Self, Vec<(String, T)>, Vec<Damaged>), OpenError> {
+    #[expect(clippy::type_complexity, reason = "the three parts are used at once and named at each caller")]
+    pub fn open(directory: impl Into<PathBuf>) -> Result<(Self, Vec<(String, T)>, Vec<Damaged>), OpenError> {
         let directory = directory.into();
         Self::read_all(&directory).map_err(|source| OpenError::Directory { directory, source })
     }
@@ -170,21 +163,12 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
     /// # Errors
     /// [`PutError`]; the former record is then unchanged.
     pub fn put(&self, key: &str, record: &T, durability: Durability) -> Result<(), PutError> {
-        let name = key::to_file_name(key).ok_or_else(|| PutError::Key {
-            key: key.to_owned(),
-        })?;
-        let body = serde_json::to_vec(record).map_err(|source| PutError::Encode {
-            key: key.to_owned(),
-            source,
-        })?;
+        let name = key::to_file_name(key).ok_or_else(|| PutError::Key { key: key.to_owned() })?;
+        let body = serde_json::to_vec(record).map_err(|source| PutError::Encode { key: key.to_owned(), source })?;
         let mut bytes = format!("{MAGIC} {:08x} {}\n", crc32(&body), body.len()).into_bytes();
         bytes.extend_from_slice(&body);
         bytes.push(b'\n');
-        self.write(&name, &bytes, durability)
-            .map_err(|source| PutError::Write {
-                key: key.to_owned(),
-                source,
-            })
+        self.write(&name, &bytes, durability).map_err(|source| PutError::Write { key: key.to_owned(), source })
     }
 
     fn write(&self, name: &str, bytes: &[u8], durability: Durability) -> io::Result<()> {
@@ -198,18 +182,8 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
         written
     }
 
-    fn write_and_rename(
-        &self,
-        temporary: &Path,
-        name: &str,
-        bytes: &[u8],
-        durability: Durability,
-    ) -> io::Result<()> {
-        let mut file = fs_err::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(temporary)?;
+    fn write_and_rename(&self, temporary: &Path, name: &str, bytes: &[u8], durability: Durability) -> io::Result<()> {
+        let mut file = fs_err::OpenOptions::new().write(true).create_new(true).mode(0o600).open(temporary)?;
         file.write_all(bytes)?;
         if durability == Durability::Durable {
             // Before the rename: else the new name could point at an empty file after a power cut.
@@ -234,59 +208,36 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(source) => {
-                return Err(RemoveError {
-                    key: key.to_owned(),
-                    source,
-                });
+                return Err(RemoveError { key: key.to_owned(), source });
             }
         };
         if removed && durability == Durability::Durable {
-            self.handle.sync_all().map_err(|source| RemoveError {
-                key: key.to_owned(),
-                source,
-            })?;
+            self.handle.sync_all().map_err(|source| RemoveError { key: key.to_owned(), source })?;
         }
         Ok(removed)
     }
 }
 
 fn make_directory(directory: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
 fn read_record<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
     let text = |error: &dyn fmt::Display| error.to_string();
-    let length = fs_err::symlink_metadata(path)
-        .map_err(|error| text(&error))?
-        .len();
+    let length = fs_err::symlink_metadata(path).map_err(|error| text(&error))?.len();
     if length > RECORD_BYTES_MAX {
         return Err(format!("the file has {length} bytes"));
     }
     let bytes = fs_err::read(path).map_err(|error| text(&error))?;
-    let end = bytes
-        .iter()
-        .position(|&b| b == b'\n')
-        .ok_or("the header line is missing")?;
+    let end = bytes.iter().position(|&b| b == b'\n').ok_or("the header line is missing")?;
     let header = std::str::from_utf8(&bytes[..end]).map_err(|_| "the header line is not text")?;
     let mut words = header.split(' ');
     if words.next() != Some(MAGIC) {
         return Err("the header line is of another kind".to_owned());
     }
-    let checksum = words
-        .next()
-        .and_then(|word| u32::from_str_radix(word, 16).ok())
-        .ok_or("the checksum is missing")?;
-    let length: usize = words
-        .next()
-        .and_then(|word| word.parse().ok())
-        .ok_or("the length is missing")?;
-    let body = bytes
-        .get(end + 1..)
-        .and_then(|rest| rest.get(..length))
-        .ok_or("the file is cut short")?;
+    let checksum = words.next().and_then(|word| u32::from_str_radix(word, 16).ok()).ok_or("the checksum is missing")?;
+    let length: usize = words.next().and_then(|word| word.parse().ok()).ok_or("the length is missing")?;
+    let body = bytes.get(end + 1..).and_then(|rest| rest.get(..length)).ok_or("the file is cut short")?;
     if crc32(body) != checksum {
         return Err("the checksum is wrong".to_owned());
     }
@@ -324,17 +275,11 @@ mod tests {
         table.put("b/../c", &vec![1], Durability::Durable).unwrap();
         table.put("a", &vec![2], Durability::Volatile).unwrap();
         table.put("a", &vec![3], Durability::Durable).unwrap();
-        assert!(
-            table.remove("a", Durability::Durable).unwrap()
-                && !table.remove("a", Durability::Durable).unwrap()
-        );
+        assert!(table.remove("a", Durability::Durable).unwrap() && !table.remove("a", Durability::Durable).unwrap());
         table.put("a", &vec![4], Durability::Volatile).unwrap();
         drop(table);
         let (_, records, damaged) = open(directory.path());
-        assert_eq!(
-            records,
-            [("a".to_owned(), vec![4]), ("b/../c".to_owned(), vec![1])]
-        );
+        assert_eq!(records, [("a".to_owned(), vec![4]), ("b/../c".to_owned(), vec![1])]);
         assert!(damaged.is_empty());
     }
 
@@ -343,11 +288,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (table, ..) = open(directory.path());
         assert!(table.put("", &vec![], Durability::Volatile).is_err());
-        assert!(
-            table
-                .put(&"x".repeat(300), &vec![], Durability::Volatile)
-                .is_err()
-        );
+        assert!(table.put(&"x".repeat(300), &vec![], Durability::Volatile).is_err());
         assert!(!table.remove("", Durability::Volatile).unwrap());
     }
 
@@ -356,14 +297,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (table, ..) = open(directory.path());
         table.put("whole", &vec![7], Durability::Durable).unwrap();
-        table
-            .put("bad", &vec![1, 2, 3], Durability::Durable)
-            .unwrap();
+        table.put("bad", &vec![1, 2, 3], Durability::Durable).unwrap();
         let file = directory.path().join("bad.json");
         let sound = fs_err::read(&file).unwrap();
-        let mut cases: Vec<Vec<u8>> = (0..sound.len() - 1)
-            .map(|end| sound[..end].to_vec())
-            .collect();
+        let mut cases: Vec<Vec<u8>> = (0..sound.len() - 1).map(|end| sound[..end].to_vec()).collect();
         for index in 0..sound.len() - 1 {
             let mut flipped = sound.clone();
             flipped[index] ^= 0x10;
@@ -399,9 +336,7 @@ mod tests {
                 let table = &table;
                 scope.spawn(move || {
                     for _ in 0..50 {
-                        table
-                            .put("one", &vec![number; 100], Durability::Volatile)
-                            .unwrap();
+                        table.put("one", &vec![number; 100], Durability::Volatile).unwrap();
                     }
                 });
             }

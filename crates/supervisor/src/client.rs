@@ -86,11 +86,7 @@ impl Client {
         let mut header = [number, 0, 0, 0, 0, 0, 0, 0];
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         header[4..].copy_from_slice(&length.to_be_bytes());
-        let header: &[u8] = if self.options.multiplexed {
-            &header
-        } else {
-            &[]
-        };
+        let header: &[u8] = if self.options.multiplexed { &header } else { &[] };
         let mut sent = 0;
         if self.is_flushed() {
             sent = self.send(&[IoSlice::new(header), IoSlice::new(bytes)]);
@@ -191,9 +187,7 @@ impl Client {
         }
         let _ = rustix::net::shutdown(&self.fd, Shutdown::Both);
         let mut scratch = [0; 4096];
-        while let Ok((_, 1..)) = rustix::net::recv(&self.fd, &mut scratch[..], RecvFlags::DONTWAIT)
-        {
-        }
+        while let Ok((_, 1..)) = rustix::net::recv(&self.fd, &mut scratch[..], RecvFlags::DONTWAIT) {}
     }
 }
 

@@ -44,15 +44,7 @@ impl Connections {
         self.next += 1;
         let peer = sys::seqpacket::peer(fd.as_fd())?;
         let token = poller.add(fd.as_fd(), Source::Connection(id), Ready::IN)?;
-        self.open.insert(
-            id,
-            Connection {
-                fd,
-                token,
-                peer,
-                queue: VecDeque::new(),
-            },
-        );
+        self.open.insert(id, Connection { fd, token, peer, queue: VecDeque::new() });
         Ok(id)
     }
 
@@ -68,9 +60,7 @@ impl Connections {
 
     /// Whether all messages are sent.
     pub(crate) fn is_flushed(&self) -> bool {
-        self.open
-            .values()
-            .all(|connection| connection.queue.is_empty())
+        self.open.values().all(|connection| connection.queue.is_empty())
     }
 
     /// Receives one request.
@@ -91,13 +81,7 @@ impl Connections {
     }
 
     /// Sends to one connection.
-    pub(crate) fn send(
-        &mut self,
-        id: u64,
-        message: &Message,
-        fd: Option<BorrowedFd<'_>>,
-        poller: &mut Poller,
-    ) {
+    pub(crate) fn send(&mut self, id: u64, message: &Message, fd: Option<BorrowedFd<'_>>, poller: &mut Poller) {
         let Ok(json) = serde_json::to_vec(message) else {
             return;
         };
@@ -105,12 +89,7 @@ impl Connections {
     }
 
     /// Sends an event to all connections.
-    pub(crate) fn broadcast(
-        &mut self,
-        event: Event,
-        fd: Option<BorrowedFd<'_>>,
-        poller: &mut Poller,
-    ) {
+    pub(crate) fn broadcast(&mut self, event: Event, fd: Option<BorrowedFd<'_>>, poller: &mut Poller) {
         let mut json = Vec::new();
         let mut serializer = serde_json::Serializer::new(&mut json);
         if Message::Event(event).serialize(&mut serializer).is_err() {
@@ -121,13 +100,7 @@ impl Connections {
         }
     }
 
-    fn send_json(
-        &mut self,
-        id: u64,
-        json: Vec<u8>,
-        fd: Option<BorrowedFd<'_>>,
-        poller: &mut Poller,
-    ) {
+    fn send_json(&mut self, id: u64, json: Vec<u8>, fd: Option<BorrowedFd<'_>>, poller: &mut Poller) {
         let Some(connection) = self.open.get_mut(&id) else {
             return;
         };
@@ -152,11 +125,7 @@ impl Connections {
                 Err(_) => return self.close(id, poller),
             }
         }
-        let interest = if connection.queue.is_empty() {
-            Ready::IN
-        } else {
-            Ready::IN | Ready::OUT
-        };
+        let interest = if connection.queue.is_empty() { Ready::IN } else { Ready::IN | Ready::OUT };
         poller.change(connection.token, connection.fd.as_fd(), interest);
     }
 

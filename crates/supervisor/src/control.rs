@@ -53,8 +53,7 @@ impl Control {
         let Some((message, mut fds)) = sys::seqpacket::receive(self.0.as_fd())? else {
             return Ok(None);
         };
-        let message = codec::decode(&message, &mut fds)
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        let message = codec::decode(&message, &mut fds).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         Ok(Some(Received { message, fds }))
     }
 }

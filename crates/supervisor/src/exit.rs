@@ -22,9 +22,7 @@ pub enum ReadExitError {
 /// [`ReadExitError`].
 pub fn read_exit(path: &Path) -> Result<Option<Exit>, ReadExitError> {
     match fs_err::read(path) {
-        Ok(json) => serde_json::from_slice(&json)
-            .map(Some)
-            .map_err(ReadExitError::Parse),
+        Ok(json) => serde_json::from_slice(&json).map(Some).map_err(ReadExitError::Parse),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(ReadExitError::Read(error)),
     }

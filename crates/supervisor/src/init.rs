@@ -18,10 +18,7 @@ const NOT_EXECUTABLE: u8 = 126;
 /// orphans, and ends as it ended.
 #[must_use]
 pub fn main(mut arguments: Vec<OsString>) -> ExitCode {
-    let program = arguments
-        .iter()
-        .skip(1)
-        .position(|argument| argument != "--");
+    let program = arguments.iter().skip(1).position(|argument| argument != "--");
     arguments.drain(..program.map_or(arguments.len(), |at| at + 1));
     match run(arguments) {
         Ok(code) => ExitCode::from(code),
@@ -64,10 +61,7 @@ fn execute(arguments: Vec<OsString>, mask: sys::signal::Mask) -> ! {
     if let Err(error) = sys::signal::restore(mask) {
         failed(&error);
     }
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "it forks nothing: this process becomes the program"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "it forks nothing: this process becomes the program")]
     let mut program = std::process::Command::new(&arguments[0]);
     failed(&program.args(&arguments[1..]).exec())
 }
@@ -83,12 +77,8 @@ fn wait_for(child: Pid) -> io::Result<u8> {
         }
         while let Some((pid, status)) = rustix::process::wait(WaitOptions::NOHANG).ok().flatten() {
             if pid == child {
-                let code = status
-                    .exit_status()
-                    .or_else(|| Some(128 + status.terminating_signal()?));
-                return Ok(code
-                    .and_then(|code| u8::try_from(code).ok())
-                    .unwrap_or(u8::MAX));
+                let code = status.exit_status().or_else(|| Some(128 + status.terminating_signal()?));
+                return Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(u8::MAX));
             }
         }
     }

@@ -25,9 +25,7 @@ pub use exit::{ReadExitError, read_exit};
 ///
 /// # Errors
 /// A rule that the kernel's filters cannot express.
-pub fn compile_seccomp(
-    profile: &oci::runtime::Seccomp,
-) -> Result<protocol::Bytes, CompileSeccompError> {
+pub fn compile_seccomp(profile: &oci::runtime::Seccomp) -> Result<protocol::Bytes, CompileSeccompError> {
     let program = runtime::seccomp::compile(profile).map_err(CompileSeccompError)?;
     Ok(protocol::Bytes(program.to_bytes()))
 }

@@ -30,10 +30,7 @@ pub(crate) struct Log {
 /// How an entry becomes bytes.
 #[derive(Debug)]
 enum Encoder {
-    Json {
-        formatter: Formatter,
-        tails: [Vec<u8>; 2],
-    },
+    Json { formatter: Formatter, tails: [Vec<u8>; 2] },
     Local,
 }
 
@@ -76,13 +73,7 @@ impl Log {
                 tails: ["stdout", "stderr"].map(|stream| json::tail(stream, &options.attributes)),
             },
         };
-        Ok(Some(Self {
-            file: RotatingFile::open(options)?,
-            encoder,
-            splitters: Default::default(),
-            last_time: 0,
-            batch: Vec::new(),
-        }))
+        Ok(Some(Self { file: RotatingFile::open(options)?, encoder, splitters: Default::default(), last_time: 0, batch: Vec::new() }))
     }
 
     /// Appends output that was read at a time. A failure to write loses these entries, and a
@@ -121,13 +112,8 @@ impl Log {
         }
         if let Some(lost) = self.file.take_lost() {
             let notice = format!("{lost} bytes of the log were lost: they could not be written");
-            let notice = split::Piece {
-                bytes: notice.as_bytes(),
-                newline: true,
-                line_time: &mut None,
-            };
-            self.encoder
-                .append(Stream::Stderr, time, notice, &mut self.batch);
+            let notice = split::Piece { bytes: notice.as_bytes(), newline: true, line_time: &mut None };
+            self.encoder.append(Stream::Stderr, time, notice, &mut self.batch);
         }
         self.encoder.append(stream, time, piece, &mut self.batch);
         if self.batch.len() >= BATCH_BYTES {

@@ -99,39 +99,23 @@ impl Logs {
             LogDriver::JsonFile => Decoder::Json,
             LogDriver::Local => Decoder::Local,
         };
-        let failed = |source| ReadError::Io {
-            path: path.clone(),
-            source,
-        };
+        let failed = |source| ReadError::Io { path: path.clone(), source };
         // The watch comes before the first look, so that nothing falls between the two.
         let inotify = watch(&path, query.follow).map_err(failed)?;
         let mut files = files::open_all(&path).map_err(failed)?;
         if let Some(tail) = query.tail {
             files::seek_to_tail(&mut files, decoder, tail).map_err(failed)?;
         }
-        Ok(Self {
-            path,
-            query,
-            decoder,
-            files,
-            inotify,
-            ended: false,
-        })
+        Ok(Self { path, query, decoder, files, inotify, ended: false })
     }
 
     /// Reads on, without blocking on anything but the disk.
     ///
     /// # Errors
     /// [`ReadError`]; damaged entries are skipped.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an iterator cannot say that there is nothing yet"
-    )]
+    #[expect(clippy::should_implement_trait, reason = "an iterator cannot say that there is nothing yet")]
     pub fn next(&mut self) -> Result<Next, ReadError> {
-        self.step().map_err(|source| ReadError::Io {
-            path: self.path.clone(),
-            source,
-        })
+        self.step().map_err(|source| ReadError::Io { path: self.path.clone(), source })
     }
 
     /// Tells that the container has ended: what is in the log is read, then comes the end.
@@ -211,9 +195,7 @@ fn watch(path: &Path, follow: bool) -> io::Result<OwnedFd> {
     let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
     let inotify = inotify::init(flags)?;
     if let (true, Some(directory)) = (follow, path.parent()) {
-        let events = inotify::WatchFlags::MODIFY
-            | inotify::WatchFlags::CREATE
-            | inotify::WatchFlags::MOVED_TO;
+        let events = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVED_TO;
         inotify::add_watch(&inotify, directory, events)?;
     }
     Ok(inotify)

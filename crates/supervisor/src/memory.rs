@@ -12,18 +12,14 @@ use rustix::fs::inotify;
 /// The folder in which the memory of a container is counted; `None` if it is not.
 fn folder(cgroup: &Cgroup) -> Option<PathBuf> {
     let counts = |name: &str| name.split(',').any(|part| part == "memory");
-    let hierarchy = cgroup
-        .hierarchies()
-        .iter()
-        .find(|hierarchy| cgroup.mode() == Mode::Unified || counts(&hierarchy.name))?;
+    let hierarchy = cgroup.hierarchies().iter().find(|hierarchy| cgroup.mode() == Mode::Unified || counts(&hierarchy.name))?;
     let path = cgroup.path().strip_prefix("/").unwrap_or(cgroup.path());
     Some(hierarchy.mount.join(path)).filter(|folder| folder.is_dir())
 }
 
 /// Lines of `memory.stat`; empty if there are none.
 pub(crate) fn counters(cgroup: &Cgroup) -> BTreeMap<String, u64> {
-    let text =
-        folder(cgroup).and_then(|folder| fs_err::read_to_string(folder.join("memory.stat")).ok());
+    let text = folder(cgroup).and_then(|folder| fs_err::read_to_string(folder.join("memory.stat")).ok());
     let line = |line: &str| {
         let (name, value) = line.split_once(' ')?;
         Some((name.to_owned(), value.parse().ok()?))
@@ -45,11 +41,7 @@ impl OomWatch {
         if cgroup.mode() == Mode::Unified {
             let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
             let watch = inotify::init(flags)?;
-            inotify::add_watch(
-                &watch,
-                folder.join("memory.events"),
-                inotify::WatchFlags::MODIFY,
-            )?;
+            inotify::add_watch(&watch, folder.join("memory.events"), inotify::WatchFlags::MODIFY)?;
             return Ok(Self(watch));
         }
         let event = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;

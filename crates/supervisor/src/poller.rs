@@ -48,20 +48,11 @@ pub(crate) struct Poller {
 impl Poller {
     pub(crate) fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        Ok(Self {
-            epoll,
-            sources: BTreeMap::new(),
-            next: 0,
-        })
+        Ok(Self { epoll, sources: BTreeMap::new(), next: 0 })
     }
 
     /// Registers a descriptor.
-    pub(crate) fn add(
-        &mut self,
-        fd: BorrowedFd<'_>,
-        source: Source,
-        ready: Ready,
-    ) -> io::Result<Token> {
+    pub(crate) fn add(&mut self, fd: BorrowedFd<'_>, source: Source, ready: Ready) -> io::Result<Token> {
         let token = self.next;
         epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token), ready)?;
         self.next += 1;
@@ -87,18 +78,11 @@ impl Poller {
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left: Duration| Timespec::try_from(left).ok());
         let mut events = Vec::with_capacity(16);
-        match epoll::wait(
-            &self.epoll,
-            rustix::buffer::spare_capacity(&mut events),
-            timeout.as_ref(),
-        ) {
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
-        Ok(events
-            .iter()
-            .map(|event| (Token(event.data.u64()), event.flags))
-            .collect())
+        Ok(events.iter().map(|event| (Token(event.data.u64()), event.flags)).collect())
     }
 
     /// What a token stands for; none if it was removed since.

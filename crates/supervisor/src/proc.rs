@@ -8,20 +8,13 @@ use crate::protocol::{BiggestProcess, InterfaceStats, Process};
 
 /// Reads a small file; empty if it is gone, since processes come and go.
 fn read(path: &str) -> String {
-    fs_err::read(path)
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default()
+    fs_err::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
 }
 
 /// Describes processes; those that have ended meanwhile are left out.
 pub(crate) fn processes(pids: &[Pid]) -> Vec<Process> {
-    let boot_time = read("/proc/stat")
-        .lines()
-        .find_map(|line| line.strip_prefix("btime ")?.trim().parse::<u64>().ok())
-        .unwrap_or(0);
-    pids.iter()
-        .filter_map(|pid| process(*pid, boot_time))
-        .collect()
+    let boot_time = read("/proc/stat").lines().find_map(|line| line.strip_prefix("btime ")?.trim().parse::<u64>().ok()).unwrap_or(0);
+    pids.iter().filter_map(|pid| process(*pid, boot_time)).collect()
 }
 
 fn process(pid: Pid, boot_time: u64) -> Option<Process> {
@@ -31,31 +24,16 @@ fn process(pid: Pid, boot_time: u64) -> Option<Process> {
     let page = u64::try_from(rustix::param::page_size()).unwrap_or(4096);
     let parsed = Stat::parse(&stat)?;
     let arguments = read(&format!("/proc/{pid}/cmdline"));
-    let command = if arguments.is_empty() {
-        format!("[{}]", parsed.name)
-    } else {
-        arguments.trim_end_matches('\0').replace('\0', " ")
-    };
+    let command = if arguments.is_empty() { format!("[{}]", parsed.name) } else { arguments.trim_end_matches('\0').replace('\0', " ") };
     let status = read(&format!("/proc/{pid}/status"));
-    let uid = status
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("Uid:")?
-                .split_whitespace()
-                .nth(1)?
-                .parse()
-                .ok()
-        })
-        .unwrap_or(0);
+    let uid = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0);
     Some(Process {
         pid,
         ppid: parsed.number(3)?,
         uid,
         tty: parsed.number(6)?,
         cpu_ns: (parsed.number::<u64>(13)? + parsed.number::<u64>(14)?).saturating_mul(tick),
-        started_at: boot_time
-            .saturating_mul(1_000_000_000)
-            .saturating_add(parsed.number::<u64>(21)?.saturating_mul(tick)),
+        started_at: boot_time.saturating_mul(1_000_000_000).saturating_add(parsed.number::<u64>(21)?.saturating_mul(tick)),
         memory: parsed.number::<u64>(23)?.saturating_mul(page),
         command,
     })
@@ -73,10 +51,7 @@ impl<'a> Stat<'a> {
     fn parse(text: &'a str) -> Option<Self> {
         let (head, fields) = text.rsplit_once(") ")?;
         let (_, name) = head.split_once('(')?;
-        Some(Self {
-            name,
-            fields: fields.split_whitespace().collect(),
-        })
+        Some(Self { name, fields: fields.split_whitespace().collect() })
     }
 
     /// A field, counted from 0 as in the manual's list less one.
@@ -93,15 +68,9 @@ pub(crate) fn biggest(pids: &[Pid]) -> Option<BiggestProcess> {
         let stat = read(&format!("/proc/{pid}/stat"));
         let parsed = Stat::parse(&stat)?;
         let memory = parsed.number::<u64>(23)?.saturating_mul(page);
-        Some(BiggestProcess {
-            pid,
-            command: parsed.name.to_owned(),
-            memory,
-        })
+        Some(BiggestProcess { pid, command: parsed.name.to_owned(), memory })
     };
-    pids.iter()
-        .filter_map(memory)
-        .max_by_key(|process| process.memory)
+    pids.iter().filter_map(memory).max_by_key(|process| process.memory)
 }
 
 /// Counters of the interfaces in a process's network namespace, without the loopback.
@@ -113,23 +82,8 @@ pub(crate) fn interfaces(pid: Pid) -> BTreeMap<String, InterfaceStats> {
 fn parse_interfaces(text: &str) -> BTreeMap<String, InterfaceStats> {
     let interface = |line: &str| {
         let (name, counters) = line.split_once(':')?;
-        let counters: Vec<u64> = counters
-            .split_whitespace()
-            .map(str::parse)
-            .collect::<Result<_, _>>()
-            .ok()?;
-        let [
-            rx_bytes,
-            rx_packets,
-            rx_errors,
-            rx_dropped,
-            _,
-            _,
-            _,
-            _,
-            sent @ ..,
-        ] = &counters[..]
-        else {
+        let counters: Vec<u64> = counters.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+        let [rx_bytes, rx_packets, rx_errors, rx_dropped, _, _, _, _, sent @ ..] = &counters[..] else {
             return None;
         };
         let [tx_bytes, tx_packets, tx_errors, tx_dropped, ..] = sent else {
@@ -167,9 +121,6 @@ mod tests {
         let text = "Inter-| Receive | Transmit\n face |bytes\n    lo: 1 1 0 0 0 0 0 0 1 1 0 0 0 0 0 0\n  eth0: 10 2 3 4 0 0 0 0 50 6 7 8 0 0 0 0\n bad: 1\n";
         let interfaces = parse_interfaces(text);
         assert_eq!(interfaces.len(), 1);
-        assert_eq!(
-            (interfaces["eth0"].rx_bytes, interfaces["eth0"].tx_dropped),
-            (10, 8)
-        );
+        assert_eq!((interfaces["eth0"].rx_bytes, interfaces["eth0"].tx_dropped), (10, 8));
     }
 }

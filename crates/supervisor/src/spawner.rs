@@ -88,11 +88,7 @@ fn detach(kept: BorrowedFd<'_>) -> io::Result<()> {
         sys::process::close_range(3, number - 1)?;
     }
     sys::process::close_range(number + 1, u32::MAX)?;
-    let null = rustix::fs::open(
-        "/dev/null",
-        rustix::fs::OFlags::RDWR,
-        rustix::fs::Mode::empty(),
-    )?;
+    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
     for standard in 0..3 {
         sys::process::redirect(null.as_fd(), standard)?;
     }

@@ -83,20 +83,10 @@ pub(crate) struct Streams {
 
 impl Streams {
     pub(crate) fn new(key: ProcessKey, ends: Ends, input_end: InputEnd, log: Option<Log>) -> Self {
-        let output = |stream, fd| Output {
-            stream,
-            fd,
-            token: None,
-        };
+        let output = |stream, fd| Output { stream, fd, token: None };
         let stdout = ends.stdout.map(|fd| output(Stream::Stdout, fd));
         let stderr = ends.stderr.map(|fd| output(Stream::Stderr, fd));
-        let input = |fd| Input {
-            fd,
-            token: None,
-            pending: Vec::new(),
-            written: 0,
-            closing: false,
-        };
+        let input = |fd| Input { fd, token: None, pending: Vec::new(), written: 0, closing: false };
         Self {
             key,
             input: ends.input.map(input),
@@ -125,9 +115,7 @@ impl Streams {
                     poller.remove(token, output.fd.as_fd());
                     output.token = None;
                 }
-                None if !wait => {
-                    output.token = Some(poller.add(output.fd.as_fd(), source, Ready::IN)?)
-                }
+                None if !wait => output.token = Some(poller.add(output.fd.as_fd(), source, Ready::IN)?),
                 Some(_) | None => {}
             }
         }
@@ -135,16 +123,9 @@ impl Streams {
     }
 
     /// Reads output that is there.
-    pub(crate) fn on_output(
-        &mut self,
-        stream: Stream,
-        poller: &mut Poller,
-        scratch: &mut [u8],
-    ) -> io::Result<()> {
+    pub(crate) fn on_output(&mut self, stream: Stream, poller: &mut Poller, scratch: &mut [u8]) -> io::Result<()> {
         for _ in 0..READS_MAX {
-            if self.clients.values().any(Client::is_full)
-                || !self.read_output(stream, poller, scratch)
-            {
+            if self.clients.values().any(Client::is_full) || !self.read_output(stream, poller, scratch) {
                 break;
             }
         }
@@ -153,11 +134,7 @@ impl Streams {
 
     /// Reads once; false if there is nothing more at the moment.
     fn read_output(&mut self, stream: Stream, poller: &mut Poller, scratch: &mut [u8]) -> bool {
-        let Some(at) = self
-            .outputs
-            .iter()
-            .position(|output| output.stream == stream)
-        else {
+        let Some(at) = self.outputs.iter().position(|output| output.stream == stream) else {
             return false;
         };
         match rustix::io::read(&self.outputs[at].fd, &mut *scratch) {
@@ -208,12 +185,7 @@ impl Streams {
     }
 
     /// Joins a client with the process.
-    pub(crate) fn attach(
-        &mut self,
-        fd: OwnedFd,
-        options: Attach,
-        poller: &mut Poller,
-    ) -> io::Result<()> {
+    pub(crate) fn attach(&mut self, fd: OwnedFd, options: Attach, poller: &mut Poller) -> io::Result<()> {
         if !client::is_stream_socket(fd.as_fd())? {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -227,13 +199,7 @@ impl Streams {
     }
 
     /// Acts on what a client's descriptor reports.
-    pub(crate) fn on_client(
-        &mut self,
-        id: u64,
-        ready: Ready,
-        poller: &mut Poller,
-        scratch: &mut [u8],
-    ) -> io::Result<Happened> {
+    pub(crate) fn on_client(&mut self, id: u64, ready: Ready, poller: &mut Poller, scratch: &mut [u8]) -> io::Result<Happened> {
         let Some(client) = self.clients.get_mut(&id) else {
             return Ok(Happened::Nothing);
         };
@@ -294,11 +260,7 @@ impl Streams {
     }
 
     /// Goes on after the process has taken input.
-    pub(crate) fn on_input(
-        &mut self,
-        poller: &mut Poller,
-        scratch: &mut [u8],
-    ) -> io::Result<Happened> {
+    pub(crate) fn on_input(&mut self, poller: &mut Poller, scratch: &mut [u8]) -> io::Result<Happened> {
         self.write_input(poller);
         let mut happened = Happened::Nothing;
         for id in self.clients.keys().copied().collect::<Vec<_>>() {
@@ -360,10 +322,7 @@ impl Streams {
             let input_done = !client.input_open || !client.options.stdin || client.ending;
             client.is_flushed() && (client.ending || client.gone) && input_done
         };
-        let finished: Vec<_> = self
-            .clients
-            .extract_if(.., |_, client| finished(client))
-            .collect();
+        let finished: Vec<_> = self.clients.extract_if(.., |_, client| finished(client)).collect();
         for (_, client) in finished {
             if let Some(token) = client.token {
                 poller.remove(token, client.as_fd());
@@ -402,12 +361,7 @@ impl Streams {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let exec = self.key != 0;
         let waits = |client: &&Client| client.ending || (!exec && client.is_full());
-        let since = self
-            .clients
-            .values()
-            .filter(waits)
-            .filter_map(|client| client.stalled_since)
-            .min();
+        let since = self.clients.values().filter(waits).filter_map(|client| client.stalled_since).min();
         since.map(|since| since + STALL_MAX)
     }
 
@@ -416,11 +370,7 @@ impl Streams {
         let exec = self.key != 0;
         for client in self.clients.values_mut() {
             let waits = client.ending || (!exec && client.is_full());
-            if waits
-                && client
-                    .stalled_since
-                    .is_some_and(|since| now >= since + STALL_MAX)
-            {
+            if waits && client.stalled_since.is_some_and(|since| now >= since + STALL_MAX) {
                 client.gone = true;
                 client.ending = true;
             }
@@ -430,9 +380,7 @@ impl Streams {
 
     /// Whether a client has not got all output yet to whose connection others will add something.
     pub(crate) fn owes_before_last_word(&self) -> bool {
-        self.clients
-            .values()
-            .any(|client| client.options.keep_open && !client.is_flushed())
+        self.clients.values().any(|client| client.options.keep_open && !client.is_flushed())
     }
 
     /// Whether no client is left.

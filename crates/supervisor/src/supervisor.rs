@@ -108,9 +108,7 @@ impl Supervisor {
             }
             self.announce_end();
             // An exec stays for the sake of its clients only.
-            self.processes.retain(|key, process| {
-                *key == FIRST || process.exit_token.is_some() || !process.streams.is_finished()
-            });
+            self.processes.retain(|key, process| *key == FIRST || process.exit_token.is_some() || !process.streams.is_finished());
         }
         Ok(())
     }
@@ -126,10 +124,7 @@ impl Supervisor {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let clients = self
-            .processes
-            .values()
-            .filter_map(|process| process.streams.deadline());
+        let clients = self.processes.values().filter_map(|process| process.streams.deadline());
         // Once it is over, only clients are waited for.
         let farewell = self.farewell.filter(|farewell| Instant::now() < *farewell);
         clients.chain(farewell).min()
@@ -141,15 +136,13 @@ impl Supervisor {
             Source::Connection(id) => self.on_connection(id, ready),
             Source::Exit(key) => self.on_exit(key),
             Source::OutOfMemory => self.on_out_of_memory(),
-            Source::Output(key, stream) => self.with_streams(key, |streams, poller, scratch| {
-                streams
-                    .on_output(stream, poller, scratch)
-                    .map(|()| Happened::Nothing)
-            }),
+            Source::Output(key, stream) => {
+                self.with_streams(key, |streams, poller, scratch| streams.on_output(stream, poller, scratch).map(|()| Happened::Nothing))
+            }
             Source::Input(key) => self.with_streams(key, Streams::on_input),
-            Source::Client(key, client) => self.with_streams(key, |streams, poller, scratch| {
-                streams.on_client(client, ready, poller, scratch)
-            }),
+            Source::Client(key, client) => {
+                self.with_streams(key, |streams, poller, scratch| streams.on_client(client, ready, poller, scratch))
+            }
         }
     }
 
@@ -188,24 +181,16 @@ impl Supervisor {
         let id = self.connections.add(connection, &mut self.poller)?;
         let state = Message::Event(Event::State(self.state()));
         let namespace = self.network_namespace.as_ref().map(AsFd::as_fd);
-        self.connections
-            .send(id, &state, namespace, &mut self.poller);
+        self.connections.send(id, &state, namespace, &mut self.poller);
         self.unheard.clear();
         Ok(())
     }
 
     fn state(&self) -> State {
-        let running = self
-            .processes
-            .values()
-            .filter(|process| process.exit_token.is_some());
+        let running = self.processes.values().filter(|process| process.exit_token.is_some());
         let execs = running.filter_map(|process| {
             let exec_id = process.exec_id.clone()?;
-            Some(ExecState {
-                exec_id,
-                pid: process.pid.as_raw_nonzero().get(),
-                code: None,
-            })
+            Some(ExecState { exec_id, pid: process.pid.as_raw_nonzero().get(), code: None })
         });
         State {
             version: protocol::VERSION,
@@ -255,16 +240,9 @@ impl Supervisor {
             let code = code.0;
             let exec_id = process.exec_id.clone().unwrap_or_default();
             let pid = process.pid.as_raw_nonzero().get();
-            self.announce(Event::ExecExited {
-                exec_id: exec_id.clone(),
-                code,
-            });
+            self.announce(Event::ExecExited { exec_id: exec_id.clone(), code });
             if self.connections.is_empty() && self.unheard.len() < UNHEARD_MAX {
-                self.unheard.push(ExecState {
-                    exec_id,
-                    pid,
-                    code: Some(code),
-                });
+                self.unheard.push(ExecState { exec_id, pid, code: Some(code) });
             }
         }
         // The clients' rest is sent, or their end, only after the exit is told.

@@ -7,9 +7,7 @@ const DAY_SECONDS: u64 = 86_400;
 
 /// Unix time in nanoseconds; 0 before 1970.
 pub(crate) fn now() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
@@ -48,16 +46,11 @@ impl Formatter {
 fn text_of(second: u64) -> [u8; 19] {
     let days = second / DAY_SECONDS + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let rest = second % DAY_SECONDS;
     let mut text = *b"0000-00-00T00:00:00";
@@ -81,11 +74,7 @@ pub(crate) fn parse(text: &str) -> Option<u64> {
     let text = text.as_bytes().strip_suffix(b"Z")?;
     let (head, fraction) = text.split_at_checked(19)?;
     let number = |at: usize, width: usize| {
-        head[at..at + width].iter().try_fold(0_u64, |value, digit| {
-            digit
-                .is_ascii_digit()
-                .then(|| value * 10 + u64::from(digit - b'0'))
-        })
+        head[at..at + width].iter().try_fold(0_u64, |value, digit| digit.is_ascii_digit().then(|| value * 10 + u64::from(digit - b'0')))
     };
     let marks = [4, 7, 10, 13, 16].map(|at| head[at]);
     if &marks != b"--T::" {
@@ -133,25 +122,13 @@ mod tests {
     fn formats_as_go_does() {
         assert_eq!(format(0), "1970-01-01T00:00:00Z");
         assert_eq!(format(1_709_210_096_120_000_000), "2024-02-29T12:34:56.12Z");
-        assert_eq!(
-            format(951_782_400_000_000_001),
-            "2000-02-29T00:00:00.000000001Z"
-        );
-        assert_eq!(
-            format(4_102_444_799_999_999_999),
-            "2099-12-31T23:59:59.999999999Z"
-        );
+        assert_eq!(format(951_782_400_000_000_001), "2000-02-29T00:00:00.000000001Z");
+        assert_eq!(format(4_102_444_799_999_999_999), "2099-12-31T23:59:59.999999999Z");
     }
 
     #[test]
     fn refuses_what_is_no_time() {
-        for text in [
-            "",
-            "Z",
-            "2024-02-29T12:34:56",
-            "2024-13-01T00:00:00Z",
-            "2024-01-01T00:00:00.Z",
-        ] {
+        for text in ["", "Z", "2024-02-29T12:34:56", "2024-13-01T00:00:00Z", "2024-01-01T00:00:00.Z"] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

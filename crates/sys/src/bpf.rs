@@ -46,14 +46,7 @@ pub fn load_device_filter(instructions: &[[u8; 8]]) -> io::Result<OwnedFd> {
         ..Load::default()
     };
     // SAFETY: bpf(2) BPF_PROG_LOAD: the structure, the instructions and the string live through the call; sizes are passed.
-    let fd = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            PROG_LOAD,
-            std::ptr::from_ref(&attributes),
-            size_of::<Load>(),
-        )
-    };
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, std::ptr::from_ref(&attributes), size_of::<Load>()) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -68,24 +61,8 @@ pub fn load_device_filter(instructions: &[[u8; 8]]) -> io::Result<OwnedFd> {
 /// As bpf(2).
 pub fn attach_device_filter(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
     let number = |fd: BorrowedFd<'_>| u32::try_from(fd.as_raw_fd()).unwrap_or_default();
-    let attributes = Attach {
-        target: number(cgroup),
-        program: number(program),
-        kind: ATTACH_CGROUP_DEVICE,
-        flags: ALLOW_MULTI,
-    };
+    let attributes = Attach { target: number(cgroup), program: number(program), kind: ATTACH_CGROUP_DEVICE, flags: ALLOW_MULTI };
     // SAFETY: bpf(2) BPF_PROG_ATTACH: the structure lives through the call and its size is passed.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            PROG_ATTACH,
-            std::ptr::from_ref(&attributes),
-            size_of::<Attach>(),
-        )
-    };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    let result = unsafe { libc::syscall(libc::SYS_bpf, PROG_ATTACH, std::ptr::from_ref(&attributes), size_of::<Attach>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

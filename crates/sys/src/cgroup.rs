@@ -3,10 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen,
-};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
 
 /// Keeps the kernel's fast path for moving processes between cgroups open while it lives.
 ///

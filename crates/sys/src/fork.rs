@@ -20,10 +20,7 @@ pub enum Fork {
 /// `Unsupported` if the process has more than one thread; else as fork(2).
 pub fn fork() -> io::Result<Fork> {
     if thread_count()? != 1 {
-        return Err(io::Error::new(
-            io::ErrorKind::Unsupported,
-            "the process has threads already",
-        ));
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "the process has threads already"));
     }
     // SAFETY: fork(2); with a single thread the child may call anything, see above.
     let pid = unsafe { libc::fork() };
@@ -35,7 +32,5 @@ pub fn fork() -> io::Result<Fork> {
 
 /// Counts the threads of this process. **Source:** proc(5), `/proc/pid/task`: one directory each.
 fn thread_count() -> io::Result<u64> {
-    Ok(rustix::fs::stat("/proc/self/task")?
-        .st_nlink
-        .saturating_sub(2))
+    Ok(rustix::fs::stat("/proc/self/task")?.st_nlink.saturating_sub(2))
 }

@@ -42,11 +42,7 @@ pub const NO_SYMFOLLOW: u64 = 0x20_0000;
 ///
 /// # Errors
 /// As mount_setattr(2).
-pub fn set_attributes(
-    fd: BorrowedFd<'_>,
-    recursive: bool,
-    attributes: Attributes,
-) -> io::Result<()> {
+pub fn set_attributes(fd: BorrowedFd<'_>, recursive: bool, attributes: Attributes) -> io::Result<()> {
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: mount_setattr(2): the path is an empty string, the structure lives through the call and its size is passed.
     let result = unsafe {
@@ -59,9 +55,5 @@ pub fn set_attributes(
             size_of::<Attributes>(),
         )
     };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }

@@ -37,12 +37,7 @@ impl Socket {
             Family::Route => None, // NETLINK_ROUTE is 0
             Family::Netfilter => Some(netlink::NETFILTER),
         };
-        let fd = rustix::net::socket_with(
-            AddressFamily::NETLINK,
-            SocketType::RAW,
-            SocketFlags::CLOEXEC,
-            protocol,
-        )?;
+        let fd = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         rustix::net::bind(&fd, &SocketAddrNetlink::new(0, 0))?;
         Ok(Self { fd })
     }
@@ -96,12 +91,10 @@ impl AsFd for Socket {
 /// What clone(2) and setns(2) answer.
 pub fn inside<T: Send>(netns: BorrowedFd<'_>, work: impl FnOnce() -> T + Send) -> io::Result<T> {
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new()
-            .stack_size(256 << 10)
-            .spawn_scoped(scope, || {
-                rustix::thread::move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))?;
-                Ok(work())
-            })?;
+        let thread = std::thread::Builder::new().stack_size(256 << 10).spawn_scoped(scope, || {
+            rustix::thread::move_into_link_name_space(netns, Some(LinkNameSpaceType::Network))?;
+            Ok(work())
+        })?;
         match thread.join() {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),

@@ -74,13 +74,7 @@ pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Sid
         args.cgroup = u64::try_from(cgroup.as_raw_fd()).unwrap_or_default();
     }
     // SAFETY: clone3(2): `args` lives through the call and has the size that is passed; no stack is shared, as with fork.
-    let pid = unsafe {
-        libc::syscall(
-            libc::SYS_clone3,
-            std::ptr::from_mut(&mut args),
-            size_of::<CloneArgs>(),
-        )
-    };
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_mut(&mut args), size_of::<CloneArgs>()) };
     if pid < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -89,10 +83,7 @@ pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Sid
     }
     // SAFETY: with CLONE_PIDFD the kernel stored a descriptor that belongs to this process alone.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or(io::ErrorKind::InvalidData)?;
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
     Ok(Side::Parent { pid, pidfd })
 }
 
@@ -131,32 +122,16 @@ pub fn execve(path: &CStr, args: &[CString], env: &[CString]) -> io::Result<Infa
 ///
 /// # Errors
 /// As execveat(2).
-pub fn execute_file(
-    file: BorrowedFd<'_>,
-    args: &[CString],
-    env: &[CString],
-) -> io::Result<Infallible> {
+pub fn execute_file(file: BorrowedFd<'_>, args: &[CString], env: &[CString]) -> io::Result<Infallible> {
     let (args, env) = (pointers(args), pointers(env));
     // SAFETY: execveat(2): all strings end with zero and both arrays with a null pointer; they outlive the call.
-    unsafe {
-        libc::syscall(
-            libc::SYS_execveat,
-            file.as_raw_fd(),
-            c"".as_ptr(),
-            args.as_ptr(),
-            env.as_ptr(),
-            libc::AT_EMPTY_PATH,
-        )
-    };
+    unsafe { libc::syscall(libc::SYS_execveat, file.as_raw_fd(), c"".as_ptr(), args.as_ptr(), env.as_ptr(), libc::AT_EMPTY_PATH) };
     Err(io::Error::last_os_error())
 }
 
 /// Addresses of some strings, with the null pointer that ends the array.
 fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
-    list.iter()
-        .map(|item| item.as_ptr())
-        .chain([std::ptr::null()])
-        .collect()
+    list.iter().map(|item| item.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
 /// Marks every descriptor from `first` on close-on-exec, close_range(2).
@@ -165,14 +140,7 @@ fn pointers(list: &[CString]) -> Vec<*const libc::c_char> {
 /// As close_range(2).
 pub fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: close_range(2) with CLOEXEC closes nothing; integers only.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_close_range,
-            first,
-            u32::MAX,
-            libc::CLOSE_RANGE_CLOEXEC,
-        )
-    })
+    check(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })
 }
 
 /// Closes every descriptor from `first` to `last`, both included. Only in a child that owns none of them any more.
@@ -203,18 +171,7 @@ pub fn redirect(fd: BorrowedFd<'_>, target: i32) -> io::Result<()> {
 /// As prctl(2).
 pub fn set_dumpable(dumpable: bool) -> io::Result<()> {
     // SAFETY: prctl(2) with integers.
-    check(
-        unsafe {
-            libc::prctl(
-                libc::PR_SET_DUMPABLE,
-                libc::c_ulong::from(dumpable),
-                0,
-                0,
-                0,
-            )
-        }
-        .into(),
-    )
+    check(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(dumpable), 0, 0, 0) }.into())
 }
 
 /// Sets the execution domain, personality(2).
@@ -264,14 +221,7 @@ pub struct SchedulerAttributes {
 pub fn set_scheduler(mut attributes: SchedulerAttributes) -> io::Result<()> {
     attributes.size = u32::try_from(size_of::<SchedulerAttributes>()).unwrap_or_default();
     // SAFETY: sched_setattr(2): the structure lives through the call and names its own size.
-    check(unsafe {
-        libc::syscall(
-            libc::SYS_sched_setattr,
-            0,
-            std::ptr::from_ref(&attributes),
-            0,
-        )
-    })
+    check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, std::ptr::from_ref(&attributes), 0) })
 }
 
 /// A new session keyring, so that the container does not see the caller's, keyctl(2).
@@ -290,11 +240,7 @@ pub fn exit_now(code: i32) -> ! {
 }
 
 fn check(result: libc::c_long) -> io::Result<()> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Brings the loopback interface of the calling process's network namespace up, netdevice(7).
@@ -316,20 +262,7 @@ pub fn loopback_up() -> io::Result<()> {
     )?;
     let mut name = [0; 16];
     name[..2].copy_from_slice(b"lo");
-    let request = InterfaceFlags {
-        name,
-        flags: 0x1 | 0x40,
-        rest: [0; 22],
-    }; // IFF_UP | IFF_RUNNING
+    let request = InterfaceFlags { name, flags: 0x1 | 0x40, rest: [0; 22] }; // IFF_UP | IFF_RUNNING
     // SAFETY: ioctl(2) SIOCSIFFLAGS reads a `struct ifreq` of 40 bytes, which lives through the call.
-    check(
-        unsafe {
-            libc::ioctl(
-                socket.as_raw_fd(),
-                libc::SIOCSIFFLAGS,
-                std::ptr::from_ref(&request),
-            )
-        }
-        .into(),
-    )
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, std::ptr::from_ref(&request)) }.into())
 }

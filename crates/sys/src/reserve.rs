@@ -45,32 +45,11 @@ pub fn reserve(transport: Transport, address: SocketAddrV4) -> io::Result<(Owned
 
 /// Attaches a filter of one instruction that keeps zero bytes of every packet, so that all are dropped.
 fn drop_all(fd: &OwnedFd) -> io::Result<()> {
-    let mut instruction = libc::sock_filter {
-        code: 0x06,
-        jt: 0,
-        jf: 0,
-        k: 0,
-    }; // BPF_RET | BPF_K
-    let program = libc::sock_fprog {
-        len: 1,
-        filter: &raw mut instruction,
-    };
-    let length =
-        libc::socklen_t::try_from(size_of::<libc::sock_fprog>()).map_err(io::Error::other)?;
+    let mut instruction = libc::sock_filter { code: 0x06, jt: 0, jf: 0, k: 0 }; // BPF_RET | BPF_K
+    let program = libc::sock_fprog { len: 1, filter: &raw mut instruction };
+    let length = libc::socklen_t::try_from(size_of::<libc::sock_fprog>()).map_err(io::Error::other)?;
     // SAFETY: setsockopt(2), socket(7): `program` and the one instruction it points to live until the call returns,
     // `length` is its size, and `fd` is an open socket.
-    let result = unsafe {
-        libc::setsockopt(
-            fd.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_FILTER,
-            (&raw const program).cast(),
-            length,
-        )
-    };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, (&raw const program).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -30,13 +30,9 @@ struct Program {
 pub fn load(filter: &[Instruction], flags: u32) -> io::Result<Option<OwnedFd>> {
     const NEW_LISTENER: u32 = 1 << 3;
     let length = u16::try_from(filter.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let program = Program {
-        length,
-        filter: filter.as_ptr(),
-    };
+    let program = Program { length, filter: filter.as_ptr() };
     // SAFETY: seccomp(2) SECCOMP_SET_MODE_FILTER (1): the program and its instructions live through the call.
-    let result =
-        unsafe { libc::syscall(libc::SYS_seccomp, 1, flags, std::ptr::from_ref(&program)) };
+    let result = unsafe { libc::syscall(libc::SYS_seccomp, 1, flags, std::ptr::from_ref(&program)) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    SocketAddrUnix, SocketFlags, SocketType,
 };
 
 /// Most descriptors that one message carries here; the kernel allows 253 (`SCM_MAX_FD`).
@@ -28,12 +28,7 @@ pub struct Peer {
 /// # Errors
 /// As socketpair(2).
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )?)
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Binds and listens at a path with a non-blocking socket of mode 0600; a socket that is there is replaced.
@@ -60,12 +55,7 @@ pub fn listen(path: &Path) -> io::Result<OwnedFd> {
 /// # Errors
 /// As connect(2).
 pub fn connect(path: &Path) -> io::Result<OwnedFd> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
     with_address(path, |address| Ok(rustix::net::connect(&socket, address)?))?;
     Ok(socket)
 }
@@ -75,10 +65,7 @@ pub fn connect(path: &Path) -> io::Result<OwnedFd> {
 /// # Errors
 /// As accept4(2); `WouldBlock` if there is none.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    Ok(rustix::net::accept_with(
-        listener,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-    )?)
+    Ok(rustix::net::accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?)
 }
 
 /// Tells who is at the other end.
@@ -87,10 +74,7 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 /// As getsockopt(2).
 pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
     let credentials = rustix::net::sockopt::socket_peercred(socket)?;
-    Ok(Peer {
-        pid: credentials.pid.as_raw_nonzero().get(),
-        uid: credentials.uid.as_raw(),
-    })
+    Ok(Peer { pid: credentials.pid.as_raw_nonzero().get(), uid: credentials.uid.as_raw() })
 }
 
 /// Sends one message with at most [`FDS_MAX`] descriptors.
@@ -104,9 +88,7 @@ pub fn send(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> i
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let parts = [IoSlice::new(message)];
-    rustix::io::retry_on_intr(|| {
-        rustix::net::sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL)
-    })?;
+    rustix::io::retry_on_intr(|| rustix::net::sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL))?;
     Ok(())
 }
 
@@ -118,8 +100,7 @@ pub fn send(socket: BorrowedFd<'_>, message: &[u8], fds: &[BorrowedFd<'_>]) -> i
 /// As recvmsg(2); `WouldBlock` if a non-blocking socket has no message.
 pub fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Vec<OwnedFd>)>> {
     let peek = RecvFlags::PEEK | RecvFlags::TRUNC;
-    let (_, length) =
-        rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut [0_u8; 0][..], peek))?;
+    let (_, length) = rustix::io::retry_on_intr(|| rustix::net::recv(socket, &mut [0_u8; 0][..], peek))?;
     let mut message = vec![0; length];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -141,10 +122,7 @@ pub fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<(Vec<u8>, Vec<OwnedF
 }
 
 /// Calls with the address of a path, which goes through `/proc/self/fd` if it is too long.
-fn with_address<T>(
-    path: &Path,
-    call: impl FnOnce(&SocketAddrUnix) -> io::Result<T>,
-) -> io::Result<T> {
+fn with_address<T>(path: &Path, call: impl FnOnce(&SocketAddrUnix) -> io::Result<T>) -> io::Result<T> {
     if let Ok(address) = SocketAddrUnix::new(path) {
         return call(&address);
     }
@@ -154,7 +132,5 @@ fn with_address<T>(
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = rustix::fs::open(parent, flags, Mode::empty())?;
     let raw = std::os::fd::AsRawFd::as_raw_fd(&directory.as_fd());
-    call(&SocketAddrUnix::new(
-        Path::new(&format!("/proc/self/fd/{raw}")).join(name),
-    )?)
+    call(&SocketAddrUnix::new(Path::new(&format!("/proc/self/fd/{raw}")).join(name))?)
 }

@@ -25,11 +25,7 @@ pub fn set_disposition(signal: Signal, disposition: Disposition) -> io::Result<(
     };
     // SAFETY: signal(2); both handlers run no code of ours.
     let result = unsafe { libc::signal(signal.as_raw(), handler) };
-    if result == libc::SIG_ERR {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    if result == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// The mask before [`block_all`].

@@ -22,8 +22,7 @@ impl SignalFd {
             unsafe { libc::sigaddset(&raw mut set, signal.as_raw()) };
         }
         // SAFETY: sigprocmask(2): the set is initialised and the old mask is not asked for.
-        let result =
-            unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+        let result = unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
         if result < 0 {
             return Err(io::Error::last_os_error());
         }
@@ -44,9 +43,7 @@ impl SignalFd {
         // `struct signalfd_siginfo` has 128 bytes, the number first. **Source:** `linux/signalfd.h`.
         let mut buffer = [0_u8; 128];
         rustix::io::retry_on_intr(|| rustix::io::read(&self.0, &mut buffer))?;
-        let number = buffer
-            .first_chunk()
-            .map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+        let number = buffer.first_chunk().map_or(0, |bytes| i32::from_ne_bytes(*bytes));
         if number <= 0 {
             return Err(io::ErrorKind::InvalidData.into());
         }
@@ -72,25 +69,12 @@ pub fn reset() -> io::Result<()> {
     for number in 1..=64 {
         // SAFETY: rt_sigaction(2) reads 32 bytes, which live through the call; the default handler runs no code of ours. KILL and
         // STOP are refused, which changes nothing.
-        unsafe {
-            libc::syscall(
-                libc::SYS_rt_sigaction,
-                number,
-                default.as_ptr(),
-                std::ptr::null::<u64>(),
-                8,
-            )
-        };
+        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), std::ptr::null::<u64>(), 8) };
     }
     let set = empty_set();
     // SAFETY: sigprocmask(2): the set is initialised and the old mask is not asked for.
-    let result =
-        unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    let result = unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 fn empty_set() -> libc::sigset_t {

@@ -32,13 +32,7 @@ pub struct Campaign {
 
 impl Default for Campaign {
     fn default() -> Self {
-        Self {
-            kills: 10,
-            clients: 4,
-            life_min: Duration::from_millis(30),
-            life_spread: Duration::from_millis(400),
-            seed: 1,
-        }
+        Self { kills: 10, clients: 4, life_min: Duration::from_millis(30), life_spread: Duration::from_millis(400), seed: 1 }
     }
 }
 
@@ -72,35 +66,18 @@ impl Report {
     /// Whether nothing was lost, resurrected, stopped or left.
     #[must_use]
     pub fn clean(&self) -> bool {
-        self.lost.is_empty()
-            && self.resurrected.is_empty()
-            && self.stopped.is_empty()
-            && self.left.is_empty()
+        self.lost.is_empty() && self.resurrected.is_empty() && self.stopped.is_empty() && self.left.is_empty()
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = |share: usize| {
-            self.restarts
-                .get((self.restarts.len() * share / 100).min(self.restarts.len().saturating_sub(1)))
-                .copied()
-                .unwrap_or_default()
+            self.restarts.get((self.restarts.len() * share / 100).min(self.restarts.len().saturating_sub(1))).copied().unwrap_or_default()
         };
         writeln!(f, "kills {}, created {}", self.restarts.len(), self.created)?;
-        writeln!(
-            f,
-            "lost {:?}, resurrected {:?}, stopped {:?}",
-            self.lost, self.resurrected, self.stopped
-        )?;
-        writeln!(
-            f,
-            "back after min {:.0}, median {:.0}, p95 {:.0}, max {:.0} ms",
-            at(0),
-            at(50),
-            at(95),
-            at(100)
-        )?;
+        writeln!(f, "lost {:?}, resurrected {:?}, stopped {:?}", self.lost, self.resurrected, self.stopped)?;
+        writeln!(f, "back after min {:.0}, median {:.0}, p95 {:.0}, max {:.0} ms", at(0), at(50), at(95), at(100))?;
         write!(f, "left {:#?}", self.left)
     }
 }
@@ -117,12 +94,7 @@ pub fn run(daemon: &mut Daemon, campaign: &Campaign) -> Result<Report> {
     let (template, host) = (daemon.command().get_program().to_owned(), daemon.host());
     let teu = |args: &[&str]| {
         let mut command = Command::new(&template);
-        command
-            .env("DOCKER_HOST", &host)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        command.env("DOCKER_HOST", &host).args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     };
     std::thread::scope(|scope| -> Result<()> {
@@ -135,9 +107,7 @@ pub fn run(daemon: &mut Daemon, campaign: &Campaign) -> Result<Report> {
         }
         let mut random = campaign.seed;
         let result = (0..campaign.kills).try_for_each(|_| {
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let share = u32::try_from((random >> 33) % 1000).unwrap_or_default();
             std::thread::sleep(campaign.life_min + campaign.life_spread * share / 1000);
             daemon.kill()?;
@@ -181,13 +151,7 @@ fn client(teu: &dyn Fn(&[&str]) -> bool, promises: &Mutex<BTreeMap<String, Promi
 }
 
 fn check(daemon: &Daemon, promises: &BTreeMap<String, Promise>, report: &mut Report) -> Result<()> {
-    let listing = daemon.ok([
-        "ps",
-        "-a",
-        "--no-trunc",
-        "--format",
-        "{{.Names}} {{.ID}} {{.State}}",
-    ])?;
+    let listing = daemon.ok(["ps", "-a", "--no-trunc", "--format", "{{.Names}} {{.ID}} {{.State}}"])?;
     let mut states = BTreeMap::new();
     let mut ids = Vec::new();
     for line in listing.lines() {
@@ -201,21 +165,14 @@ fn check(daemon: &Daemon, promises: &BTreeMap<String, Promise>, report: &mut Rep
         let state = states.get(name.as_str()).copied();
         match (promise, state) {
             (Promise::Running, None) => report.lost.push(name.clone()),
-            (Promise::Running, Some(state)) if state != "running" => {
-                report.stopped.push(format!("{name} {state}"))
-            }
+            (Promise::Running, Some(state)) if state != "running" => report.stopped.push(format!("{name} {state}")),
             (Promise::Removed, Some(_)) => report.resurrected.push(name.clone()),
             (Promise::Running | Promise::Removed | Promise::Open, _) => {}
         }
     }
-    report.created = promises
-        .values()
-        .filter(|promise| **promise != Promise::Open)
-        .count();
+    report.created = promises.values().filter(|promise| **promise != Promise::Open).count();
     if !ids.is_empty() {
-        daemon.ok(["rm", "-f", "-v"]
-            .into_iter()
-            .chain(ids.iter().map(String::as_str)))?;
+        daemon.ok(["rm", "-f", "-v"].into_iter().chain(ids.iter().map(String::as_str)))?;
     }
     report.left = leftovers::settled(daemon, &ids)?;
     Ok(())

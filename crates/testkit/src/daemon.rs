@@ -41,28 +41,13 @@ impl Daemon {
     /// # Errors
     /// If it does not answer within 20 seconds; its log is part of the error.
     pub fn start(teu: &Path, network: Network) -> Result<Self> {
-        let dir = tempfile::Builder::new()
-            .prefix("teu-")
-            .tempdir_in("/var/tmp")?;
-        let suffix = dir
-            .path()
-            .file_name()
-            .and_then(OsStr::to_str)
-            .unwrap_or("x")
-            .trim_start_matches("teu-")
-            .to_lowercase();
+        let dir = tempfile::Builder::new().prefix("teu-").tempdir_in("/var/tmp")?;
+        let suffix = dir.path().file_name().and_then(OsStr::to_str).unwrap_or("x").trim_start_matches("teu-").to_lowercase();
         let bridge = format!("teu-{suffix}");
         let notify = UnixDatagram::bind(dir.path().join("notify.sock"))?;
         notify.set_read_timeout(Some(CHECK))?;
         let child = spawn(teu, dir.path(), &bridge, network)?;
-        let mut daemon = Self {
-            teu: teu.to_owned(),
-            dir,
-            bridge,
-            network,
-            child,
-            notify,
-        };
+        let mut daemon = Self { teu: teu.to_owned(), dir, bridge, network, child, notify };
         daemon.wait_ready()?;
         Ok(daemon)
     }
@@ -74,16 +59,8 @@ impl Daemon {
     pub fn with_busybox(teu: &Path, network: Network) -> Result<Self> {
         let daemon = Self::start(teu, network)?;
         let tar = crate::busybox::archive(daemon.dir.path())?;
-        let output = daemon.teu([
-            "import".as_ref(),
-            tar.as_os_str(),
-            "busybox:latest".as_ref(),
-        ])?;
-        ensure!(
-            output.status.success(),
-            "import failed: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        let output = daemon.teu(["import".as_ref(), tar.as_os_str(), "busybox:latest".as_ref()])?;
+        ensure!(output.status.success(), "import failed: {}", String::from_utf8_lossy(&output.stderr));
         Ok(daemon)
     }
 
@@ -121,11 +98,7 @@ impl Daemon {
     #[must_use]
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.teu);
-        command
-            .env("DOCKER_HOST", self.host())
-            .env_remove("DOCKER_CONTEXT")
-            .env("NO_COLOR", "1")
-            .stdin(Stdio::null());
+        command.env("DOCKER_HOST", self.host()).env_remove("DOCKER_CONTEXT").env("NO_COLOR", "1").stdin(Stdio::null());
         command
     }
 
@@ -133,10 +106,7 @@ impl Daemon {
     #[must_use]
     pub fn docker(&self) -> Command {
         let mut command = Command::new("docker");
-        command
-            .env("DOCKER_HOST", self.host())
-            .env_remove("DOCKER_CONTEXT")
-            .stdin(Stdio::null());
+        command.env("DOCKER_HOST", self.host()).env_remove("DOCKER_CONTEXT").stdin(Stdio::null());
         command
     }
 
@@ -145,10 +115,7 @@ impl Daemon {
     /// # Errors
     /// If the program cannot be started.
     pub fn teu<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<Output> {
-        self.command()
-            .args(args)
-            .output()
-            .context("cannot start teu")
+        self.command().args(args).output().context("cannot start teu")
     }
 
     /// Runs our own CLI, which must succeed, and returns its standard output, trimmed.
@@ -156,10 +123,7 @@ impl Daemon {
     /// # Errors
     /// If it fails; its output is part of the error.
     pub fn ok<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<String> {
-        let args: Vec<_> = args
-            .into_iter()
-            .map(|arg| arg.as_ref().to_owned())
-            .collect();
+        let args: Vec<_> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         let output = self.teu(&args)?;
         ensure!(
             output.status.success(),
@@ -179,10 +143,7 @@ impl Daemon {
             Network::Host => command = Command::new(program),
             Network::Private => {
                 command = Command::new("nsenter");
-                command
-                    .arg(format!("--net=/proc/{}/ns/net", self.pid()))
-                    .arg("--")
-                    .arg(program);
+                command.arg(format!("--net=/proc/{}/ns/net", self.pid())).arg("--").arg(program);
             }
         }
         command.stdin(Stdio::null());
@@ -230,21 +191,13 @@ impl Daemon {
                     return ping(&self.socket());
                 }
                 Ok(_) => {}
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted
-                    ) => {}
+                Err(error) if matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::Interrupted) => {}
                 Err(error) => return Err(error.into()),
             }
             if let Some(status) = self.child.try_wait()? {
                 bail!("the engine ended: {status}\n{}", self.log());
             }
-            ensure!(
-                begin.elapsed() < READY,
-                "the engine does not answer\n{}",
-                self.log()
-            );
+            ensure!(begin.elapsed() < READY, "the engine does not answer\n{}", self.log());
         }
     }
 
@@ -257,21 +210,12 @@ impl Daemon {
         if !ids.is_empty() {
             self.teu(["rm", "-f", "-v"].into_iter().chain(ids.lines()))?;
         }
-        rustix::process::kill_process(
-            rustix::process::Pid::from_child(&self.child),
-            rustix::process::Signal::TERM,
-        )?;
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM)?;
         self.child.wait()?;
         if self.network == Network::Host {
-            Command::new("ip")
-                .args(["link", "delete", &self.bridge])
-                .stderr(Stdio::null())
-                .status()?;
+            Command::new("ip").args(["link", "delete", &self.bridge]).stderr(Stdio::null()).status()?;
             let table = format!("delete table inet {}", self.bridge);
-            Command::new("nft")
-                .arg(table)
-                .stderr(Stdio::null())
-                .status()?;
+            Command::new("nft").arg(table).stderr(Stdio::null()).status()?;
         }
         Ok(())
     }
@@ -283,51 +227,25 @@ impl Drop for Daemon {
             // A test that fails here must not leave an engine running.
             let _already_dead = self.child.kill();
             let _reaped = self.child.wait();
-            let _no_terminal = writeln!(
-                std::io::stderr(),
-                "cannot stop the test engine: {error:#}\n{}",
-                self.log()
-            );
+            let _no_terminal = writeln!(std::io::stderr(), "cannot stop the test engine: {error:#}\n{}", self.log());
         }
     }
 }
 
 fn spawn(teu: &Path, dir: &Path, bridge: &str, network: Network) -> Result<Child> {
-    let log = std::fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(dir.join("log"))?;
+    let log = std::fs::OpenOptions::new().create(true).append(true).open(dir.join("log"))?;
     let mut command = match network {
         Network::Host => Command::new(teu),
         Network::Private => {
             let mut command = Command::new("unshare");
-            command
-                .args([
-                    "--net",
-                    "--",
-                    "sh",
-                    "-c",
-                    "ip link set lo up && exec \"$0\" \"$@\"",
-                ])
-                .arg(teu);
+            command.args(["--net", "--", "sh", "-c", "ip link set lo up && exec \"$0\" \"$@\""]).arg(teu);
             command
         }
     };
-    command
-        .arg("daemon")
-        .arg("--root")
-        .arg(dir.join("root"))
-        .arg("--run")
-        .arg(dir.join("run"));
-    command
-        .arg("--socket")
-        .arg(dir.join("teu.sock"))
-        .args(["--bridge", bridge]);
+    command.arg("daemon").arg("--root").arg(dir.join("root")).arg("--run").arg(dir.join("run"));
+    command.arg("--socket").arg(dir.join("teu.sock")).args(["--bridge", bridge]);
     command.env("NOTIFY_SOCKET", dir.join("notify.sock"));
-    command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log);
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     command.spawn().context("cannot start the engine")
 }
 
@@ -341,9 +259,6 @@ pub fn ping(socket: &Path) -> Result<()> {
     stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: teu\r\nConnection: close\r\n\r\n")?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
-    ensure!(
-        line.starts_with("HTTP/1.1 200"),
-        "unexpected answer: {line}"
-    );
+    ensure!(line.starts_with("HTTP/1.1 200"), "unexpected answer: {line}");
     Ok(())
 }

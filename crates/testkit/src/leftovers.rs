@@ -18,26 +18,13 @@ pub fn count(daemon: &Daemon, ids: &[String]) -> Result<Leftovers> {
     let mut found = Leftovers::new();
     let dir = daemon.dir().to_string_lossy().into_owned();
     let mut add = |kind, item: String| found.entry(kind).or_default().push(item);
-    for line in std::fs::read_to_string("/proc/self/mountinfo")?
-        .lines()
-        .filter(|line| line.contains(&dir))
-    {
+    for line in std::fs::read_to_string("/proc/self/mountinfo")?.lines().filter(|line| line.contains(&dir)) {
         add("mounts", line.to_owned());
     }
     for hierarchy in std::fs::read_dir("/sys/fs/cgroup")?.flatten() {
-        cgroups(&hierarchy.path().join("teu"), ids, &mut |path| {
-            add("cgroups", path)
-        });
+        cgroups(&hierarchy.path().join("teu"), ids, &mut |path| add("cgroups", path));
     }
-    for line in String::from_utf8(
-        daemon
-            .in_network("ip")
-            .args(["-o", "link"])
-            .output()?
-            .stdout,
-    )?
-    .lines()
-    {
+    for line in String::from_utf8(daemon.in_network("ip").args(["-o", "link"]).output()?.stdout)?.lines() {
         if line.contains("veth") && line.contains(&format!("master {}", daemon.bridge())) {
             add("links", line.to_owned());
         }
@@ -52,19 +39,8 @@ pub fn count(daemon: &Daemon, ids: &[String]) -> Result<Leftovers> {
             add("supervisors", format!("{name} {command}"));
         }
     }
-    for sub in [
-        "run/containers",
-        "root/containers",
-        "root/snapshots",
-        "root/trash",
-        "root/image/snapshots",
-        "root/image/trash",
-    ] {
-        for entry in std::fs::read_dir(daemon.dir().join(sub))
-            .into_iter()
-            .flatten()
-            .flatten()
-        {
+    for sub in ["run/containers", "root/containers", "root/snapshots", "root/trash", "root/image/snapshots", "root/image/trash"] {
+        for entry in std::fs::read_dir(daemon.dir().join(sub)).into_iter().flatten().flatten() {
             add("directories", entry.path().display().to_string());
         }
     }
@@ -99,10 +75,5 @@ fn cgroups(path: &Path, ids: &[String], add: &mut dyn FnMut(String)) {
 
 fn parent(pid: &str) -> Option<u32> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("PPid:"))?
-        .trim()
-        .parse()
-        .ok()
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }

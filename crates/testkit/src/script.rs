@@ -28,15 +28,8 @@ pub struct Step {
 /// If the shell cannot be started.
 pub fn run(client: &dyn Fn() -> Command) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
-    for line in SCRIPT
-        .lines()
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
-        let Output {
-            status,
-            stdout,
-            stderr,
-        } = client().arg("-c").arg(line).output()?;
+    for line in SCRIPT.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        let Output { status, stdout, stderr } = client().arg("-c").arg(line).output()?;
         steps.push(Step {
             command: line.to_owned(),
             code: status.code().unwrap_or(-1),
@@ -83,21 +76,12 @@ fn word(word: &str) -> String {
 /// Says how two runs differ; empty when they agree.
 #[must_use]
 pub fn differences(ours: &[Step], theirs: &[Step]) -> Vec<String> {
-    let pairs = ours
-        .iter()
-        .zip(theirs)
-        .filter(|(ours, theirs)| ours != theirs);
+    let pairs = ours.iter().zip(theirs).filter(|(ours, theirs)| ours != theirs);
     pairs
         .map(|(ours, theirs)| {
             format!(
                 "$ {}\n  ours   ({}) {:?} {:?}\n  theirs ({}) {:?} {:?}",
-                ours.command,
-                ours.code,
-                ours.stdout,
-                ours.stderr,
-                theirs.code,
-                theirs.stdout,
-                theirs.stderr
+                ours.command, ours.code, ours.stdout, ours.stderr, theirs.code, theirs.stdout, theirs.stderr
             )
         })
         .collect()
@@ -126,12 +110,7 @@ pub fn parse(text: &str) -> Vec<Step> {
     for line in text.lines() {
         let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
         if kind == "$" {
-            steps.push(Step {
-                command: rest.to_owned(),
-                code: -1,
-                stdout: String::new(),
-                stderr: String::new(),
-            });
+            steps.push(Step { command: rest.to_owned(), code: -1, stdout: String::new(), stderr: String::new() });
         }
         let Some(step) = steps.last_mut() else {
             continue;

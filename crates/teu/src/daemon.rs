@@ -48,10 +48,7 @@ fn run(arguments: &[OsString]) -> anyhow::Result<()> {
         let _ = rustix::process::setsid();
     }
     rustix::process::umask(Mode::from_raw_mode(0o022));
-    anyhow::ensure!(
-        rustix::process::geteuid().is_root(),
-        "the engine needs to be started by root"
-    );
+    anyhow::ensure!(rustix::process::geteuid().is_root(), "the engine needs to be started by root");
     // Supervisors and the first processes of containers run this file: nothing inside may write it.
     runtime::protect::own_file().context("cannot protect the engine's own file")?;
     // Before any thread, lock or socket: its children outlive this process.
@@ -151,11 +148,7 @@ fn lock(directory: &Path, mode: u32) -> anyhow::Result<fs::File> {
         .mode(mode)
         .create(directory)
         .with_context(|| format!("cannot create `{}`", directory.display()))?;
-    let file = fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(directory.join("engine.lock"))?;
+    let file = fs::OpenOptions::new().create(true).truncate(false).write(true).open(directory.join("engine.lock"))?;
     rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive)
         .with_context(|| format!("another engine uses `{}`", directory.display()))?;
     Ok(file)

@@ -45,14 +45,8 @@ fn main() -> ExitCode {
         Role::Init => supervisor::init::main(arguments),
         Role::Oci(skipped) => runtime::cli::main(arguments.into_iter().skip(skipped).collect()),
         Role::Cli => {
-            let start =
-                || on_demand::start().map_err(|error| std::io::Error::other(format!("{error:#}")));
-            cli::main(
-                arguments,
-                cli::Environment {
-                    start_daemon: Some(start),
-                },
-            )
+            let start = || on_demand::start().map_err(|error| std::io::Error::other(format!("{error:#}")));
+            cli::main(arguments, cli::Environment { start_daemon: Some(start) })
         }
     }
 }

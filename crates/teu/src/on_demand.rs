@@ -19,14 +19,8 @@ pub(crate) const READY: &[u8] = b"ready\n";
 pub(crate) fn start() -> anyhow::Result<()> {
     let run = Path::new("/run/teu");
     fs::create_dir_all(run)?;
-    let log = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(run.join("daemon.log"))?;
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "the command starts the engine once, as a service manager would"
-    )]
+    let log = fs::OpenOptions::new().create(true).append(true).open(run.join("daemon.log"))?;
+    #[allow(clippy::disallowed_methods, reason = "the command starts the engine once, as a service manager would")]
     let mut child = Command::new("/proc/self/exe")
         .args(["daemon", "--detached"])
         .current_dir("/")
@@ -39,9 +33,7 @@ pub(crate) fn start() -> anyhow::Result<()> {
     if let Some(mut output) = child.stdout.take() {
         let mut piece = [0; 512];
         while !told.ends_with(b"\n") {
-            let length = output
-                .read(&mut piece)
-                .context("cannot read from the engine")?;
+            let length = output.read(&mut piece).context("cannot read from the engine")?;
             if length == 0 {
                 break;
             }
@@ -52,8 +44,5 @@ pub(crate) fn start() -> anyhow::Result<()> {
         return Ok(());
     }
     let told = String::from_utf8_lossy(&told);
-    bail!(
-        "the engine did not start: {}",
-        told.trim().trim_start_matches("error: ")
-    )
+    bail!("the engine did not start: {}", told.trim().trim_start_matches("error: "))
 }

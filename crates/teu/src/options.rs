@@ -61,15 +61,7 @@ impl Options {
             }
         }
         let socket = socket.unwrap_or_else(|| run.join("teu.sock"));
-        Ok(Self {
-            root: absolute(root)?,
-            run: absolute(run)?,
-            socket: absolute(socket)?,
-            bridge,
-            bip,
-            pidfile,
-            detached,
-        })
+        Ok(Self { root: absolute(root)?, run: absolute(run)?, socket: absolute(socket)?, bridge, bip, pidfile, detached })
     }
 }
 

@@ -18,11 +18,7 @@ pub(crate) fn listen(path: &Path) -> anyhow::Result<UnixListener> {
         fs::create_dir_all(parent)?;
     }
     if let Ok(found) = fs::symlink_metadata(path) {
-        anyhow::ensure!(
-            found.file_type().is_socket(),
-            "cannot listen on `{}`: something else is there",
-            path.display()
-        );
+        anyhow::ensure!(found.file_type().is_socket(), "cannot listen on `{}`: something else is there", path.display());
         fs::remove_file(path)?;
     }
     // Nobody may connect before the owner is right: root makes it private first.
@@ -50,16 +46,9 @@ pub(crate) fn inherited() -> anyhow::Result<Option<UnixListener>> {
     if number("LISTEN_PID") != Some(std::process::id()) || number("LISTEN_FDS").unwrap_or(0) == 0 {
         return Ok(None);
     }
-    let own = rustix::process::pidfd_open(
-        rustix::process::getpid(),
-        rustix::process::PidfdFlags::empty(),
-    )?;
-    let socket = rustix::process::pidfd_getfd(
-        own,
-        LISTEN_FDS_START,
-        rustix::process::PidfdGetfdFlags::empty(),
-    )
-    .context("cannot take the socket of the service manager")?;
+    let own = rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty())?;
+    let socket = rustix::process::pidfd_getfd(own, LISTEN_FDS_START, rustix::process::PidfdGetfdFlags::empty())
+        .context("cannot take the socket of the service manager")?;
     Ok(Some(UnixListener::from(socket)))
 }
 
@@ -87,8 +76,7 @@ pub(crate) fn notify(state: &str) {
     let _ = match target.to_str().and_then(|text| text.strip_prefix('@')) {
         Some(name) => {
             use std::os::linux::net::SocketAddrExt;
-            std::os::unix::net::SocketAddr::from_abstract_name(name)
-                .and_then(|address| socket.send_to_addr(state.as_bytes(), &address))
+            std::os::unix::net::SocketAddr::from_abstract_name(name).and_then(|address| socket.send_to_addr(state.as_bytes(), &address))
         }
         None => socket.send_to(state.as_bytes(), &target),
     };

@@ -9,9 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
-};
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 type Failure = (PathBuf, io::Error);
@@ -29,11 +27,7 @@ pub(crate) fn tree(source: BorrowedFd<'_>, target: &OwnedFd) -> Result<(), Failu
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let here = |error: Errno| (PathBuf::new(), error.into());
     let source = rustix::fs::openat(source, c".", flags, Mode::empty()).map_err(here)?;
-    let mut copy = Copy {
-        root: target.as_fd(),
-        links: HashMap::new(),
-        buffer: vec![0; XATTR_BYTES_MAX],
-    };
+    let mut copy = Copy { root: target.as_fd(), links: HashMap::new(), buffer: vec![0; XATTR_BYTES_MAX] };
     copy.directory(&source, target, Path::new(""))
 }
 
@@ -45,12 +39,7 @@ struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    fn directory(
-        &mut self,
-        source: &OwnedFd,
-        target: &OwnedFd,
-        path: &Path,
-    ) -> Result<(), Failure> {
+    fn directory(&mut self, source: &OwnedFd, target: &OwnedFd, path: &Path) -> Result<(), Failure> {
         let at = |path: &Path| {
             let path = path.to_owned();
             move |error: Errno| (path, error.into())
@@ -63,46 +52,28 @@ impl Copy<'_> {
                 continue;
             }
             let path = path.join(std::ffi::OsStr::from_bytes(name.to_bytes()));
-            let stat =
-                rustix::fs::statat(source, name, AtFlags::SYMLINK_NOFOLLOW).map_err(at(&path))?;
+            let stat = rustix::fs::statat(source, name, AtFlags::SYMLINK_NOFOLLOW).map_err(at(&path))?;
             if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let below =
-                    rustix::fs::openat(source, name, flags, Mode::empty()).map_err(at(&path))?;
+                let below = rustix::fs::openat(source, name, flags, Mode::empty()).map_err(at(&path))?;
                 rustix::fs::mkdirat(target, name, Mode::from_raw_mode(0o700)).map_err(at(&path))?;
-                let made =
-                    rustix::fs::openat(target, name, flags, Mode::empty()).map_err(at(&path))?;
+                let made = rustix::fs::openat(target, name, flags, Mode::empty()).map_err(at(&path))?;
                 self.directory(&below, &made, &path)?;
             } else {
-                self.other((source, target), name, &stat, &path)
-                    .map_err(|error| (path, error))?;
+                self.other((source, target), name, &stat, &path).map_err(|error| (path, error))?;
             }
         }
         // Last, because the entries changed the times.
         let stat = rustix::fs::fstat(source).map_err(at(path))?;
-        self.attributes(source.as_fd(), target.as_fd(), &stat)
-            .map_err(|error| (path.to_owned(), error))
+        self.attributes(source.as_fd(), target.as_fd(), &stat).map_err(|error| (path.to_owned(), error))
     }
 
-    fn other(
-        &mut self,
-        (source, target): (&OwnedFd, &OwnedFd),
-        name: &std::ffi::CStr,
-        stat: &Stat,
-        path: &Path,
-    ) -> io::Result<()> {
+    fn other(&mut self, (source, target): (&OwnedFd, &OwnedFd), name: &std::ffi::CStr, stat: &Stat, path: &Path) -> io::Result<()> {
         if stat.st_nlink > 1 {
             if let Some(first) = self.links.get(&(stat.st_dev, stat.st_ino)) {
-                return Ok(rustix::fs::linkat(
-                    self.root,
-                    first,
-                    target,
-                    name,
-                    AtFlags::empty(),
-                )?);
+                return Ok(rustix::fs::linkat(self.root, first, target, name, AtFlags::empty())?);
             }
-            self.links
-                .insert((stat.st_dev, stat.st_ino), path.to_owned());
+            self.links.insert((stat.st_dev, stat.st_ino), path.to_owned());
         }
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => self.file(source, target, name),
@@ -110,12 +81,7 @@ impl Copy<'_> {
                 let link = rustix::fs::readlinkat(source, name, Vec::new())?;
                 rustix::fs::symlinkat(link, target, name)?;
                 set_owner(target, name, stat)?;
-                Ok(rustix::fs::utimensat(
-                    target,
-                    name,
-                    &times(stat),
-                    AtFlags::SYMLINK_NOFOLLOW,
-                )?)
+                Ok(rustix::fs::utimensat(target, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?)
             }
             kind @ (FileType::CharacterDevice
             | FileType::BlockDevice
@@ -131,32 +97,19 @@ impl Copy<'_> {
                 rustix::fs::mknodat(target, name, kind, mode, stat.st_rdev)?;
                 set_owner(target, name, stat)?;
                 rustix::fs::chmodat(target, name, mode, AtFlags::empty())?;
-                Ok(rustix::fs::utimensat(
-                    target,
-                    name,
-                    &times(stat),
-                    AtFlags::SYMLINK_NOFOLLOW,
-                )?)
+                Ok(rustix::fs::utimensat(target, name, &times(stat), AtFlags::SYMLINK_NOFOLLOW)?)
             }
         }
     }
 
-    fn file(
-        &mut self,
-        source: &OwnedFd,
-        target: &OwnedFd,
-        name: &std::ffi::CStr,
-    ) -> io::Result<()> {
+    fn file(&mut self, source: &OwnedFd, target: &OwnedFd, name: &std::ffi::CStr) -> io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let from = rustix::fs::openat(source, name, flags, Mode::empty())?;
         let stat = rustix::fs::fstat(&from)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(io::Error::other(
-                "the file was exchanged while it was copied",
-            ));
+            return Err(io::Error::other("the file was exchanged while it was copied"));
         }
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let into = rustix::fs::openat(target, name, flags, Mode::from_raw_mode(0o600))?;
         // Copies inside the kernel, by sharing blocks where the file system can.
         let (mut reader, mut writer) = (std::fs::File::from(from), std::fs::File::from(into));
@@ -165,38 +118,18 @@ impl Copy<'_> {
     }
 
     /// Owner first: changing it clears set-uid bits and capabilities.
-    fn attributes(
-        &mut self,
-        from: BorrowedFd<'_>,
-        into: BorrowedFd<'_>,
-        stat: &Stat,
-    ) -> io::Result<()> {
-        rustix::fs::fchown(
-            into,
-            Some(Uid::from_raw(stat.st_uid)),
-            Some(Gid::from_raw(stat.st_gid)),
-        )?;
+    fn attributes(&mut self, from: BorrowedFd<'_>, into: BorrowedFd<'_>, stat: &Stat) -> io::Result<()> {
+        rustix::fs::fchown(into, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
         rustix::fs::fchmod(into, Mode::from_raw_mode(stat.st_mode & 0o7777))?;
         let length = match rustix::fs::flistxattr(from, &mut self.buffer[..]) {
             Ok(length) => length,
             Err(Errno::OPNOTSUPP) => 0,
             Err(error) => return Err(error.into()),
         };
-        let names: Vec<Vec<u8>> = self.buffer[..length]
-            .split(|&b| b == 0)
-            .map(<[u8]>::to_vec)
-            .collect();
-        for name in names
-            .iter()
-            .filter(|name| !name.is_empty() && !name.starts_with(b"trusted.overlay."))
-        {
+        let names: Vec<Vec<u8>> = self.buffer[..length].split(|&b| b == 0).map(<[u8]>::to_vec).collect();
+        for name in names.iter().filter(|name| !name.is_empty() && !name.starts_with(b"trusted.overlay.")) {
             let length = rustix::fs::fgetxattr(from, &name[..], &mut self.buffer[..])?;
-            match rustix::fs::fsetxattr(
-                into,
-                &name[..],
-                &self.buffer[..length],
-                XattrFlags::empty(),
-            ) {
+            match rustix::fs::fsetxattr(into, &name[..], &self.buffer[..length], XattrFlags::empty()) {
                 // As Docker: what this file system lacks is left out.
                 Ok(()) | Err(Errno::OPNOTSUPP | Errno::PERM) => {}
                 Err(error) => return Err(error.into()),
@@ -208,24 +141,12 @@ impl Copy<'_> {
 
 fn set_owner(target: &OwnedFd, name: &std::ffi::CStr, stat: &Stat) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
-    Ok(rustix::fs::chownat(
-        target,
-        name,
-        Some(uid),
-        Some(gid),
-        AtFlags::SYMLINK_NOFOLLOW,
-    )?)
+    Ok(rustix::fs::chownat(target, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 fn times(stat: &Stat) -> Timestamps {
-    let time = |seconds, nanoseconds: u64| Timespec {
-        tv_sec: seconds,
-        tv_nsec: i64::try_from(nanoseconds).unwrap_or(0),
-    };
-    Timestamps {
-        last_access: time(stat.st_atime, stat.st_atime_nsec),
-        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
-    }
+    let time = |seconds, nanoseconds: u64| Timespec { tv_sec: seconds, tv_nsec: i64::try_from(nanoseconds).unwrap_or(0) };
+    Timestamps { last_access: time(stat.st_atime, stat.st_atime_nsec), last_modification: time(stat.st_mtime, stat.st_mtime_nsec) }
 }
 
 /// Returns the bytes of all files below a directory; files that go meanwhile count nothing.

@@ -56,9 +56,7 @@ pub enum CreateError {
         reason: String,
     },
     /// The volume exists with other options.
-    #[error(
-        "A volume named {name} already exists with the local driver. Choose a different volume name"
-    )]
+    #[error("A volume named {name} already exists with the local driver. Choose a different volume name")]
     Exists {
         /// Its name.
         name: Name,

@@ -6,9 +6,6 @@ mod model;
 mod options;
 mod volumes;
 
-pub use error::{
-    AttachError, CreateError, GetError, OpenError, ParseNameError, PopulateError, PruneError,
-    RemoveError,
-};
+pub use error::{AttachError, CreateError, GetError, OpenError, ParseNameError, PopulateError, PruneError, RemoveError};
 pub use model::{Name, Pruned, Spec, Volume};
 pub use volumes::Volumes;

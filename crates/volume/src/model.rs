@@ -26,18 +26,10 @@ impl Name {
         let mut filled = 0;
         while filled < bytes.len() {
             // getrandom(2) fails only before the kernel's pool is ready; it then waits, so trying again ends.
-            filled += rustix::rand::getrandom(
-                &mut bytes[filled..],
-                rustix::rand::GetRandomFlags::empty(),
-            )
-            .unwrap_or(0);
+            filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty()).unwrap_or(0);
         }
         let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        Self(
-            digits
-                .map(|digit| char::from(DIGITS[usize::from(digit)]))
-                .collect(),
-        )
+        Self(digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect())
     }
 
     /// Returns the text.
@@ -51,21 +43,13 @@ impl FromStr for Name {
     type Err = ParseNameError;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if text.len() == 1 {
-            return Err(ParseNameError::Short {
-                name: text.to_owned(),
-            });
+            return Err(ParseNameError::Short { name: text.to_owned() });
         }
         let mut bytes = text.bytes();
         let sound = text.len() <= 200
             && bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
             && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
-        if sound {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(ParseNameError::Characters {
-                name: text.to_owned(),
-            })
-        }
+        if sound { Ok(Self(text.to_owned())) } else { Err(ParseNameError::Characters { name: text.to_owned() }) }
     }
 }
 

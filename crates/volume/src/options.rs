@@ -14,18 +14,11 @@ pub(crate) fn check(options: &BTreeMap<String, String>) -> Result<(), String> {
             return Err(format!("invalid option: {name:?}"));
         }
     }
-    for (name, partners) in [
-        ("device", &["type"][..]),
-        ("type", &["device"]),
-        ("o", &["device", "type"]),
-    ] {
+    for (name, partners) in [("device", &["type"][..]), ("type", &["device"]), ("o", &["device", "type"])] {
         if !options.contains_key(name) {
             continue;
         }
-        if let Some(missing) = partners
-            .iter()
-            .find(|partner| !options.contains_key(**partner))
-        {
+        if let Some(missing) = partners.iter().find(|partner| !options.contains_key(**partner)) {
             return Err(format!("missing required option: {missing:?}"));
         }
     }
@@ -38,29 +31,11 @@ pub(crate) fn check(options: &BTreeMap<String, String>) -> Result<(), String> {
 /// Returns the mount of a volume; `destination` is left empty.
 pub(crate) fn mount(options: &BTreeMap<String, String>, data: PathBuf) -> Mount {
     let Some(device) = options.get("device") else {
-        return Mount {
-            kind: Some("bind".to_owned()),
-            source: Some(data),
-            options: vec!["rbind".to_owned()],
-            ..Mount::default()
-        };
+        return Mount { kind: Some("bind".to_owned()), source: Some(data), options: vec!["rbind".to_owned()], ..Mount::default() };
     };
     let words = options.get("o").map(String::as_str).unwrap_or_default();
-    let words: Vec<String> = words
-        .split(',')
-        .filter(|word| !word.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let words: Vec<String> = words.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
     let is_bind = words.iter().any(|word| word == "bind" || word == "rbind");
-    let kind = if is_bind {
-        "bind"
-    } else {
-        options.get("type").map(String::as_str).unwrap_or("none")
-    };
-    Mount {
-        kind: Some(kind.to_owned()),
-        source: Some(PathBuf::from(device)),
-        options: words,
-        ..Mount::default()
-    }
+    let kind = if is_bind { "bind" } else { options.get("type").map(String::as_str).unwrap_or("none") };
+    Mount { kind: Some(kind.to_owned()), source: Some(PathBuf::from(device)), options: words, ..Mount::default() }
 }

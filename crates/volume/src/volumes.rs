@@ -18,9 +18,7 @@ use serde::{Deserialize, Serialize};
 use store::{Durability, Table};
 
 use crate::copy;
-use crate::error::{
-    AttachError, CreateError, GetError, OpenError, PopulateError, PruneError, RemoveError,
-};
+use crate::error::{AttachError, CreateError, GetError, OpenError, PopulateError, PruneError, RemoveError};
 use crate::model::{Name, Pruned, Spec, Volume};
 use crate::options;
 
@@ -72,37 +70,18 @@ impl Volumes {
         make_directory(&directory, 0o710).map_err(failed(&directory))?;
         let trash = directory.join(".trash");
         make_directory(&trash, 0o700).map_err(failed(&trash))?;
-        let (records, found, damaged) =
-            Table::open(directory.join(".records")).map_err(OpenError::Table)?;
+        let (records, found, damaged) = Table::open(directory.join(".records")).map_err(OpenError::Table)?;
         let mut found: BTreeMap<String, Record> = found.into_iter().collect();
-        let mut state = State {
-            damaged: damaged
-                .into_iter()
-                .map(|bad| format!("volume {}: {}", bad.key, bad.reason))
-                .collect(),
-            ..State::default()
-        };
-        let volumes = Self {
-            directory,
-            trash,
-            records,
-            serial: AtomicU64::new(0),
-            state: Mutex::default(),
-        };
+        let mut state =
+            State { damaged: damaged.into_iter().map(|bad| format!("volume {}: {}", bad.key, bad.reason)).collect(), ..State::default() };
+        let volumes = Self { directory, trash, records, serial: AtomicU64::new(0), state: Mutex::default() };
         for entry in fs_err::read_dir(&volumes.directory).map_err(failed(&volumes.directory))? {
             let entry = entry.map_err(failed(&volumes.directory))?;
-            let Some(name) = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse::<Name>().ok())
-            else {
+            let Some(name) = entry.file_name().to_str().and_then(|name| name.parse::<Name>().ok()) else {
                 continue;
             };
             let record = found.remove(name.as_str());
-            if let Some(record) = volumes
-                .adopt(&name, record)
-                .map_err(failed(&entry.path()))?
-            {
+            if let Some(record) = volumes.adopt(&name, record).map_err(failed(&entry.path()))? {
                 state.volumes.insert(name, record);
             }
         }
@@ -119,11 +98,7 @@ impl Volumes {
         let path = self.directory.join(name.as_str());
         for entry in fs_err::read_dir(&path)? {
             let entry = entry?;
-            if entry
-                .file_name()
-                .to_str()
-                .is_some_and(|name| name.starts_with(FILLING))
-            {
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(FILLING)) {
                 self.discard(&entry.path())?;
             }
         }
@@ -144,12 +119,9 @@ impl Volumes {
             }
             None => {
                 let created = fs_err::metadata(&path)?.modified()?;
-                let is_anonymous = name.as_str().len() == 64
-                    && name.as_str().bytes().all(|b| b.is_ascii_hexdigit());
+                let is_anonymous = name.as_str().len() == 64 && name.as_str().bytes().all(|b| b.is_ascii_hexdigit());
                 Ok(Some(Record {
-                    created: created
-                        .duration_since(UNIX_EPOCH)
-                        .map_or(0, |time| time.as_secs()),
+                    created: created.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
                     anonymous: is_anonymous,
                     labels: BTreeMap::new(),
                     driver_opts: BTreeMap::new(),
@@ -170,9 +142,7 @@ impl Volumes {
     /// [`CreateError`].
     pub fn create(&self, spec: Spec) -> Result<Volume, CreateError> {
         if !matches!(spec.driver.as_str(), "" | "local") {
-            return Err(CreateError::Driver {
-                driver: spec.driver,
-            });
+            return Err(CreateError::Driver { driver: spec.driver });
         }
         options::check(&spec.driver_opts).map_err(|reason| CreateError::Option { reason })?;
         let mut state = self.state();
@@ -184,31 +154,14 @@ impl Volumes {
             }
             return Ok(self.volume(&state, &name, record));
         }
-        let created = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |time| time.as_secs());
-        let record = Record {
-            created,
-            anonymous,
-            labels: spec.labels,
-            driver_opts: spec.driver_opts,
-        };
+        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+        let record = Record { created, anonymous, labels: spec.labels, driver_opts: spec.driver_opts };
         let path = self.directory.join(name.as_str());
-        let made =
-            make_directory(&path, 0o710).and_then(|()| make_directory(&path.join(DATA), 0o755));
-        made.map_err(|source| CreateError::Io {
-            name: name.clone(),
-            source,
-        })?;
+        let made = make_directory(&path, 0o710).and_then(|()| make_directory(&path.join(DATA), 0o755));
+        made.map_err(|source| CreateError::Io { name: name.clone(), source })?;
         // An anonymous volume is worth no more than its container, whose record is synced after it.
-        let durability = if anonymous {
-            Durability::Volatile
-        } else {
-            Durability::Durable
-        };
-        self.records
-            .put(name.as_str(), &record, durability)
-            .map_err(CreateError::Record)?;
+        let durability = if anonymous { Durability::Volatile } else { Durability::Durable };
+        self.records.put(name.as_str(), &record, durability).map_err(CreateError::Record)?;
         state.volumes.insert(name.clone(), record.clone());
         Ok(self.volume(&state, &name, &record))
     }
@@ -227,11 +180,7 @@ impl Volumes {
     #[must_use]
     pub fn list(&self) -> Vec<Volume> {
         let state = self.state();
-        state
-            .volumes
-            .iter()
-            .map(|(name, record)| self.volume(&state, name, record))
-            .collect()
+        state.volumes.iter().map(|(name, record)| self.volume(&state, name, record)).collect()
     }
 
     /// Removes a volume; with `force` a missing one is no error (one in use still is).
@@ -249,24 +198,14 @@ impl Volumes {
     }
 
     fn delete(&self, state: &mut State, name: &Name) -> Result<(), RemoveError> {
-        if let Some(holders) = state
-            .holders
-            .get(name)
-            .filter(|holders| !holders.is_empty())
-        {
-            return Err(RemoveError::InUse {
-                name: name.clone(),
-                holders: holders.iter().cloned().collect(),
-            });
+        if let Some(holders) = state.holders.get(name).filter(|holders| !holders.is_empty()) {
+            return Err(RemoveError::InUse { name: name.clone(), holders: holders.iter().cloned().collect() });
         }
         let path = self.directory.join(name.as_str());
-        self.discard(&path)
-            .map_err(|source| RemoveError::Io { path, source })?;
+        self.discard(&path).map_err(|source| RemoveError::Io { path, source })?;
         state.volumes.remove(name);
         state.holders.remove(name);
-        self.records
-            .remove(name.as_str(), Durability::Volatile)
-            .map_err(RemoveError::Record)?;
+        self.records.remove(name.as_str(), Durability::Volatile).map_err(RemoveError::Record)?;
         Ok(())
     }
 
@@ -307,18 +246,11 @@ impl Volumes {
                 let mut state = self.state();
                 if let Some(record) = state.volumes.get(name) {
                     let mount = options::mount(&record.driver_opts, self.data(name));
-                    state
-                        .holders
-                        .entry(name.clone())
-                        .or_default()
-                        .insert(holder.to_owned());
+                    state.holders.entry(name.clone()).or_default().insert(holder.to_owned());
                     return Ok(mount);
                 }
             }
-            self.create(Spec {
-                name: Some(name.clone()),
-                ..Spec::default()
-            })?;
+            self.create(Spec { name: Some(name.clone()), ..Spec::default() })?;
         }
     }
 
@@ -337,27 +269,16 @@ impl Volumes {
     ///
     /// # Errors
     /// [`PopulateError`].
-    pub fn populate(
-        &self,
-        name: &Name,
-        image_directory: BorrowedFd<'_>,
-    ) -> Result<bool, PopulateError> {
+    pub fn populate(&self, name: &Name, image_directory: BorrowedFd<'_>) -> Result<bool, PopulateError> {
         let shared = {
             let state = self.state();
             let (_, record) = find(&state, name.as_str())?;
             if !record.driver_opts.is_empty() {
                 return Ok(false);
             }
-            state
-                .holders
-                .get(name)
-                .is_some_and(|holders| holders.len() > 1)
+            state.holders.get(name).is_some_and(|holders| holders.len() > 1)
         };
-        let failed = |path: PathBuf, source| PopulateError::Copy {
-            name: name.clone(),
-            path,
-            source,
-        };
+        let failed = |path: PathBuf, source| PopulateError::Copy { name: name.clone(), path, source };
         let data = self.data(name);
         let is_empty = || Ok(fs_err::read_dir(&data)?.next().is_none());
         if !is_empty().map_err(|source| failed(PathBuf::new(), source))? {
@@ -368,16 +289,12 @@ impl Volumes {
             copy::tree(image_directory, &target).map_err(|(path, source)| failed(path, source))?;
             return Ok(true);
         }
-        let filling = self
-            .directory
-            .join(name.as_str())
-            .join(format!("{FILLING}{}", self.unique()));
-        let result =
-            fill(image_directory, &filling).and_then(|()| match fs_err::rename(&filling, &data) {
-                Ok(()) => Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
-                Err(source) => Err((PathBuf::new(), source)),
-            });
+        let filling = self.directory.join(name.as_str()).join(format!("{FILLING}{}", self.unique()));
+        let result = fill(image_directory, &filling).and_then(|()| match fs_err::rename(&filling, &data) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
+            Err(source) => Err((PathBuf::new(), source)),
+        });
         if !matches!(result, Ok(true)) {
             // The next start clears what cannot be moved away now.
             let _ = self.discard(&filling);
@@ -416,18 +333,10 @@ impl Volumes {
             name: name.clone(),
             anonymous: record.anonymous,
             mountpoint: self.data(name),
-            created: UNIX_EPOCH
-                .checked_add(Duration::from_secs(record.created))
-                .unwrap_or(UNIX_EPOCH),
+            created: UNIX_EPOCH.checked_add(Duration::from_secs(record.created)).unwrap_or(UNIX_EPOCH),
             labels: record.labels.clone(),
             driver_opts: record.driver_opts.clone(),
-            holders: state
-                .holders
-                .get(name)
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect(),
+            holders: state.holders.get(name).into_iter().flatten().cloned().collect(),
         }
     }
 
@@ -452,9 +361,7 @@ impl Volumes {
 }
 
 fn find<'a>(state: &'a State, text: &str) -> Result<(&'a Name, &'a Record), GetError> {
-    let not_found = || GetError {
-        name: text.to_owned(),
-    };
+    let not_found = || GetError { name: text.to_owned() };
     let name: Name = text.parse().map_err(|_| not_found())?;
     state.volumes.get_key_value(&name).ok_or_else(not_found)
 }
@@ -471,8 +378,5 @@ fn open_directory(path: &Path) -> io::Result<OwnedFd> {
 }
 
 fn make_directory(path: &Path, mode: u32) -> io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path)
 }

@@ -22,39 +22,17 @@ pub(crate) fn run(host: Option<&str>) -> Result<()> {
     let teu = release()?;
     let daemon = Daemon::with_busybox(&teu, Network::Host)?;
     let peer = host.map(|host| Peer::new(host, &daemon)).transpose()?;
-    println!(
-        "{:<34} {:>10} {:>10} {:>10} {:>8}",
-        "median of 30, 25 ms apart", "teu", "docker", "bare", "ratio"
-    );
+    println!("{:<34} {:>10} {:>10} {:>10} {:>8}", "median of 30, 25 ms apart", "teu", "docker", "bare", "ratio");
     let bare = median(&mut || {
         let mut command = Command::new("unshare");
-        command.args([
-            "--mount",
-            "--pid",
-            "--net",
-            "--ipc",
-            "--uts",
-            "--cgroup",
-            "--fork",
-            "/bin/busybox",
-            "true",
-        ]);
+        command.args(["--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--fork", "/bin/busybox", "true"]);
         command
     })?;
     let runs: [(&str, &[&str]); 4] = [
         ("run --rm IMAGE true", &["run", "--rm", "busybox", "true"]),
-        (
-            "run --rm --network none",
-            &["run", "--rm", "--network", "none", "busybox", "true"],
-        ),
-        (
-            "run --rm --network host",
-            &["run", "--rm", "--network", "host", "busybox", "true"],
-        ),
-        (
-            "run --rm -p 20 ports",
-            &["run", "--rm", "-p", "19000-19019:80-99", "busybox", "true"],
-        ),
+        ("run --rm --network none", &["run", "--rm", "--network", "none", "busybox", "true"]),
+        ("run --rm --network host", &["run", "--rm", "--network", "host", "busybox", "true"]),
+        ("run --rm -p 20 ports", &["run", "--rm", "-p", "19000-19019:80-99", "busybox", "true"]),
     ];
     for (name, args) in runs {
         row(name, &daemon, peer.as_ref(), args, Some(bare))?;
@@ -64,13 +42,7 @@ pub(crate) fn run(host: Option<&str>) -> Result<()> {
     if let Some(peer) = &peer {
         peer.ok(&idle)?;
     }
-    row(
-        "exec C true",
-        &daemon,
-        peer.as_ref(),
-        &["exec", "idle", "true"],
-        None,
-    )?;
+    row("exec C true", &daemon, peer.as_ref(), &["exec", "idle", "true"], None)?;
     row("ps", &daemon, peer.as_ref(), &["ps"], None)?;
     logs(&daemon, peer.as_ref())?;
     many(&daemon)?;
@@ -102,30 +74,18 @@ impl<'a> Peer<'a> {
 
     fn ok(&self, args: &[&str]) -> Result<()> {
         let output = self.command().args(args).output()?;
-        ensure!(
-            output.status.success(),
-            "docker {args:?}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        ensure!(output.status.success(), "docker {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
 }
 
 /// One line of the table: both engines run the same words in turn.
-fn row(
-    name: &str,
-    daemon: &Daemon,
-    peer: Option<&Peer<'_>>,
-    args: &[&str],
-    bare: Option<f64>,
-) -> Result<()> {
+fn row(name: &str, daemon: &Daemon, peer: Option<&Peer<'_>>, args: &[&str], bare: Option<f64>) -> Result<()> {
     let mut own = Vec::new();
     let mut theirs = Vec::new();
     for run in 0..=RUNS {
         let ours = time(daemon.command().args(args))?;
-        let docker = peer
-            .map(|peer| time(peer.command().args(args)))
-            .transpose()?;
+        let docker = peer.map(|peer| time(peer.command().args(args))).transpose()?;
         if run > 0 {
             own.push(ours);
             theirs.extend(docker);
@@ -133,15 +93,9 @@ fn row(
     }
     let own = middle(own);
     let docker = (!theirs.is_empty()).then(|| middle(theirs));
-    let show =
-        |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.1} ms"));
+    let show = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.1} ms"));
     let ratio = docker.map_or("–".to_owned(), |docker| format!("{:.1}×", docker / own));
-    println!(
-        "{name:<34} {:>10} {:>10} {:>10} {ratio:>8}",
-        show(Some(own)),
-        show(docker),
-        show(bare)
-    );
+    println!("{name:<34} {:>10} {:>10} {:>10} {ratio:>8}", show(Some(own)), show(docker), show(bare));
     Ok(())
 }
 
@@ -151,20 +105,12 @@ fn time(command: &mut Command) -> Result<f64> {
     let begin = Instant::now();
     let output = command.stdin(Stdio::null()).output()?;
     let took = begin.elapsed().as_secs_f64() * 1e3;
-    ensure!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(took)
 }
 
 fn median(command: &mut dyn FnMut() -> Command) -> Result<f64> {
-    Ok(middle(
-        (0..RUNS)
-            .map(|_| time(&mut command()))
-            .collect::<Result<_>>()?,
-    ))
+    Ok(middle((0..RUNS).map(|_| time(&mut command())).collect::<Result<_>>()?))
 }
 
 fn middle(mut values: Vec<f64>) -> f64 {
@@ -174,14 +120,9 @@ fn middle(mut values: Vec<f64>) -> f64 {
 
 /// Log lines a second, from the program to the file.
 fn logs(daemon: &Daemon, peer: Option<&Peer<'_>>) -> Result<()> {
-    let script = format!(
-        "yes 'a line of about sixty characters, as web servers write them' | head -n {LINES}"
-    );
+    let script = format!("yes 'a line of about sixty characters, as web servers write them' | head -n {LINES}");
     let args = ["run", "--name", "lines", "busybox", "sh", "-c", &script];
-    let detached: Vec<&str> = ["run", "-d"]
-        .into_iter()
-        .chain(args[1..].iter().copied())
-        .collect();
+    let detached: Vec<&str> = ["run", "-d"].into_iter().chain(args[1..].iter().copied()).collect();
     let wait = |command: &mut dyn FnMut() -> Command| -> Result<f64> {
         let begin = Instant::now();
         time(command().args(&detached))?;
@@ -215,37 +156,18 @@ fn many(daemon: &Daemon) -> Result<()> {
     let last = middle(times[180..].to_vec());
     println!("200 × run -d, one after another: first 20 {first:.1} ms, last 20 {last:.1} ms each");
     let overhead = supervisors(daemon)?;
-    println!(
-        "supervisors of 201 containers: {overhead:.0} KiB PSS each; engine {} KiB RSS",
-        rss(daemon.pid())?
-    );
+    println!("supervisors of 201 containers: {overhead:.0} KiB PSS each; engine {} KiB RSS", rss(daemon.pid())?);
     let names: Vec<String> = (0..200).map(|index| format!("many{index}")).collect();
     let begin = Instant::now();
-    daemon.ok(["rm", "-f"]
-        .into_iter()
-        .chain(names.iter().map(String::as_str)))?;
-    println!(
-        "rm -f of 200 running containers: {:.0} ms",
-        begin.elapsed().as_secs_f64() * 1e3
-    );
+    daemon.ok(["rm", "-f"].into_iter().chain(names.iter().map(String::as_str)))?;
+    println!("rm -f of 200 running containers: {:.0} ms", begin.elapsed().as_secs_f64() * 1e3);
     let begin = Instant::now();
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..2)
-            .map(|_| {
-                scope.spawn(|| {
-                    (0..100)
-                        .try_for_each(|_| daemon.ok(["run", "--rm", "busybox", "true"]).map(|_| ()))
-                })
-            })
-            .collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| worker.join().expect("the worker does not panic"))
+        let workers: Vec<_> =
+            (0..2).map(|_| scope.spawn(|| (0..100).try_for_each(|_| daemon.ok(["run", "--rm", "busybox", "true"]).map(|_| ())))).collect();
+        workers.into_iter().try_for_each(|worker| worker.join().expect("the worker does not panic"))
     })?;
-    println!(
-        "200 × run --rm, two at a time: {:.1} ms each",
-        begin.elapsed().as_secs_f64() * 1e3 / 200.0
-    );
+    println!("200 × run --rm, two at a time: {:.1} ms each", begin.elapsed().as_secs_f64() * 1e3 / 200.0);
     Ok(())
 }
 
@@ -265,27 +187,19 @@ fn supervisors(daemon: &Daemon) -> Result<f64> {
     let (mut sum, mut count) = (0, 0u32);
     for process in std::fs::read_dir("/proc")?.flatten() {
         let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        if process.file_name().to_string_lossy() == daemon.pid().to_string()
-            || !String::from_utf8_lossy(&command).contains(&dir)
-        {
+        if process.file_name().to_string_lossy() == daemon.pid().to_string() || !String::from_utf8_lossy(&command).contains(&dir) {
             continue;
         }
         sum += field(&process.path().join("smaps_rollup"), "Pss:").unwrap_or(0);
         count += 1;
     }
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "kibibytes of a few processes fit a double exactly"
-    )]
+    #[allow(clippy::cast_precision_loss, reason = "kibibytes of a few processes fit a double exactly")]
     let sum = sum as f64;
     Ok(sum / f64::from(count.max(1)))
 }
 
 fn field(path: &Path, name: &str) -> Result<u64> {
     let text = std::fs::read_to_string(path)?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name))
-        .with_context(|| format!("{} has no {name}", path.display()))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| format!("{} has no {name}", path.display()))?;
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

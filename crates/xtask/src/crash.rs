@@ -10,14 +10,7 @@ pub(crate) fn run(kills: u32) -> Result<()> {
     setup::run()?;
     let teu = release()?;
     let mut daemon = Daemon::with_busybox(&teu, Network::Host)?;
-    let report = campaign::run(
-        &mut daemon,
-        &Campaign {
-            kills,
-            clients: 4,
-            ..Campaign::default()
-        },
-    )?;
+    let report = campaign::run(&mut daemon, &Campaign { kills, clients: 4, ..Campaign::default() })?;
     println!("{report}");
     ensure!(report.clean(), "the engine lost or left something");
     Ok(())

@@ -1,13 +1,6 @@
 //! All verbs of the project: `cargo xtask setup|demo|test|bench|oracle|crash|tidy`.
-#![allow(
-    clippy::disallowed_methods,
-    reason = "these verbs start compilers, package tools and peers"
-)]
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "these verbs talk to a person at a terminal"
-)]
+#![allow(clippy::disallowed_methods, reason = "these verbs start compilers, package tools and peers")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "these verbs talk to a person at a terminal")]
 
 mod bench;
 mod crash;
@@ -44,10 +37,7 @@ fn main() -> ExitCode {
         ["oracle", host] => oracle::run(host),
         ["oracle", host, "record"] => oracle::record(host),
         ["crash"] => crash::run(200),
-        ["crash", kills] => kills
-            .parse()
-            .context("KILLS is a number")
-            .and_then(crash::run),
+        ["crash", kills] => kills.parse().context("KILLS is a number").and_then(crash::run),
         ["tidy"] => tidy::run(),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -76,10 +66,7 @@ fn test() -> Result<()> {
 
 /// The folder of the workspace.
 fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .ancestors()
-        .nth(2)
-        .unwrap_or(Path::new("."))
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("."))
 }
 
 /// `cargo`, run in the workspace.
@@ -91,35 +78,18 @@ fn cargo() -> Command {
 
 /// Runs a command and says which one failed.
 fn call(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {}", command.get_program().display()))?;
-    ensure!(
-        status.success(),
-        "{} {:?}: {status}",
-        command.get_program().display(),
-        command.get_args().collect::<Vec<_>>()
-    );
+    let status = command.status().with_context(|| format!("cannot start {}", command.get_program().display()))?;
+    ensure!(status.success(), "{} {:?}: {status}", command.get_program().display(), command.get_args().collect::<Vec<_>>());
     Ok(())
 }
 
 /// Builds the release binary and returns its path.
 fn release() -> Result<PathBuf> {
     call(cargo().args(["build", "--release", "--package", "teu"]))?;
-    let output = cargo()
-        .args(["metadata", "--no-deps", "--format-version=1"])
-        .output()?;
+    let output = cargo().args(["metadata", "--no-deps", "--format-version=1"]).output()?;
     let text = String::from_utf8(output.stdout)?;
-    let target = text
-        .split("\"target_directory\":\"")
-        .nth(1)
-        .and_then(|rest| rest.split('"').next())
-        .context("cargo names no target directory")?;
-    let triple = String::from_utf8(
-        Command::new("rustc")
-            .args(["--print", "host-tuple"])
-            .output()?
-            .stdout,
-    )?;
+    let target =
+        text.split("\"target_directory\":\"").nth(1).and_then(|rest| rest.split('"').next()).context("cargo names no target directory")?;
+    let triple = String::from_utf8(Command::new("rustc").args(["--print", "host-tuple"]).output()?.stdout)?;
     Ok(Path::new(target).join(triple.trim()).join("release/teu"))
 }

@@ -28,13 +28,7 @@ pub(crate) fn record(host: &str) -> Result<()> {
 fn import(host: &str, folder: &Path) -> Result<()> {
     let tar = busybox::archive(folder)?;
     let mut command = Command::new("docker");
-    call(
-        command
-            .env("DOCKER_HOST", host)
-            .arg("import")
-            .arg(&tar)
-            .arg("busybox:latest"),
-    )
+    call(command.env("DOCKER_HOST", host).arg("import").arg(&tar).arg("busybox:latest"))
 }
 
 pub(crate) fn run(host: &str) -> Result<()> {
@@ -44,17 +38,10 @@ pub(crate) fn run(host: &str) -> Result<()> {
     import(host, daemon.dir())?;
     let theirs = steps(host, Path::new("docker"))?;
     let mut failures = 0;
-    for (name, client) in [
-        ("the Docker CLI", Path::new("docker")),
-        ("our own CLI", &*teu),
-    ] {
+    for (name, client) in [("the Docker CLI", Path::new("docker")), ("our own CLI", &*teu)] {
         let ours = steps(&daemon.host(), client)?;
         let differences = script::differences(&ours, &theirs);
-        println!(
-            "{name} on teu: {} of {} commands answer as Docker does",
-            ours.len() - differences.len(),
-            ours.len()
-        );
+        println!("{name} on teu: {} of {} commands answer as Docker does", ours.len() - differences.len(), ours.len());
         for difference in &differences {
             println!("{difference}");
         }
@@ -67,30 +54,17 @@ pub(crate) fn run(host: &str) -> Result<()> {
 /// Runs the script with `docker` standing for `client`, aimed at `host`.
 fn steps(host: &str, client: &Path) -> Result<Vec<Step>> {
     let folder = client_folder(client)?;
-    let path = format!(
-        "{}:{}",
-        folder.display(),
-        std::env::var("PATH").unwrap_or_default()
-    );
+    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
     script::run(&|| {
         let mut shell = Command::new("sh");
-        shell
-            .env("DOCKER_HOST", host)
-            .env("PATH", &path)
-            .stdin(Stdio::null());
+        shell.env("DOCKER_HOST", host).env("PATH", &path).stdin(Stdio::null());
         shell
     })
 }
 
 /// A folder in which `docker` is a link to the client.
 fn client_folder(client: &Path) -> Result<std::path::PathBuf> {
-    let folder = crate::workspace()
-        .join("target/oracle")
-        .join(if client.is_absolute() {
-            "own"
-        } else {
-            "docker"
-        });
+    let folder = crate::workspace().join("target/oracle").join(if client.is_absolute() { "own" } else { "docker" });
     std::fs::create_dir_all(&folder)?;
     let link = folder.join("docker");
     if client.is_absolute() && !link.exists() {

@@ -24,11 +24,7 @@ pub(crate) fn run() -> Result<()> {
     if !is_root()? {
         bail!("containers need root for now: run this as root");
     }
-    let missing: Vec<&str> = NEEDS
-        .iter()
-        .filter(|(path, _)| !present(path))
-        .map(|(_, package)| *package)
-        .collect();
+    let missing: Vec<&str> = NEEDS.iter().filter(|(path, _)| !present(path)).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         println!("setup: nothing to install");
         return Ok(());
@@ -47,8 +43,7 @@ pub(crate) fn run() -> Result<()> {
 fn present(path: &str) -> bool {
     let name = Path::new(path).file_name().unwrap_or_default();
     let folders = std::env::var_os("PATH").unwrap_or_default();
-    Path::new(path).exists()
-        || std::env::split_paths(&folders).any(|folder| folder.join(name).exists())
+    Path::new(path).exists() || std::env::split_paths(&folders).any(|folder| folder.join(name).exists())
 }
 
 fn is_root() -> Result<bool> {

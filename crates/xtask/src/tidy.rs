@@ -18,39 +18,10 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("image", &["sys", "oci", "store"]),
     ("network", &["sys", "store"]),
     ("volume", &["sys", "oci", "store"]),
-    (
-        "engine",
-        &["oci", "store", "image", "network", "volume", "supervisor"],
-    ),
-    (
-        "server",
-        &[
-            "docker-api",
-            "oci",
-            "store",
-            "image",
-            "network",
-            "volume",
-            "engine",
-        ],
-    ),
+    ("engine", &["oci", "store", "image", "network", "volume", "supervisor"]),
+    ("server", &["docker-api", "oci", "store", "image", "network", "volume", "engine"]),
     ("cli", &["docker-api"]),
-    (
-        "teu",
-        &[
-            "sys",
-            "runtime",
-            "supervisor",
-            "store",
-            "image",
-            "network",
-            "volume",
-            "engine",
-            "server",
-            "cli",
-            "docker-api",
-        ],
-    ),
+    ("teu", &["sys", "runtime", "supervisor", "store", "image", "network", "volume", "engine", "server", "cli", "docker-api"]),
     ("testkit", &[]),
     ("xtask", &["testkit"]),
 ];
@@ -59,21 +30,16 @@ const ARROWS: [(&str, &[&str]); 15] = [
 const LINES_MAX: usize = 500;
 
 /// Files that may be longer, each with its reason.
-const LONG: [(&str, &str); 0] = [];
+const LONG: [(&str, &str); 2] = [
+    ("crates/oci/src/runtime.rs", "one table: the words of the runtime specification"),
+    ("crates/engine/src/error.rs", "one enum per operation, each with its kind beside it"),
+];
 
 pub(crate) fn run() -> Result<()> {
     arrows()?;
     sizes()?;
     call(cargo().args(["fmt", "--all", "--check"]))?;
-    call(cargo().args([
-        "clippy",
-        "--quiet",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "-D",
-        "warnings",
-    ]))?;
+    call(cargo().args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     println!("tidy: arrows, sizes, formatting and lints are in order");
     Ok(())
 }
@@ -94,26 +60,16 @@ fn arrows() -> Result<()> {
             if line.starts_with('[') {
                 section = line;
             }
-            let Some(import) = line
-                .split(['.', ' ', '='])
-                .next()
-                .filter(|import| known.contains(import))
-            else {
+            let Some(import) = line.split(['.', ' ', '=']).next().filter(|import| known.contains(import)) else {
                 continue;
             };
             let free = section == "[dev-dependencies]" && import == "testkit";
             if section.contains("dependencies") && !free && !allowed.contains(&import) {
-                faults.push(format!(
-                    "{name} → {import} is not drawn: move the code, or draw the arrow with a reason"
-                ));
+                faults.push(format!("{name} → {import} is not drawn: move the code, or draw the arrow with a reason"));
             }
         }
     }
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        bail!("arrows between crates:\n{}", faults.join("\n"))
-    }
+    if faults.is_empty() { Ok(()) } else { bail!("arrows between crates:\n{}", faults.join("\n")) }
 }
 
 /// Finds files that have grown too long.
@@ -121,28 +77,13 @@ fn sizes() -> Result<()> {
     let mut faults = Vec::new();
     for file in sources(&workspace().join("crates"))? {
         let text = std::fs::read_to_string(&file)?;
-        let code = text
-            .split("#[cfg(test)]\nmod tests")
-            .next()
-            .unwrap_or_default()
-            .lines()
-            .count();
-        let name = file
-            .strip_prefix(workspace())
-            .unwrap_or(&file)
-            .display()
-            .to_string();
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().lines().count();
+        let name = file.strip_prefix(workspace()).unwrap_or(&file).display().to_string();
         if code > LINES_MAX && !LONG.iter().any(|(long, _)| *long == name) {
-            faults.push(format!(
-                "{name}: {code} lines, at most {LINES_MAX}: split it by jobs"
-            ));
+            faults.push(format!("{name}: {code} lines, at most {LINES_MAX}: split it by jobs"));
         }
     }
-    if faults.is_empty() {
-        Ok(())
-    } else {
-        bail!("file sizes:\n{}", faults.join("\n"))
-    }
+    if faults.is_empty() { Ok(()) } else { bail!("file sizes:\n{}", faults.join("\n")) }
 }
 
 fn sources(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -170,12 +111,8 @@ mod tests {
         for (index, (name, allowed)) in super::ARROWS.iter().enumerate() {
             for import in *allowed {
                 let place = super::ARROWS.iter().position(|(known, _)| known == import);
-                let drawn_below =
-                    place.is_some_and(|place| place < index) || *name == "xtask" || *name == "teu";
-                assert!(
-                    drawn_below,
-                    "{name} imports {import}, which is not drawn below it"
-                );
+                let drawn_below = place.is_some_and(|place| place < index) || *name == "xtask" || *name == "teu";
+                assert!(drawn_below, "{name} imports {import}, which is not drawn below it");
             }
         }
     }

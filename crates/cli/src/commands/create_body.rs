@@ -5,337 +5,34 @@ use serde_json::{Map, Value, json};
 
 use super::mount;
 use crate::error::{Failure, Outcome};
-use crate::flags::{Flag, Given, list, text, yes};
+use crate::flags::Given;
 use crate::human;
-
-/// Flags that `run` and `create` share.
-pub(super) const FLAGS: &[Flag] = &[
-    list(
-        "add-host",
-        '\0',
-        "Add a custom host-to-IP mapping (host:ip)",
-    ),
-    list(
-        "annotation",
-        '\0',
-        "Add an annotation to the container (passed through to the OCI runtime)",
-    ),
-    list("attach", 'a', "Attach to STDIN, STDOUT or STDERR"),
-    text(
-        "blkio-weight",
-        '\0',
-        "Block IO (relative weight), between 10 and 1000, or 0 to disable",
-    ),
-    list(
-        "blkio-weight-device",
-        '\0',
-        "Block IO weight (relative device weight)",
-    ),
-    list("cap-add", '\0', "Add Linux capabilities"),
-    list("cap-drop", '\0', "Drop Linux capabilities"),
-    text(
-        "cgroup-parent",
-        '\0',
-        "Optional parent cgroup for the container",
-    ),
-    text("cgroupns", '\0', "Cgroup namespace to use (host|private)"),
-    text("cidfile", '\0', "Write the container ID to the file"),
-    text(
-        "cpu-period",
-        '\0',
-        "Limit CPU CFS (Completely Fair Scheduler) period",
-    ),
-    text(
-        "cpu-quota",
-        '\0',
-        "Limit CPU CFS (Completely Fair Scheduler) quota",
-    ),
-    text(
-        "cpu-rt-period",
-        '\0',
-        "Limit CPU real-time period in microseconds",
-    ),
-    text(
-        "cpu-rt-runtime",
-        '\0',
-        "Limit CPU real-time runtime in microseconds",
-    ),
-    text("cpu-shares", 'c', "CPU shares (relative weight)"),
-    text("cpus", '\0', "Number of CPUs"),
-    text(
-        "cpuset-cpus",
-        '\0',
-        "CPUs in which to allow execution (0-3, 0,1)",
-    ),
-    text(
-        "cpuset-mems",
-        '\0',
-        "MEMs in which to allow execution (0-3, 0,1)",
-    ),
-    list("device", '\0', "Add a host device to the container"),
-    list(
-        "device-cgroup-rule",
-        '\0',
-        "Add a rule to the cgroup allowed devices list",
-    ),
-    list(
-        "device-read-bps",
-        '\0',
-        "Limit read rate (bytes per second) from a device",
-    ),
-    list(
-        "device-read-iops",
-        '\0',
-        "Limit read rate (IO per second) from a device",
-    ),
-    list(
-        "device-write-bps",
-        '\0',
-        "Limit write rate (bytes per second) to a device",
-    ),
-    list(
-        "device-write-iops",
-        '\0',
-        "Limit write rate (IO per second) to a device",
-    ),
-    yes("disable-content-trust", '\0', "Skip image verification"),
-    list("dns", '\0', "Set custom DNS servers"),
-    list("dns-option", '\0', "Set DNS options"),
-    list("dns-opt", '\0', "Set DNS options"),
-    list("dns-search", '\0', "Set custom DNS search domains"),
-    text("domainname", '\0', "Container NIS domain name"),
-    text(
-        "entrypoint",
-        '\0',
-        "Overwrite the default ENTRYPOINT of the image",
-    ),
-    list("env", 'e', "Set environment variables"),
-    list("env-file", '\0', "Read in a file of environment variables"),
-    list("expose", '\0', "Expose a port or a range of ports"),
-    list("group-add", '\0', "Add additional groups to join"),
-    text("health-cmd", '\0', "Command to run to check health"),
-    text(
-        "health-interval",
-        '\0',
-        "Time between running the check (ms|s|m|h)",
-    ),
-    text(
-        "health-retries",
-        '\0',
-        "Consecutive failures needed to report unhealthy",
-    ),
-    text(
-        "health-start-interval",
-        '\0',
-        "Time between running the check during the start period (ms|s|m|h)",
-    ),
-    text(
-        "health-start-period",
-        '\0',
-        "Start period before health-retries count (ms|s|m|h)",
-    ),
-    text(
-        "health-timeout",
-        '\0',
-        "Maximum time to allow one check to run (ms|s|m|h)",
-    ),
-    text("hostname", 'h', "Container host name"),
-    yes(
-        "init",
-        '\0',
-        "Run an init inside the container that forwards signals and reaps processes",
-    ),
-    yes("interactive", 'i', "Keep STDIN open even if not attached"),
-    text("ip", '\0', "IPv4 address (e.g., 172.30.100.104)"),
-    text("ip6", '\0', "IPv6 address (e.g., 2001:db8::33)"),
-    text("ipc", '\0', "IPC mode to use"),
-    text("isolation", '\0', "Container isolation technology"),
-    list("label", 'l', "Set meta data on a container"),
-    list(
-        "label-file",
-        '\0',
-        "Read in a line delimited file of labels",
-    ),
-    list("link", '\0', "Add link to another container"),
-    list(
-        "link-local-ip",
-        '\0',
-        "Container IPv4/IPv6 link-local addresses",
-    ),
-    text("log-driver", '\0', "Logging driver for the container"),
-    list("log-opt", '\0', "Log driver options"),
-    text(
-        "mac-address",
-        '\0',
-        "Container MAC address (e.g., 92:d0:c6:0a:29:33)",
-    ),
-    text("memory", 'm', "Memory limit"),
-    text("memory-reservation", '\0', "Memory soft limit"),
-    text(
-        "memory-swap",
-        '\0',
-        "Swap limit equal to memory plus swap: '-1' to enable unlimited swap",
-    ),
-    text(
-        "memory-swappiness",
-        '\0',
-        "Tune container memory swappiness (0 to 100)",
-    ),
-    list("mount", '\0', "Attach a filesystem mount to the container"),
-    text("name", '\0', "Assign a name to the container"),
-    list("network", '\0', "Connect a container to a network"),
-    list("net", '\0', "Connect a container to a network"),
-    list(
-        "network-alias",
-        '\0',
-        "Add network-scoped alias for the container",
-    ),
-    yes(
-        "no-healthcheck",
-        '\0',
-        "Disable any container-specified HEALTHCHECK",
-    ),
-    yes("oom-kill-disable", '\0', "Disable OOM Killer"),
-    text(
-        "oom-score-adj",
-        '\0',
-        "Tune host's OOM preferences (-1000 to 1000)",
-    ),
-    text("pid", '\0', "PID namespace to use"),
-    text(
-        "pids-limit",
-        '\0',
-        "Tune container pids limit (set -1 for unlimited)",
-    ),
-    text(
-        "platform",
-        '\0',
-        "Set platform if server is multi-platform capable",
-    ),
-    yes(
-        "privileged",
-        '\0',
-        "Give extended privileges to this container",
-    ),
-    list("publish", 'p', "Publish a container's port(s) to the host"),
-    yes(
-        "publish-all",
-        'P',
-        "Publish all exposed ports to random ports",
-    ),
-    text(
-        "pull",
-        '\0',
-        "Pull image before running (always, missing, never)",
-    ),
-    yes("quiet", 'q', "Suppress the pull output"),
-    yes(
-        "read-only",
-        '\0',
-        "Mount the container's root filesystem as read only",
-    ),
-    text(
-        "restart",
-        '\0',
-        "Restart policy to apply when a container exits",
-    ),
-    yes(
-        "rm",
-        '\0',
-        "Automatically remove the container when it exits",
-    ),
-    text("runtime", '\0', "Runtime to use for this container"),
-    list("security-opt", '\0', "Security Options"),
-    text("shm-size", '\0', "Size of /dev/shm"),
-    text("stop-signal", '\0', "Signal to stop the container"),
-    text(
-        "stop-timeout",
-        '\0',
-        "Timeout (in seconds) to stop a container",
-    ),
-    list(
-        "storage-opt",
-        '\0',
-        "Storage driver options for the container",
-    ),
-    list("sysctl", '\0', "Sysctl options"),
-    list("tmpfs", '\0', "Mount a tmpfs directory"),
-    yes("tty", 't', "Allocate a pseudo-TTY"),
-    list("ulimit", '\0', "Ulimit options"),
-    text(
-        "user",
-        'u',
-        "Username or UID (format: <name|uid>[:<group|gid>])",
-    ),
-    text("userns", '\0', "User namespace to use"),
-    text("uts", '\0', "UTS namespace to use"),
-    list("volume", 'v', "Bind mount a volume"),
-    text(
-        "volume-driver",
-        '\0',
-        "Optional volume driver for the container",
-    ),
-    list(
-        "volumes-from",
-        '\0',
-        "Mount volumes from the specified container(s)",
-    ),
-    text("workdir", 'w', "Working directory inside the container"),
-];
 
 /// The body of a create call. `attach` says which streams the caller wants.
 pub(super) fn body(given: &Given, attach: &[&str]) -> Outcome<Value> {
     let mut body = Map::new();
     let stdin = given.on("interactive");
     body.insert("Image".into(), given.args[0].clone().into());
-    body.insert(
-        "Cmd".into(),
-        if given.args.len() > 1 {
-            json!(given.args[1..])
-        } else {
-            Value::Null
-        },
-    );
+    body.insert("Cmd".into(), if given.args.len() > 1 { json!(given.args[1..]) } else { Value::Null });
     body.insert("Tty".into(), given.on("tty").into());
     body.insert("OpenStdin".into(), stdin.into());
-    body.insert(
-        "StdinOnce".into(),
-        (stdin && attach.contains(&"stdin")).into(),
-    );
-    for (field, stream) in [
-        ("AttachStdin", "stdin"),
-        ("AttachStdout", "stdout"),
-        ("AttachStderr", "stderr"),
-    ] {
+    body.insert("StdinOnce".into(), (stdin && attach.contains(&"stdin")).into());
+    for (field, stream) in [("AttachStdin", "stdin"), ("AttachStdout", "stdout"), ("AttachStderr", "stderr")] {
         body.insert(field.into(), attach.contains(&stream).into());
     }
-    for (field, flag) in [
-        ("Hostname", "hostname"),
-        ("Domainname", "domainname"),
-        ("User", "user"),
-        ("WorkingDir", "workdir"),
-        ("StopSignal", "stop-signal"),
-    ] {
+    for (field, flag) in
+        [("Hostname", "hostname"), ("Domainname", "domainname"), ("User", "user"), ("WorkingDir", "workdir"), ("StopSignal", "stop-signal")]
+    {
         body.insert(field.into(), given.get(flag).unwrap_or_default().into());
     }
     if let Some(seconds) = given.number("stop-timeout")? {
         body.insert("StopTimeout".into(), seconds.into());
     }
     if let Some(entrypoint) = given.get("entrypoint") {
-        body.insert(
-            "Entrypoint".into(),
-            if entrypoint.is_empty() {
-                json!([""])
-            } else {
-                json!([entrypoint])
-            },
-        );
+        body.insert("Entrypoint".into(), if entrypoint.is_empty() { json!([""]) } else { json!([entrypoint]) });
     }
     body.insert("Env".into(), environment(given)?.into());
-    body.insert(
-        "Labels".into(),
-        labels(given.all("label"), given.all("label-file"))?,
-    );
+    body.insert("Labels".into(), labels(given.all("label"), given.all("label-file"))?);
     let (exposed, bindings) = ports(given)?;
     body.insert("ExposedPorts".into(), exposed);
     if let Some(check) = health(given)? {
@@ -351,37 +48,24 @@ pub(super) fn body(given: &Given, attach: &[&str]) -> Outcome<Value> {
 
 /// The query of a create call.
 pub(super) fn create_query(given: &Given) -> String {
-    query(&[
-        ("name", given.get("name")),
-        ("platform", given.get("platform")),
-    ])
+    query(&[("name", given.get("name")), ("platform", given.get("platform"))])
 }
 
 fn environment(given: &Given) -> Outcome<Vec<String>> {
     let mut entries = Vec::new();
     for file in given.all("env-file") {
-        let text = std::fs::read_to_string(file)
-            .map_err(|_| Failure::new(format!("open {file}: no such file or directory")))?;
-        entries.extend(
-            text.lines()
-                .map(str::trim_start)
-                .filter(|line| !line.is_empty() && !line.starts_with('#'))
-                .map(str::to_owned),
-        );
+        let text = std::fs::read_to_string(file).map_err(|_| Failure::new(format!("open {file}: no such file or directory")))?;
+        entries.extend(text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned));
     }
     entries.extend_from_slice(given.all("env"));
     // A bare name takes the caller's value, and is left out if the caller has none.
     Ok(entries
         .into_iter()
-        .filter_map(|entry| {
-            if entry.contains('=') {
-                Some(entry)
-            } else {
-                std::env::var(&entry)
-                    .ok()
-                    .map(|value| format!("{entry}={value}"))
-            }
-        })
+        .filter_map(
+            |entry| {
+                if entry.contains('=') { Some(entry) } else { std::env::var(&entry).ok().map(|value| format!("{entry}={value}")) }
+            },
+        )
         .collect())
 }
 
@@ -390,13 +74,8 @@ pub(super) fn labels(pairs: &[String], files: &[String]) -> Outcome<Value> {
     let mut map = Map::new();
     let mut lines = Vec::new();
     for file in files {
-        let text = std::fs::read_to_string(file)
-            .map_err(|_| Failure::new(format!("open {file}: no such file or directory")))?;
-        lines.extend(
-            text.lines()
-                .filter(|line| !line.is_empty() && !line.starts_with('#'))
-                .map(str::to_owned),
-        );
+        let text = std::fs::read_to_string(file).map_err(|_| Failure::new(format!("open {file}: no such file or directory")))?;
+        lines.extend(text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned));
     }
     for pair in lines.iter().chain(pairs) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -406,21 +85,10 @@ pub(super) fn labels(pairs: &[String], files: &[String]) -> Outcome<Value> {
 }
 
 fn range(text: &str, what: &str, whole: &str) -> Outcome<std::ops::RangeInclusive<u16>> {
-    let wrong = || Failure::Message {
-        message: format!("invalid {what}: {whole}"),
-        code: 125,
-        run: true,
-    };
+    let wrong = || Failure::Message { message: format!("invalid {what}: {whole}"), code: 125, run: true };
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let (first, last): (u16, u16) = (
-        first.parse().map_err(|_| wrong())?,
-        last.parse().map_err(|_| wrong())?,
-    );
-    if first > last {
-        Err(wrong())
-    } else {
-        Ok(first..=last)
-    }
+    let (first, last): (u16, u16) = (first.parse().map_err(|_| wrong())?, last.parse().map_err(|_| wrong())?);
+    if first > last { Err(wrong()) } else { Ok(first..=last) }
 }
 
 /// Exposed ports and their bindings. **Source:** docker/go-connections, `nat.ParsePortSpec`.
@@ -434,42 +102,22 @@ fn ports(given: &Given) -> Outcome<(Value, Value)> {
     }
     for text in given.all("publish") {
         let (left, container) = text.rsplit_once(':').unwrap_or(("", text));
-        let (host_ip, host) = match left
-            .strip_prefix('[')
-            .and_then(|rest| rest.split_once("]:").or_else(|| rest.split_once(']')))
-        {
+        let (host_ip, host) = match left.strip_prefix('[').and_then(|rest| rest.split_once("]:").or_else(|| rest.split_once(']'))) {
             Some((ip, port)) => (ip, port),
             None => left.rsplit_once(':').unwrap_or(("", left)),
         };
-        let (host_ip, host) = if text.matches(':').count() == 1 {
-            ("", left)
-        } else {
-            (host_ip, host)
-        };
+        let (host_ip, host) = if text.matches(':').count() == 1 { ("", left) } else { (host_ip, host) };
         let (ports, protocol) = container.split_once('/').unwrap_or((container, "tcp"));
         let protocol = protocol.to_lowercase();
         if !matches!(protocol.as_str(), "tcp" | "udp" | "sctp") {
-            return Err(Failure::Message {
-                message: format!("invalid proto: {protocol}"),
-                code: 125,
-                run: true,
-            });
+            return Err(Failure::Message { message: format!("invalid proto: {protocol}"), code: 125, run: true });
         }
         let ports = range(ports, "containerPort", ports)?;
-        let hosts = if host.is_empty() {
-            None
-        } else {
-            Some(range(host, "hostPort", host)?)
-        };
-        let (wanted, offered) = (
-            ports.len(),
-            hosts.as_ref().map_or(0, ExactSizeIterator::len),
-        );
+        let hosts = if host.is_empty() { None } else { Some(range(host, "hostPort", host)?) };
+        let (wanted, offered) = (ports.len(), hosts.as_ref().map_or(0, ExactSizeIterator::len));
         if offered != 0 && offered != wanted && wanted != 1 {
             return Err(Failure::Message {
-                message: format!(
-                    "invalid ranges specified for container and host Ports: {container} and {host}"
-                ),
+                message: format!("invalid ranges specified for container and host Ports: {container} and {host}"),
                 code: 125,
                 run: true,
             });
@@ -479,11 +127,7 @@ fn ports(given: &Given) -> Outcome<(Value, Value)> {
                 Some(hosts) if wanted == 1 && offered > 1 => {
                     format!("{}-{}", hosts.start(), hosts.end())
                 }
-                Some(hosts) => hosts
-                    .clone()
-                    .nth(index)
-                    .map(|port| port.to_string())
-                    .unwrap_or_default(),
+                Some(hosts) => hosts.clone().nth(index).map(|port| port.to_string()).unwrap_or_default(),
                 None => String::new(),
             };
             let key = format!("{port}/{protocol}");
@@ -512,7 +156,11 @@ fn health(given: &Given) -> Outcome<Option<Value>> {
         ("StartInterval", "health-start-interval"),
     ] {
         if let Some(text) = given.get(flag) {
-            let nanos = human::parse_duration(text).ok_or_else(|| Failure::Message { message: format!("invalid argument \"{text}\" for \"--{flag}\" flag: time: invalid duration \"{text}\""), code: 125, run: false })?;
+            let nanos = human::parse_duration(text).ok_or_else(|| Failure::Message {
+                message: format!("invalid argument \"{text}\" for \"--{flag}\" flag: time: invalid duration \"{text}\""),
+                code: 125,
+                run: false,
+            })?;
             check.insert(field.into(), nanos.into());
         }
     }
@@ -528,9 +176,7 @@ pub(super) fn size(given: &Given, flag: &str) -> Outcome<i64> {
         None => Ok(0),
         Some("-1") => Ok(-1),
         Some(text) => human::parse_size(text).ok_or_else(|| Failure::Message {
-            message: format!(
-                "invalid argument \"{text}\" for \"--{flag}\" flag: invalid size: '{text}'"
-            ),
+            message: format!("invalid argument \"{text}\" for \"--{flag}\" flag: invalid size: '{text}'"),
             code: 125,
             run: false,
         }),
@@ -543,45 +189,32 @@ pub(super) fn nano_cpus(given: &Given) -> Outcome<i64> {
         return Ok(0);
     };
     let wrong = || Failure::Message {
-        message: format!(
-            "invalid argument \"{text}\" for \"--cpus\" flag: failed to parse {text} as a rational number"
-        ),
+        message: format!("invalid argument \"{text}\" for \"--cpus\" flag: failed to parse {text} as a rational number"),
         code: 125,
         run: false,
     };
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     if part.len() > 9 {
         return Err(Failure::Message {
-            message: format!(
-                "invalid argument \"{text}\" for \"--cpus\" flag: value is too precise"
-            ),
+            message: format!("invalid argument \"{text}\" for \"--cpus\" flag: value is too precise"),
             code: 125,
             run: false,
         });
     }
-    let whole: i64 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().map_err(|_| wrong())?
-    };
+    let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| wrong())? };
     let part: i64 = format!("{part:0<9}").parse().map_err(|_| wrong())?;
-    whole
-        .checked_mul(1_000_000_000)
-        .and_then(|nanos| nanos.checked_add(part))
-        .ok_or_else(wrong)
+    whole.checked_mul(1_000_000_000).and_then(|nanos| nanos.checked_add(part)).ok_or_else(wrong)
 }
 
 /// `no`, `always`, `on-failure:3`, …
 pub(super) fn restart_policy(text: &str) -> Outcome<Value> {
     let (name, count) = text.split_once(':').unwrap_or((text, "0"));
-    let count: i64 = count.parse().map_err(|_| Failure::Message {
-        message: "maximum retry count must be an integer".into(),
-        code: 125,
-        run: true,
-    })?;
+    let count: i64 =
+        count.parse().map_err(|_| Failure::Message { message: "maximum retry count must be an integer".into(), code: 125, run: true })?;
     Ok(json!({"Name": name, "MaximumRetryCount": count}))
 }
 
+#[allow(clippy::too_many_lines, reason = "one short line for each field of Docker's HostConfig")]
 fn host_config(given: &Given, bindings: Value, volumes: &mut Map<String, Value>) -> Outcome<Value> {
     let mut host = Map::new();
     host.insert("PortBindings".into(), bindings);
@@ -589,40 +222,17 @@ fn host_config(given: &Given, bindings: Value, volumes: &mut Map<String, Value>)
     for text in given.all("volume") {
         mount::volume(text, &mut binds, volumes)?;
     }
-    host.insert(
-        "Binds".into(),
-        if binds.is_empty() {
-            Value::Null
-        } else {
-            json!(binds)
-        },
-    );
-    let mounts = given
-        .all("mount")
-        .iter()
-        .map(|text| mount::parse(text))
-        .collect::<Outcome<Vec<_>>>()?;
+    host.insert("Binds".into(), if binds.is_empty() { Value::Null } else { json!(binds) });
+    let mounts = given.all("mount").iter().map(|text| mount::parse(text)).collect::<Outcome<Vec<_>>>()?;
     if !mounts.is_empty() {
         host.insert("Mounts".into(), mounts.into());
     }
     let networks = [given.all("network"), given.all("net")].concat();
-    host.insert(
-        "NetworkMode".into(),
-        networks
-            .first()
-            .map_or("default".to_owned(), |network| network_name(network))
-            .into(),
-    );
-    host.insert(
-        "RestartPolicy".into(),
-        restart_policy(given.get("restart").unwrap_or("no"))?,
-    );
-    for (field, flag) in [
-        ("AutoRemove", "rm"),
-        ("Privileged", "privileged"),
-        ("PublishAllPorts", "publish-all"),
-        ("ReadonlyRootfs", "read-only"),
-    ] {
+    host.insert("NetworkMode".into(), networks.first().map_or("default".to_owned(), |network| network_name(network)).into());
+    host.insert("RestartPolicy".into(), restart_policy(given.get("restart").unwrap_or("no"))?);
+    for (field, flag) in
+        [("AutoRemove", "rm"), ("Privileged", "privileged"), ("PublishAllPorts", "publish-all"), ("ReadonlyRootfs", "read-only")]
+    {
         host.insert(field.into(), given.on(flag).into());
     }
     for (field, flag) in [("Init", "init"), ("OomKillDisable", "oom-kill-disable")] {
@@ -659,48 +269,21 @@ fn host_config(given: &Given, bindings: Value, volumes: &mut Map<String, Value>)
     ];
     for (field, flag) in lists {
         let values = given.all(flag);
-        host.insert(
-            field.into(),
-            if values.is_empty() {
-                Value::Null
-            } else {
-                json!(values)
-            },
-        );
+        host.insert(field.into(), if values.is_empty() { Value::Null } else { json!(values) });
     }
-    host.insert(
-        "DnsOptions".into(),
-        json!([given.all("dns-option"), given.all("dns-opt")].concat()),
-    );
+    host.insert("DnsOptions".into(), json!([given.all("dns-option"), given.all("dns-opt")].concat()));
     host.insert(
         "ExtraHosts".into(),
         json!(
             given
                 .all("add-host")
                 .iter()
-                .map(|host| if host.contains(':') {
-                    host.clone()
-                } else {
-                    host.replacen('=', ":", 1)
-                })
+                .map(|host| if host.contains(':') { host.clone() } else { host.replacen('=', ":", 1) })
                 .collect::<Vec<_>>()
         ),
     );
-    host.insert(
-        "SecurityOpt".into(),
-        json!(
-            given
-                .all("security-opt")
-                .iter()
-                .map(|option| security(option))
-                .collect::<Outcome<Vec<_>>>()?
-        ),
-    );
-    for (field, flag) in [
-        ("Sysctls", "sysctl"),
-        ("StorageOpt", "storage-opt"),
-        ("Annotations", "annotation"),
-    ] {
+    host.insert("SecurityOpt".into(), json!(given.all("security-opt").iter().map(|option| security(option)).collect::<Outcome<Vec<_>>>()?));
+    for (field, flag) in [("Sysctls", "sysctl"), ("StorageOpt", "storage-opt"), ("Annotations", "annotation")] {
         host.insert(field.into(), labels(given.all(flag), &[])?);
     }
     let tmpfs: Map<String, Value> = given
@@ -710,39 +293,21 @@ fn host_config(given: &Given, bindings: Value, volumes: &mut Map<String, Value>)
         .map(|(path, options)| (path.to_owned(), options.into()))
         .collect();
     host.insert("Tmpfs".into(), Value::Object(tmpfs));
-    host.insert("LogConfig".into(), json!({"Type": given.get("log-driver").unwrap_or_default(), "Config": labels(given.all("log-opt"), &[])?}));
     host.insert(
-        "Devices".into(),
-        json!(
-            given
-                .all("device")
-                .iter()
-                .map(|text| mount::device(text))
-                .collect::<Outcome<Vec<_>>>()?
-        ),
+        "LogConfig".into(),
+        json!({"Type": given.get("log-driver").unwrap_or_default(), "Config": labels(given.all("log-opt"), &[])?}),
     );
-    host.insert(
-        "Ulimits".into(),
-        json!(
-            given
-                .all("ulimit")
-                .iter()
-                .map(|text| ulimit(text))
-                .collect::<Outcome<Vec<_>>>()?
-        ),
-    );
+    host.insert("Devices".into(), json!(given.all("device").iter().map(|text| mount::device(text)).collect::<Outcome<Vec<_>>>()?));
+    host.insert("Ulimits".into(), json!(given.all("ulimit").iter().map(|text| ulimit(text)).collect::<Outcome<Vec<_>>>()?));
     resources(given, &mut host)?;
     Ok(Value::Object(host))
 }
 
 /// Limits that `run`, `create` and `update` share.
 pub(super) fn resources(given: &Given, host: &mut Map<String, Value>) -> Outcome<()> {
-    for (field, flag) in [
-        ("Memory", "memory"),
-        ("MemoryReservation", "memory-reservation"),
-        ("MemorySwap", "memory-swap"),
-        ("ShmSize", "shm-size"),
-    ] {
+    for (field, flag) in
+        [("Memory", "memory"), ("MemoryReservation", "memory-reservation"), ("MemorySwap", "memory-swap"), ("ShmSize", "shm-size")]
+    {
         host.insert(field.into(), size(given, flag)?.into());
     }
     host.insert("NanoCpus".into(), nano_cpus(given)?.into());
@@ -758,10 +323,7 @@ pub(super) fn resources(given: &Given, host: &mut Map<String, Value>) -> Outcome
     for (field, flag) in numbers {
         host.insert(field.into(), given.number(flag)?.unwrap_or_default().into());
     }
-    for (field, flag) in [
-        ("PidsLimit", "pids-limit"),
-        ("MemorySwappiness", "memory-swappiness"),
-    ] {
+    for (field, flag) in [("PidsLimit", "pids-limit"), ("MemorySwappiness", "memory-swappiness")] {
         if let Some(value) = given.number(flag)? {
             host.insert(field.into(), value.into());
         }
@@ -776,19 +338,12 @@ pub(super) fn resources(given: &Given, host: &mut Map<String, Value>) -> Outcome
         let mut list = Vec::new();
         for text in given.all(flag) {
             let wrong = || Failure::Message {
-                message: format!(
-                    "invalid argument \"{text}\" for \"--{flag}\" flag: bad format: {text}"
-                ),
+                message: format!("invalid argument \"{text}\" for \"--{flag}\" flag: bad format: {text}"),
                 code: 125,
                 run: false,
             };
             let (path, rate) = text.split_once(':').ok_or_else(wrong)?;
-            let rate = if flag.ends_with("bps") {
-                human::parse_size(rate)
-            } else {
-                rate.parse().ok()
-            }
-            .ok_or_else(wrong)?;
+            let rate = if flag.ends_with("bps") { human::parse_size(rate) } else { rate.parse().ok() }.ok_or_else(wrong)?;
             list.push(if flag == "blkio-weight-device" {
                 json!({"Path": path, "Weight": rate})
             } else {
@@ -828,32 +383,19 @@ fn ulimit(text: &str) -> Outcome<Value> {
         code: 125,
         run: false,
     };
-    let (name, values) = text
-        .split_once('=')
-        .ok_or_else(|| wrong("invalid ulimit argument: ".to_owned().as_str()))?;
+    let (name, values) = text.split_once('=').ok_or_else(|| wrong("invalid ulimit argument: ".to_owned().as_str()))?;
     let (soft, hard) = values.split_once(':').unwrap_or((values, values));
-    let number = |text: &str| {
-        text.parse::<i64>().map_err(|_| {
-            wrong(&format!(
-                "strconv.ParseInt: parsing \"{text}\": invalid syntax"
-            ))
-        })
-    };
+    let number = |text: &str| text.parse::<i64>().map_err(|_| wrong(&format!("strconv.ParseInt: parsing \"{text}\": invalid syntax")));
     let (soft, hard) = (number(soft)?, number(hard)?);
     if hard != -1 && (soft > hard || soft == -1) {
-        return Err(wrong(&format!(
-            "ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}"
-        )));
+        return Err(wrong(&format!("ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")));
     }
     Ok(json!({"Name": name, "Soft": soft, "Hard": hard}))
 }
 
 /// Name of a network given as a name or as `name=x,alias=y`.
 fn network_name(text: &str) -> String {
-    text.split(',')
-        .find_map(|part| part.strip_prefix("name="))
-        .unwrap_or(text)
-        .to_owned()
+    text.split(',').find_map(|part| part.strip_prefix("name=")).unwrap_or(text).to_owned()
 }
 
 fn networking(given: &Given) -> Outcome<Value> {
@@ -864,9 +406,7 @@ fn networking(given: &Given) -> Outcome<Value> {
         let (mut aliases, mut ipam, mut options) = (Vec::new(), Map::new(), Map::new());
         for part in text.split(',').filter(|_| text.contains("name=")) {
             let (key, value) = part.split_once('=').ok_or_else(|| Failure::Message {
-                message: format!(
-                    "invalid argument \"{text}\" for \"--network\" flag: invalid field {part}"
-                ),
+                message: format!("invalid argument \"{text}\" for \"--network\" flag: invalid field {part}"),
                 code: 125,
                 run: false,
             })?;
@@ -876,19 +416,14 @@ fn networking(given: &Given) -> Outcome<Value> {
                 "ip" => drop(ipam.insert("IPv4Address".into(), value.into())),
                 "ip6" => drop(ipam.insert("IPv6Address".into(), value.into())),
                 "mac-address" => drop(endpoint.insert("MacAddress".into(), value.into())),
-                "gw-priority" => drop(endpoint.insert(
-                    "GwPriority".into(),
-                    value.parse::<i64>().unwrap_or_default().into(),
-                )),
+                "gw-priority" => drop(endpoint.insert("GwPriority".into(), value.parse::<i64>().unwrap_or_default().into())),
                 "driver-opt" => {
                     let (key, value) = value.split_once('=').unwrap_or((value, ""));
                     options.insert(key.to_owned(), value.into());
                 }
                 other => {
                     return Err(Failure::Message {
-                        message: format!(
-                            "invalid argument \"{text}\" for \"--network\" flag: invalid field key {other}"
-                        ),
+                        message: format!("invalid argument \"{text}\" for \"--network\" flag: invalid field key {other}"),
                         code: 125,
                         run: false,
                     });
@@ -915,21 +450,12 @@ fn networking(given: &Given) -> Outcome<Value> {
         endpoints.insert(name, Value::Object(endpoint));
     }
     if let Some(mac) = given.get("mac-address") {
-        let endpoint = endpoints
-            .entry(
-                given
-                    .get("network")
-                    .map_or("default".to_owned(), network_name),
-            )
-            .or_insert_with(|| json!({}));
+        let endpoint = endpoints.entry(given.get("network").map_or("default".to_owned(), network_name)).or_insert_with(|| json!({}));
         endpoint["MacAddress"] = mac.into();
     }
     // Networks without endpoints of their own need no entry.
     endpoints.retain(|name, endpoint| {
-        name != "host" && name != "none" && !name.starts_with("container:")
-            || endpoint
-                .as_object()
-                .is_some_and(|fields| !fields.is_empty())
+        name != "host" && name != "none" && !name.starts_with("container:") || endpoint.as_object().is_some_and(|fields| !fields.is_empty())
     });
     Ok(json!({"EndpointsConfig": endpoints}))
 }
@@ -946,37 +472,13 @@ mod tests {
 
     #[test]
     fn ports_are_read_in_every_form() {
-        let body = parse(&[
-            "-p",
-            "8080:80",
-            "-p",
-            "127.0.0.1:53:53/udp",
-            "-p",
-            "443",
-            "-p",
-            "[::1]:81:81",
-            "-p",
-            "90-91:70-71",
-            "image",
-        ]);
+        let body = parse(&["-p", "8080:80", "-p", "127.0.0.1:53:53/udp", "-p", "443", "-p", "[::1]:81:81", "-p", "90-91:70-71", "image"]);
         let bindings = &body["HostConfig"]["PortBindings"];
-        assert_eq!(
-            bindings["80/tcp"],
-            json!([{"HostIp": "", "HostPort": "8080"}])
-        );
-        assert_eq!(
-            bindings["53/udp"],
-            json!([{"HostIp": "127.0.0.1", "HostPort": "53"}])
-        );
+        assert_eq!(bindings["80/tcp"], json!([{"HostIp": "", "HostPort": "8080"}]));
+        assert_eq!(bindings["53/udp"], json!([{"HostIp": "127.0.0.1", "HostPort": "53"}]));
         assert_eq!(bindings["443/tcp"], json!([{"HostIp": "", "HostPort": ""}]));
-        assert_eq!(
-            bindings["81/tcp"],
-            json!([{"HostIp": "::1", "HostPort": "81"}])
-        );
-        assert_eq!(
-            bindings["71/tcp"],
-            json!([{"HostIp": "", "HostPort": "91"}])
-        );
+        assert_eq!(bindings["81/tcp"], json!([{"HostIp": "::1", "HostPort": "81"}]));
+        assert_eq!(bindings["71/tcp"], json!([{"HostIp": "", "HostPort": "91"}]));
     }
 
     #[test]
@@ -998,14 +500,8 @@ mod tests {
         ]);
         assert_eq!(body["HostConfig"]["Memory"], 64 << 20);
         assert_eq!(body["HostConfig"]["NanoCpus"], 1_500_000_000);
-        assert_eq!(
-            body["HostConfig"]["Ulimits"],
-            json!([{"Name": "nofile", "Soft": 10, "Hard": 20}])
-        );
-        assert_eq!(
-            body["NetworkingConfig"]["EndpointsConfig"]["n"]["Aliases"],
-            json!(["a"])
-        );
+        assert_eq!(body["HostConfig"]["Ulimits"], json!([{"Name": "nofile", "Soft": 10, "Hard": 20}]));
+        assert_eq!(body["NetworkingConfig"]["EndpointsConfig"]["n"]["Aliases"], json!(["a"]));
         assert_eq!(body["Cmd"], json!(["sh", "-c", "x"]));
         assert_eq!(body["Tty"], true);
     }

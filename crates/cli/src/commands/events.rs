@@ -40,18 +40,8 @@ fn events(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         .map_err(|error| Failure::new(error.to_string()))?;
     let mut client = context.client()?;
     let filters = filters(given)?;
-    let (since, until) = (
-        given.get("since").map(human::moment),
-        given.get("until").map(human::moment),
-    );
-    let path = format!(
-        "/events{}",
-        query(&[
-            ("since", since.as_deref()),
-            ("until", until.as_deref()),
-            ("filters", filters.as_deref())
-        ])
-    );
+    let (since, until) = (given.get("since").map(human::moment), given.get("until").map(human::moment));
+    let path = format!("/events{}", query(&[("since", since.as_deref()), ("until", until.as_deref()), ("filters", filters.as_deref())]));
     let body = client.stream("GET", &path, None)?;
     for line in BufReader::new(body).lines() {
         let line = line?;
@@ -59,11 +49,7 @@ fn events(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
             continue;
         };
         match &template {
-            Some(template) => printer::line(
-                &template
-                    .apply(&event)
-                    .map_err(|error| Failure::new(error.to_string()))?,
-            ),
+            Some(template) => printer::line(&template.apply(&event).map_err(|error| Failure::new(error.to_string()))?),
             None if given.has("format") => printer::line(&line),
             None => printer::line(&show(&event)),
         }
@@ -74,27 +60,15 @@ fn events(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
 /// `time type action id (attributes)`.
 fn show(event: &Value) -> String {
     let nanos = i128::from(number(event, "timeNano"));
-    let time = jiff::Timestamp::from_nanosecond(nanos)
-        .map(|time| time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string())
-        .unwrap_or_default();
+    let time = jiff::Timestamp::from_nanosecond(nanos).map(|time| time.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string()).unwrap_or_default();
     let mut text = format!(
         "{time} {} {} {}",
         field(event, "Type"),
         field(event, "Action"),
-        event
-            .pointer("/Actor/ID")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
+        event.pointer("/Actor/ID").and_then(Value::as_str).unwrap_or_default()
     );
-    if let Some(attributes) = event
-        .pointer("/Actor/Attributes")
-        .and_then(Value::as_object)
-        .filter(|attributes| !attributes.is_empty())
-    {
-        let list: Vec<String> = attributes
-            .iter()
-            .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
-            .collect();
+    if let Some(attributes) = event.pointer("/Actor/Attributes").and_then(Value::as_object).filter(|attributes| !attributes.is_empty()) {
+        let list: Vec<String> = attributes.iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect();
         text.push_str(&format!(" ({})", list.join(", ")));
     }
     text

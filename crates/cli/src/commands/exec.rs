@@ -18,30 +18,14 @@ pub(super) const ENTRIES: &[Entry] = &[Entry {
         most: usize::MAX,
         strict: true,
         flags: &[
-            yes(
-                "detach",
-                'd',
-                "Detached mode: run command in the background",
-            ),
-            text(
-                "detach-keys",
-                '\0',
-                "Override the key sequence for detaching a container",
-            ),
+            yes("detach", 'd', "Detached mode: run command in the background"),
+            text("detach-keys", '\0', "Override the key sequence for detaching a container"),
             list("env", 'e', "Set environment variables"),
             list("env-file", '\0', "Read in a file of environment variables"),
             yes("interactive", 'i', "Keep STDIN open even if not attached"),
-            yes(
-                "privileged",
-                '\0',
-                "Give extended privileges to the command",
-            ),
+            yes("privileged", '\0', "Give extended privileges to the command"),
             yes("tty", 't', "Allocate a pseudo-TTY"),
-            text(
-                "user",
-                'u',
-                "Username or UID (format: \"<name|uid>[:<group|gid>]\")",
-            ),
+            text("user", 'u', "Username or UID (format: \"<name|uid>[:<group|gid>]\")"),
             text("workdir", 'w', "Working directory inside the container"),
         ],
     },
@@ -56,18 +40,11 @@ fn exec(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let (mut client, _) = context.greeted()?;
     let mut environment = Vec::new();
     for file in given.all("env-file") {
-        let text = std::fs::read_to_string(file)
-            .map_err(|_| Failure::new(format!("open {file}: no such file or directory")))?;
-        environment.extend(
-            text.lines()
-                .filter(|line| !line.is_empty() && !line.starts_with('#'))
-                .map(str::to_owned),
-        );
+        let text = std::fs::read_to_string(file).map_err(|_| Failure::new(format!("open {file}: no such file or directory")))?;
+        environment.extend(text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned));
     }
     environment.extend_from_slice(given.all("env"));
-    let size = terminal::size()
-        .filter(|_| tty)
-        .map(|(rows, columns)| json!([rows, columns]));
+    let size = terminal::size().filter(|_| tty).map(|(rows, columns)| json!([rows, columns]));
     let body = json!({
         "User": given.get("user").unwrap_or_default(),
         "Privileged": given.on("privileged"),
@@ -81,11 +58,7 @@ fn exec(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         "Cmd": given.args[1..],
         "ConsoleSize": size,
     });
-    let created: Value = client.call(
-        "POST",
-        &format!("/containers/{}/exec", escape(&given.args[0])),
-        Some(&body),
-    )?;
+    let created: Value = client.call("POST", &format!("/containers/{}/exec", escape(&given.args[0])), Some(&body))?;
     let id = field::text(&created, "Id").to_owned();
     let start = format!("/exec/{id}/start");
     let options = json!({"Detach": detach, "Tty": tty, "ConsoleSize": body["ConsoleSize"]});
@@ -116,9 +89,5 @@ fn of_exec(error: Error) -> Failure {
     let Failure::Message { message, code, .. } = Failure::from(error).of_run() else {
         return Failure::Silent(1);
     };
-    Failure::Message {
-        message,
-        code: if code == 125 { 1 } else { code },
-        run: false,
-    }
+    Failure::Message { message, code: if code == 125 { 1 } else { code }, run: false }
 }

@@ -23,11 +23,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             most: 1,
             strict: false,
             flags: &[
-                yes(
-                    "all",
-                    'a',
-                    "Show all images (default hides intermediate images)",
-                ),
+                yes("all", 'a', "Show all images (default hides intermediate images)"),
                 yes("digests", '\0', "Show digests"),
                 list("filter", 'f', "Filter output based on conditions provided"),
                 text("format", '\0', "Format output using a custom template"),
@@ -46,17 +42,9 @@ pub(super) const ENTRIES: &[Entry] = &[
             most: 2,
             strict: false,
             flags: &[
-                list(
-                    "change",
-                    'c',
-                    "Apply Dockerfile instruction to the created image",
-                ),
+                list("change", 'c', "Apply Dockerfile instruction to the created image"),
                 text("message", 'm', "Set commit message for imported image"),
-                text(
-                    "platform",
-                    '\0',
-                    "Set platform if server is multi-platform capable",
-                ),
+                text("platform", '\0', "Set platform if server is multi-platform capable"),
             ],
         },
         act: import,
@@ -102,16 +90,8 @@ pub(super) const ENTRIES: &[Entry] = &[
             strict: false,
             flags: &[
                 yes("quiet", 'q', "Suppress verbose output"),
-                text(
-                    "platform",
-                    '\0',
-                    "Set platform if server is multi-platform capable",
-                ),
-                yes(
-                    "all-tags",
-                    'a',
-                    "Download all tagged images in the repository",
-                ),
+                text("platform", '\0', "Set platform if server is multi-platform capable"),
+                yes("all-tags", 'a', "Download all tagged images in the repository"),
             ],
         },
         act: pull,
@@ -124,10 +104,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             least: 1,
             most: usize::MAX,
             strict: false,
-            flags: &[
-                yes("force", 'f', "Force removal of the image"),
-                yes("no-prune", '\0', "Do not delete untagged parents"),
-            ],
+            flags: &[yes("force", 'f', "Force removal of the image"), yes("no-prune", '\0', "Do not delete untagged parents")],
         },
         act: remove,
     },
@@ -153,11 +130,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             strict: false,
             flags: &[
                 text("format", '\0', "Format output using a custom template"),
-                yes(
-                    "human",
-                    'H',
-                    "Print sizes and dates in human readable format",
-                ),
+                yes("human", 'H', "Print sizes and dates in human readable format"),
                 yes("no-trunc", '\0', "Don't truncate output"),
                 yes("quiet", 'q', "Only show image IDs"),
             ],
@@ -173,16 +146,8 @@ pub(super) const ENTRIES: &[Entry] = &[
             most: 0,
             strict: false,
             flags: &[
-                yes(
-                    "all",
-                    'a',
-                    "Remove all unused images, not just dangling ones",
-                ),
-                list(
-                    "filter",
-                    '\0',
-                    "Provide filter values (e.g. \"until=<timestamp>\")",
-                ),
+                yes("all", 'a', "Remove all unused images, not just dangling ones"),
+                list("filter", '\0', "Provide filter values (e.g. \"until=<timestamp>\")"),
                 yes("force", 'f', "Do not prompt for confirmation"),
             ],
         },
@@ -192,11 +157,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 
 /// A reference as a path: its slashes stay.
 fn path_of(reference: &str) -> String {
-    reference
-        .split('/')
-        .map(escape)
-        .collect::<Vec<_>>()
-        .join("/")
+    reference.split('/').map(escape).collect::<Vec<_>>().join("/")
 }
 
 /// Repository and tag.
@@ -207,10 +168,7 @@ fn split(reference: &str) -> (&str, &str) {
     }
 }
 
-#[allow(
-    clippy::cast_precision_loss,
-    reason = "sizes are rounded to four figures"
-)]
+#[allow(clippy::cast_precision_loss, reason = "sizes are rounded to four figures")]
 fn size_short(value: &Value, name: &str) -> String {
     human::size_short(number(value, name) as f64)
 }
@@ -221,25 +179,14 @@ fn size(value: &Value, name: &str) -> String {
 
 fn images(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
-    let mut filters: Value = filters(given)?.map_or(json!({}), |text| {
-        serde_json::from_str(&text).unwrap_or_default()
-    });
+    let mut filters: Value = filters(given)?.map_or(json!({}), |text| serde_json::from_str(&text).unwrap_or_default());
     if let Some(reference) = given.args.first() {
         filters["reference"][reference.as_str()] = true.into();
     }
-    let filters = filters
-        .as_object()
-        .is_some_and(|filters| !filters.is_empty())
-        .then(|| filters.to_string());
+    let filters = filters.as_object().is_some_and(|filters| !filters.is_empty()).then(|| filters.to_string());
     let found: Vec<Value> = client.call(
         "GET",
-        &format!(
-            "/images/json{}",
-            query(&[
-                ("all", given.on("all").then_some("1")),
-                ("filters", filters.as_deref())
-            ])
-        ),
+        &format!("/images/json{}", query(&[("all", given.on("all").then_some("1")), ("filters", filters.as_deref())])),
         None,
     )?;
     let whole = given.on("no-trunc");
@@ -284,22 +231,12 @@ fn images(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         }
         return Ok(0);
     }
-    let mut columns: Vec<Column> = vec![
-        ("Repository", "REPOSITORY"),
-        ("Tag", "TAG"),
-        ("ID", "IMAGE ID"),
-        ("CreatedSince", "CREATED"),
-        ("Size", "SIZE"),
-    ];
+    let mut columns: Vec<Column> =
+        vec![("Repository", "REPOSITORY"), ("Tag", "TAG"), ("ID", "IMAGE ID"), ("CreatedSince", "CREATED"), ("Size", "SIZE")];
     if given.on("digests") {
         columns.insert(2, ("Digest", "DIGEST"));
     }
-    output::print(
-        given.get("format"),
-        &rows,
-        &columns,
-        &[("CreatedAt", "CREATED AT"), ("Digest", "DIGEST")],
-    )?;
+    output::print(given.get("format"), &rows, &columns, &[("CreatedAt", "CREATED AT"), ("Digest", "DIGEST")])?;
     Ok(0)
 }
 
@@ -307,18 +244,15 @@ fn open(name: &str) -> Outcome<Box<dyn Read>> {
     if name == "-" {
         return Ok(Box::new(std::io::stdin()));
     }
-    let file = std::fs::File::open(name)
-        .map_err(|error| Failure::new(format!("open {name}: {}", plain(&error))))?;
+    let file = std::fs::File::open(name).map_err(|error| Failure::new(format!("open {name}: {}", plain(&error))))?;
     Ok(Box::new(file))
 }
 
 /// An error of the system as Go prints it.
 fn plain(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file or directory".into(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
-        _ => error.to_string(),
-    }
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    text[..1].to_lowercase() + &text[1..]
 }
 
 fn import(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
@@ -332,18 +266,8 @@ fn import(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         ("message", given.get("message")),
         ("platform", given.get("platform")),
     ];
-    pairs.extend(
-        given
-            .all("change")
-            .iter()
-            .map(|change| ("changes", Some(change.as_str()))),
-    );
-    let answer = client.upload(
-        "POST",
-        &format!("/images/create{}", query(&pairs)),
-        "application/x-tar",
-        &mut data,
-    )?;
+    pairs.extend(given.all("change").iter().map(|change| ("changes", Some(change.as_str()))));
+    let answer = client.upload("POST", &format!("/images/create{}", query(&pairs)), "application/x-tar", &mut data)?;
     progress::print(answer, false)?;
     Ok(0)
 }
@@ -351,20 +275,12 @@ fn import(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
 fn load(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let input = given.get("input").unwrap_or("-");
     if input == "-" && crate::terminal::stdin_is_terminal() {
-        return Err(Failure::new(
-            "requested load from stdin, but stdin is empty",
-        ));
+        return Err(Failure::new("requested load from stdin, but stdin is empty"));
     }
     let mut data = open(input)?;
     let mut client = context.client()?;
     let quiet = given.on("quiet") || !printer::stdout_is_terminal();
-    let path = format!(
-        "/images/load{}",
-        query(&[
-            ("quiet", Some(if quiet { "1" } else { "0" })),
-            ("platform", given.get("platform"))
-        ])
-    );
+    let path = format!("/images/load{}", query(&[("quiet", Some(if quiet { "1" } else { "0" })), ("platform", given.get("platform"))]));
     let answer = client.upload("POST", &path, "application/x-tar", &mut data)?;
     progress::print(answer, false)?;
     Ok(0)
@@ -373,17 +289,11 @@ fn load(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
 fn save(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let target = given.get("output");
     if target.is_none() && printer::stdout_is_terminal() {
-        return Err(Failure::new(
-            "cowardly refusing to save to a terminal. Use the -o flag or redirect",
-        ));
+        return Err(Failure::new("cowardly refusing to save to a terminal. Use the -o flag or redirect"));
     }
     let mut client = context.client()?;
-    let pairs: Vec<(&str, Option<&str>)> = given
-        .args
-        .iter()
-        .map(|name| ("names", Some(name.as_str())))
-        .chain([("platform", given.get("platform"))])
-        .collect();
+    let pairs: Vec<(&str, Option<&str>)> =
+        given.args.iter().map(|name| ("names", Some(name.as_str()))).chain([("platform", given.get("platform"))]).collect();
     let mut answer = client.stream("GET", &format!("/images/get{}", query(&pairs)), None)?;
     match target {
         None => drop(std::io::copy(&mut answer, &mut std::io::stdout())?),
@@ -398,25 +308,13 @@ fn save(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
 
 fn pull(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
-    let (name, tag) = given.args[0]
-        .split_once('@')
-        .unwrap_or_else(|| split(&given.args[0]));
-    if !given.args[0].contains('@')
-        && split(&given.args[0]).0 == given.args[0]
-        && !given.on("quiet")
-    {
+    let (name, tag) = given.args[0].split_once('@').unwrap_or_else(|| split(&given.args[0]));
+    if !given.args[0].contains('@') && split(&given.args[0]).0 == given.args[0] && !given.on("quiet") {
         printer::line("Using default tag: latest");
     }
     let answer = client.stream(
         "POST",
-        &format!(
-            "/images/create{}",
-            query(&[
-                ("fromImage", Some(name)),
-                ("tag", Some(tag)),
-                ("platform", given.get("platform"))
-            ])
-        ),
+        &format!("/images/create{}", query(&[("fromImage", Some(name)), ("tag", Some(tag)), ("platform", given.get("platform"))])),
         None,
     )?;
     progress::print(answer, given.on("quiet"))?;
@@ -428,8 +326,7 @@ fn remove(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let flag = |name: &str| given.on(name).then_some("1");
     let query = query(&[("force", flag("force")), ("noprune", flag("no-prune"))]);
     super::each(&given.args, |name| {
-        let removed: Value =
-            client.call("DELETE", &format!("/images/{}{query}", path_of(name)), None)?;
+        let removed: Value = client.call("DELETE", &format!("/images/{}{query}", path_of(name)), None)?;
         for item in removed.as_array().into_iter().flatten() {
             for kind in ["Untagged", "Deleted"] {
                 let what = field(item, kind);
@@ -447,11 +344,7 @@ fn tag(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let (repository, tag) = split(&given.args[1]);
     client.call::<Value>(
         "POST",
-        &format!(
-            "/images/{}/tag{}",
-            path_of(&given.args[0]),
-            query(&[("repo", Some(repository)), ("tag", Some(tag))])
-        ),
+        &format!("/images/{}/tag{}", path_of(&given.args[0]), query(&[("repo", Some(repository)), ("tag", Some(tag))])),
         None,
     )?;
     Ok(0)
@@ -459,11 +352,7 @@ fn tag(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
 
 fn history(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
-    let layers: Vec<Value> = client.call(
-        "GET",
-        &format!("/images/{}/history", path_of(&given.args[0])),
-        None,
-    )?;
+    let layers: Vec<Value> = client.call("GET", &format!("/images/{}/history", path_of(&given.args[0])), None)?;
     let whole = given.on("no-trunc");
     let rows: Vec<Value> = layers
         .iter()
@@ -481,13 +370,7 @@ fn history(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     output::print(
         given.get("format"),
         &rows,
-        &[
-            ("ID", "IMAGE"),
-            ("CreatedSince", "CREATED"),
-            ("CreatedBy", "CREATED BY"),
-            ("Size", "SIZE"),
-            ("Comment", "COMMENT"),
-        ],
+        &[("ID", "IMAGE"), ("CreatedSince", "CREATED"), ("CreatedBy", "CREATED BY"), ("Size", "SIZE"), ("Comment", "COMMENT")],
         &[],
     )?;
     Ok(0)
@@ -503,18 +386,9 @@ fn prune(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         return Ok(0);
     }
     let mut client = context.client()?;
-    let mut filters: Value = filters(given)?.map_or(json!({}), |text| {
-        serde_json::from_str(&text).unwrap_or_default()
-    });
+    let mut filters: Value = filters(given)?.map_or(json!({}), |text| serde_json::from_str(&text).unwrap_or_default());
     filters["dangling"][if given.on("all") { "false" } else { "true" }] = true.into();
-    let report: Value = client.call(
-        "POST",
-        &format!(
-            "/images/prune{}",
-            query(&[("filters", Some(&filters.to_string()))])
-        ),
-        None,
-    )?;
+    let report: Value = client.call("POST", &format!("/images/prune{}", query(&[("filters", Some(&filters.to_string()))])), None)?;
     let mut removed = items(&report, "ImagesDeleted").peekable();
     if removed.peek().is_some() {
         printer::line("Deleted Images:");
@@ -528,9 +402,6 @@ fn prune(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         }
         printer::line("");
     }
-    printer::line(&format!(
-        "Total reclaimed space: {}",
-        size(&report, "SpaceReclaimed")
-    ));
+    printer::line(&format!("Total reclaimed space: {}", size(&report, "SpaceReclaimed")));
     Ok(0)
 }

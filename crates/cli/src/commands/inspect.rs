@@ -14,25 +14,13 @@ use crate::template::Template;
 
 const FLAGS: &[Flag] = &[
     text("format", 'f', "Format output using a custom template"),
-    yes(
-        "size",
-        's',
-        "Display total file sizes if the type is container",
-    ),
+    yes("size", 's', "Display total file sizes if the type is container"),
     text("type", '\0', "Only inspect objects of the given type"),
     yes("verbose", 'v', "Verbose output for diagnostics"),
 ];
 
 const fn command(words: &'static str, usage: &'static str) -> Command {
-    Command {
-        words,
-        usage,
-        about: "Return low-level information on objects",
-        least: 1,
-        most: usize::MAX,
-        strict: false,
-        flags: FLAGS,
-    }
+    Command { words, usage, about: "Return low-level information on objects", least: 1, most: usize::MAX, strict: false, flags: FLAGS }
 }
 
 pub(super) const ENTRIES: &[Entry] = &[
@@ -41,10 +29,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         act: |context, _, given| inspect(context, given, given.get("type").unwrap_or_default()),
     },
     Entry {
-        command: command(
-            "container inspect",
-            "container inspect [OPTIONS] CONTAINER [CONTAINER...]",
-        ),
+        command: command("container inspect", "container inspect [OPTIONS] CONTAINER [CONTAINER...]"),
         act: |context, _, given| inspect(context, given, "container"),
     },
     Entry {
@@ -52,51 +37,29 @@ pub(super) const ENTRIES: &[Entry] = &[
         act: |context, _, given| inspect(context, given, "image"),
     },
     Entry {
-        command: command(
-            "network inspect",
-            "network inspect [OPTIONS] NETWORK [NETWORK...]",
-        ),
+        command: command("network inspect", "network inspect [OPTIONS] NETWORK [NETWORK...]"),
         act: |context, _, given| inspect(context, given, "network"),
     },
     Entry {
-        command: command(
-            "volume inspect",
-            "volume inspect [OPTIONS] VOLUME [VOLUME...]",
-        ),
+        command: command("volume inspect", "volume inspect [OPTIONS] VOLUME [VOLUME...]"),
         act: |context, _, given| inspect(context, given, "volume"),
     },
 ];
 
 /// Kinds in the order they are tried, with the paths that show one.
-const KINDS: [(&str, &str, &str); 4] = [
-    ("container", "/containers/", "/json"),
-    ("image", "/images/", "/json"),
-    ("network", "/networks/", ""),
-    ("volume", "/volumes/", ""),
-];
+const KINDS: [(&str, &str, &str); 4] =
+    [("container", "/containers/", "/json"), ("image", "/images/", "/json"), ("network", "/networks/", ""), ("volume", "/volumes/", "")];
 
 fn find(client: &mut Client, name: &str, kind: &str, size: bool) -> Outcome<Ordered> {
-    for (known, before, after) in KINDS
-        .iter()
-        .filter(|(known, ..)| kind.is_empty() || *known == kind)
-    {
+    for (known, before, after) in KINDS.iter().filter(|(known, ..)| kind.is_empty() || *known == kind) {
         // Names of images have slashes, which are part of the path.
         let escaped = name.split('/').map(escape).collect::<Vec<_>>().join("/");
-        let size = if size && *known == "container" {
-            "?size=1"
-        } else {
-            ""
-        };
+        let size = if size && *known == "container" { "?size=1" } else { "" };
         match client.call("GET", &format!("{before}{escaped}{after}{size}"), None) {
             Ok(value) => return Ok(value),
             Err(Error::Api { status: 404, .. }) if kind.is_empty() => {}
-            Err(Error::Api {
-                status: 404,
-                message,
-            }) => {
-                return Err(Failure::new(format!(
-                    "Error response from daemon: {message}"
-                )));
+            Err(Error::Api { status: 404, message }) => {
+                return Err(Failure::new(format!("Error response from daemon: {message}")));
             }
             Err(error) => return Err(error.into()),
         }
@@ -106,9 +69,7 @@ fn find(client: &mut Client, name: &str, kind: &str, size: bool) -> Outcome<Orde
 
 fn inspect(context: &mut Context, given: &Given, kind: &str) -> Outcome<u8> {
     if !kind.is_empty() && !KINDS.iter().any(|(known, ..)| *known == kind) {
-        return Err(Failure::new(format!(
-            "\"{kind}\" is not a valid value for --type"
-        )));
+        return Err(Failure::new(format!("\"{kind}\" is not a valid value for --type")));
     }
     let template = given
         .get("format")
@@ -128,11 +89,7 @@ fn inspect(context: &mut Context, given: &Given, kind: &str) -> Outcome<u8> {
     match template {
         Some(template) => {
             for value in &found {
-                printer::line(
-                    &template
-                        .apply(value)
-                        .map_err(|error| Failure::new(error.to_string()))?,
-                );
+                printer::line(&template.apply(value).map_err(|error| Failure::new(error.to_string()))?);
             }
             if found.is_empty() {
                 printer::line("");
@@ -141,9 +98,5 @@ fn inspect(context: &mut Context, given: &Given, kind: &str) -> Outcome<u8> {
         None if given.has("format") => printer::line(&Value::Array(found).to_string()),
         None => printer::line(&Ordered::List(ordered).pretty(0)),
     }
-    if failures.is_empty() {
-        Ok(0)
-    } else {
-        Err(Failure::new(failures.join("\n")))
-    }
+    if failures.is_empty() { Ok(0) } else { Err(Failure::new(failures.join("\n"))) }
 }

@@ -13,21 +13,8 @@ use crate::{human, json, printer};
 
 const MANY: usize = usize::MAX;
 
-const fn command(
-    words: &'static str,
-    usage: &'static str,
-    about: &'static str,
-    flags: &'static [Flag],
-) -> Command {
-    Command {
-        words,
-        usage,
-        about,
-        least: 1,
-        most: MANY,
-        strict: false,
-        flags,
-    }
+const fn command(words: &'static str, usage: &'static str, about: &'static str, flags: &'static [Flag]) -> Command {
+    Command { words, usage, about, least: 1, most: MANY, strict: false, flags }
 }
 
 pub(super) const ENTRIES: &[Entry] = &[
@@ -39,11 +26,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             &[
                 yes("attach", 'a', "Attach STDOUT/STDERR and forward signals"),
                 yes("interactive", 'i', "Attach container's STDIN"),
-                text(
-                    "detach-keys",
-                    '\0',
-                    "Override the key sequence for detaching a container",
-                ),
+                text("detach-keys", '\0', "Override the key sequence for detaching a container"),
             ],
         ),
         act: super::attach::start,
@@ -55,11 +38,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             "Stop one or more running containers",
             &[
                 text("signal", 's', "Signal to send to the container"),
-                text(
-                    "timeout",
-                    't',
-                    "Seconds to wait before killing the container",
-                ),
+                text("timeout", 't', "Seconds to wait before killing the container"),
                 text("time", '\0', "Seconds to wait before killing the container"),
             ],
         ),
@@ -72,11 +51,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             "Restart one or more containers",
             &[
                 text("signal", 's', "Signal to send to the container"),
-                text(
-                    "timeout",
-                    't',
-                    "Seconds to wait before killing the container",
-                ),
+                text("timeout", 't', "Seconds to wait before killing the container"),
                 text("time", '\0', "Seconds to wait before killing the container"),
             ],
         ),
@@ -95,21 +70,11 @@ pub(super) const ENTRIES: &[Entry] = &[
         },
     },
     Entry {
-        command: command(
-            "pause",
-            "pause CONTAINER [CONTAINER...]",
-            "Pause all processes within one or more containers",
-            &[],
-        ),
+        command: command("pause", "pause CONTAINER [CONTAINER...]", "Pause all processes within one or more containers", &[]),
         act: |context, _, given| post_each(context, given, "pause", ""),
     },
     Entry {
-        command: command(
-            "unpause",
-            "unpause CONTAINER [CONTAINER...]",
-            "Unpause all processes within one or more containers",
-            &[],
-        ),
+        command: command("unpause", "unpause CONTAINER [CONTAINER...]", "Unpause all processes within one or more containers", &[]),
         act: |context, _, given| post_each(context, given, "unpause", ""),
     },
     Entry {
@@ -118,17 +83,9 @@ pub(super) const ENTRIES: &[Entry] = &[
             "rm [OPTIONS] CONTAINER [CONTAINER...]",
             "Remove one or more containers",
             &[
-                yes(
-                    "force",
-                    'f',
-                    "Force the removal of a running container (uses SIGKILL)",
-                ),
+                yes("force", 'f', "Force the removal of a running container (uses SIGKILL)"),
                 yes("link", 'l', "Remove the specified link"),
-                yes(
-                    "volumes",
-                    'v',
-                    "Remove anonymous volumes associated with the container",
-                ),
+                yes("volumes", 'v', "Remove anonymous volumes associated with the container"),
             ],
         ),
         act: remove,
@@ -154,11 +111,7 @@ pub(super) const ENTRIES: &[Entry] = &[
         },
         act: |context, _, given| {
             let mut client = context.client()?;
-            let path = format!(
-                "/containers/{}/rename{}",
-                escape(&given.args[0]),
-                query(&[("name", Some(&given.args[1]))])
-            );
+            let path = format!("/containers/{}/rename{}", escape(&given.args[0]), query(&[("name", Some(&given.args[1]))]));
             client.call::<Value>("POST", &path, None)?;
             Ok(0)
         },
@@ -172,11 +125,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             most: 0,
             strict: false,
             flags: &[
-                list(
-                    "filter",
-                    '\0',
-                    "Provide filter values (e.g. \"until=<timestamp>\")",
-                ),
+                list("filter", '\0', "Provide filter values (e.g. \"until=<timestamp>\")"),
                 yes("force", 'f', "Do not prompt for confirmation"),
             ],
         },
@@ -188,11 +137,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 fn post_each(context: &mut Context, given: &Given, action: &str, query: &str) -> Outcome<u8> {
     let mut client = context.client()?;
     each(&given.args, |name| {
-        client.call::<Value>(
-            "POST",
-            &format!("/containers/{}/{action}{query}", escape(name)),
-            None,
-        )?;
+        client.call::<Value>("POST", &format!("/containers/{}/{action}{query}", escape(name)), None)?;
         Ok(Some(name.to_owned()))
     })
 }
@@ -214,21 +159,10 @@ fn stop_like(context: &mut Context, given: &Given, action: &str) -> Outcome<u8> 
             .map(|name| {
                 let mut client = client.another();
                 let path = format!("/containers/{}/{action}{query}", escape(name));
-                scope.spawn(move || {
-                    client
-                        .call::<Value>("POST", &path, None)
-                        .map_err(Failure::from)
-                })
+                scope.spawn(move || client.call::<Value>("POST", &path, None).map_err(Failure::from))
             })
             .collect();
-        workers
-            .into_iter()
-            .map(|worker| {
-                worker
-                    .join()
-                    .unwrap_or_else(|_| Err(Failure::new("a worker died")))
-            })
-            .collect()
+        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(Failure::new("a worker died")))).collect()
     });
     let mut results = results.into_iter();
     each(&given.args, |name| {
@@ -241,19 +175,11 @@ fn remove(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
     let flag = |name: &str| given.on(name).then_some("1");
     let force = given.on("force");
-    let query = query(&[
-        ("force", flag("force")),
-        ("link", flag("link")),
-        ("v", flag("volumes")),
-    ]);
+    let query = query(&[("force", flag("force")), ("link", flag("link")), ("v", flag("volumes"))]);
     let mut missing = Vec::new();
     let result = each(&given.args, |name| {
         let name = name.trim_matches('/');
-        match client.call::<Value>(
-            "DELETE",
-            &format!("/containers/{}{query}", escape(name)),
-            None,
-        ) {
+        match client.call::<Value>("DELETE", &format!("/containers/{}{query}", escape(name)), None) {
             Ok(_) => Ok(Some(name.to_owned())),
             // With force nobody minds that it is gone already; it is said all the same.
             Err(error) if force && error.status() == Some(404) => {
@@ -271,75 +197,40 @@ fn remove(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
 
 fn wait(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
-    each(&given.args, |name| {
-        Ok(Some(wait_for(&mut client, name, "")?.to_string()))
-    })
+    each(&given.args, |name| Ok(Some(wait_for(&mut client, name, "")?.to_string())))
 }
 
 /// Waits for a container's exit code.
 pub(super) fn wait_for(client: &mut Client, name: &str, condition: &str) -> Outcome<i64> {
     let condition = Some(condition).filter(|condition| !condition.is_empty());
-    read_exit(client.stream(
-        "POST",
-        &format!(
-            "/containers/{}/wait{}",
-            escape(name),
-            query(&[("condition", condition)])
-        ),
-        None,
-    ))
+    read_exit(client.stream("POST", &format!("/containers/{}/wait{}", escape(name), query(&[("condition", condition)])), None))
 }
 
 /// Reads the answer of a wait to its end: the exit code.
 pub(super) fn read_exit(answer: Result<Body, docker_api::client::Error>) -> Outcome<i64> {
     let mut text = String::new();
     answer?.read_to_string(&mut text)?;
-    let value: Value = serde_json::from_str(&text)
-        .map_err(|_| Failure::new("the daemon ended before the container did"))?;
-    if let Some(message) = value
-        .pointer("/Error/Message")
-        .and_then(Value::as_str)
-        .filter(|message| !message.is_empty())
-    {
-        return Err(Failure::new(format!(
-            "Error response from daemon: {message}"
-        )));
+    let value: Value = serde_json::from_str(&text).map_err(|_| Failure::new("the daemon ended before the container did"))?;
+    if let Some(message) = value.pointer("/Error/Message").and_then(Value::as_str).filter(|message| !message.is_empty()) {
+        return Err(Failure::new(format!("Error response from daemon: {message}")));
     }
     Ok(json::number(&value, "StatusCode"))
 }
 
 fn prune(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
-    if !given.on("force")
-        && !confirm(
-            "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?",
-        )?
-    {
+    if !given.on("force") && !confirm("WARNING! This will remove all stopped containers.\nAre you sure you want to continue?")? {
         return Ok(0);
     }
     let mut client = context.client()?;
     let filters = filters(given)?;
-    let report: Value = client.call(
-        "POST",
-        &format!(
-            "/containers/prune{}",
-            query(&[("filters", filters.as_deref())])
-        ),
-        None,
-    )?;
-    let ids: Vec<&str> = json::items(&report, "ContainersDeleted")
-        .filter_map(Value::as_str)
-        .collect();
+    let report: Value = client.call("POST", &format!("/containers/prune{}", query(&[("filters", filters.as_deref())])), None)?;
+    let ids: Vec<&str> = json::items(&report, "ContainersDeleted").filter_map(Value::as_str).collect();
     if !ids.is_empty() {
         printer::line(&format!("Deleted Containers:\n{}\n", ids.join("\n")));
     }
     printer::line(&format!(
         "Total reclaimed space: {}",
-        human::size(
-            report
-                .get("SpaceReclaimed")
-                .and_then(Value::as_f64)
-                .unwrap_or_default()
-        )
+        human::size(report.get("SpaceReclaimed").and_then(Value::as_f64).unwrap_or_default())
     ));
     Ok(0)
 }

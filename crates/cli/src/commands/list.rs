@@ -20,23 +20,11 @@ pub(super) const ENTRIES: &[Entry] = &[Entry {
         most: 0,
         strict: false,
         flags: &[
-            yes(
-                "all",
-                'a',
-                "Show all containers (default shows just running)",
-            ),
+            yes("all", 'a', "Show all containers (default shows just running)"),
             list("filter", 'f', "Filter output based on conditions provided"),
             text("format", '\0', "Format output using a custom template"),
-            text(
-                "last",
-                'n',
-                "Show n last created containers (includes all states)",
-            ),
-            yes(
-                "latest",
-                'l',
-                "Show the latest created container (includes all states)",
-            ),
+            text("last", 'n', "Show n last created containers (includes all states)"),
+            yes("latest", 'l', "Show the latest created container (includes all states)"),
             yes("no-trunc", '\0', "Don't truncate output"),
             yes("quiet", 'q', "Only display container IDs"),
             yes("size", 's', "Display total file sizes"),
@@ -67,19 +55,9 @@ const HEADINGS: &[Column] = &[
 fn ps(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
     let filters = filters(given)?;
-    let format = given
-        .get("format")
-        .map(str::to_owned)
-        .or_else(|| config::setting("psFormat").filter(|_| !given.on("quiet")));
-    let size = given.on("size")
-        || format
-            .as_ref()
-            .is_some_and(|format| format.contains(".Size"));
-    let limit = if given.on("latest") {
-        Some("1")
-    } else {
-        given.get("last").filter(|last| *last != "-1")
-    };
+    let format = given.get("format").map(str::to_owned).or_else(|| config::setting("psFormat").filter(|_| !given.on("quiet")));
+    let size = given.on("size") || format.as_ref().is_some_and(|format| format.contains(".Size"));
+    let limit = if given.on("latest") { Some("1") } else { given.get("last").filter(|last| *last != "-1") };
     if let Some(text) = limit.filter(|text| text.parse::<i64>().is_err()) {
         return Err(Failure::new(format!(
             "invalid argument \"{text}\" for \"-n, --last\" flag: strconv.ParseInt: parsing \"{text}\": invalid syntax"
@@ -88,12 +66,7 @@ fn ps(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let all = (given.on("all") || limit.is_some()).then_some("1");
     let path = format!(
         "/containers/json{}",
-        query(&[
-            ("all", all),
-            ("limit", limit),
-            ("size", size.then_some("1")),
-            ("filters", filters.as_deref())
-        ])
+        query(&[("all", all), ("limit", limit), ("size", size.then_some("1")), ("filters", filters.as_deref())])
     );
     let containers: Vec<Value> = client.call("GET", &path, None)?;
     let whole = given.on("no-trunc");
@@ -103,10 +76,7 @@ fn ps(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         }
         return Ok(0);
     }
-    let rows: Vec<Value> = containers
-        .iter()
-        .map(|container| row(container, whole))
-        .collect();
+    let rows: Vec<Value> = containers.iter().map(|container| row(container, whole)).collect();
     let mut columns = COLUMNS.to_vec();
     if size {
         columns.push(("Size", "SIZE"));
@@ -120,11 +90,7 @@ fn id(id: &str, whole: bool) -> String {
 }
 
 fn cut(text: &str, length: usize) -> String {
-    if text.chars().count() <= length {
-        text.to_owned()
-    } else {
-        text.chars().take(length - 1).chain(['…']).collect()
-    }
+    if text.chars().count() <= length { text.to_owned() } else { text.chars().take(length - 1).chain(['…']).collect() }
 }
 
 fn row(container: &Value, whole: bool) -> Value {
@@ -133,20 +99,9 @@ fn row(container: &Value, whole: bool) -> Value {
         .map(|name| name.trim_start_matches('/'))
         .filter(|name| whole || !name.contains('/'))
         .collect();
-    let command = format!(
-        "\"{}\"",
-        if whole {
-            field(container, "Command").to_owned()
-        } else {
-            cut(field(container, "Command"), 20)
-        }
-    );
+    let command = format!("\"{}\"", if whole { field(container, "Command").to_owned() } else { cut(field(container, "Command"), 20) });
     let image = field(container, "Image");
-    let image = if image.starts_with("sha256:") && !whole {
-        short(image)
-    } else {
-        image.to_owned()
-    };
+    let image = if image.starts_with("sha256:") && !whole { short(image) } else { image.to_owned() };
     let created = number(container, "Created");
     let labels: Vec<String> = container
         .get("Labels")
@@ -163,25 +118,10 @@ fn row(container: &Value, whole: bool) -> Value {
         .map(|(name, _)| name.as_str())
         .collect();
     let mounts: Vec<String> = items(container, "Mounts")
-        .map(|mount| {
-            if field(mount, "Name").is_empty() {
-                field(mount, "Source")
-            } else {
-                field(mount, "Name")
-            }
-        })
-        .map(|name| {
-            if whole {
-                name.to_owned()
-            } else {
-                cut(name, 15)
-            }
-        })
+        .map(|mount| if field(mount, "Name").is_empty() { field(mount, "Source") } else { field(mount, "Name") })
+        .map(|name| if whole { name.to_owned() } else { cut(name, 15) })
         .collect();
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "sizes are rounded to four figures"
-    )]
+    #[allow(clippy::cast_precision_loss, reason = "sizes are rounded to four figures")]
     let size = |name: &str| human::size_short(number(container, name) as f64);
     json!({
         "ID": id(field(container, "Id"), whole),
@@ -205,14 +145,7 @@ fn row(container: &Value, whole: bool) -> Value {
 /// Ports with neighbours of the same kind joined. **Source:** docker/cli, `formatter.DisplayablePorts`.
 fn ports(container: &Value) -> String {
     let mut list: Vec<(String, i64, i64, String)> = items(container, "Ports")
-        .map(|port| {
-            (
-                field(port, "IP").to_owned(),
-                number(port, "PrivatePort"),
-                number(port, "PublicPort"),
-                field(port, "Type").to_owned(),
-            )
-        })
+        .map(|port| (field(port, "IP").to_owned(), number(port, "PrivatePort"), number(port, "PublicPort"), field(port, "Type").to_owned()))
         .collect();
     list.sort_by(|a, b| (&a.3, a.1, &a.0, a.2).cmp(&(&b.3, b.1, &b.0, b.2)));
     let mut groups: Vec<(String, String, i64, i64, i64)> = Vec::new();
@@ -221,8 +154,7 @@ fn ports(container: &Value) -> String {
             group.0 == ip
                 && group.1 == kind
                 && group.3 + 1 == private
-                && (group.4 == 0 && public == 0
-                    || public != 0 && group.4 + (private - group.2) == public)
+                && (group.4 == 0 && public == 0 || public != 0 && group.4 + (private - group.2) == public)
         };
         match groups.iter_mut().find(joins) {
             Some(group) => group.3 = private,
@@ -230,24 +162,12 @@ fn ports(container: &Value) -> String {
         }
     }
     let span = |first: i64, last: i64| {
-        if first == last {
-            first.to_string()
-        } else {
-            format!("{first}-{last}")
-        }
+        if first == last { first.to_string() } else { format!("{first}-{last}") }
     };
     let shown = groups.iter().map(|(ip, kind, first, last, public)| {
         let inner = format!("{}/{kind}", span(*first, *last));
-        let ip = if ip.contains(':') {
-            format!("[{ip}]")
-        } else {
-            ip.clone()
-        };
-        if *public == 0 {
-            inner
-        } else {
-            format!("{ip}:{}->{inner}", span(*public, public + last - first))
-        }
+        let ip = if ip.contains(':') { format!("[{ip}]") } else { ip.clone() };
+        if *public == 0 { inner } else { format!("{ip}:{}->{inner}", span(*public, public + last - first)) }
     });
     shown.collect::<Vec<_>>().join(", ")
 }
@@ -260,9 +180,6 @@ mod tests {
     fn neighbouring_ports_are_joined() {
         let port = |private: i64, public: i64| json!({"IP": "0.0.0.0", "PrivatePort": private, "PublicPort": public, "Type": "tcp"});
         let container = json!({"Ports": [port(80, 8080), port(81, 8081), port(443, 443), {"PrivatePort": 53, "Type": "udp"}]});
-        assert_eq!(
-            ports(&container),
-            "0.0.0.0:8080-8081->80-81/tcp, 0.0.0.0:443->443/tcp, 53/udp"
-        );
+        assert_eq!(ports(&container), "0.0.0.0:8080-8081->80-81/tcp, 0.0.0.0:443->443/tcp, 53/udp");
     }
 }

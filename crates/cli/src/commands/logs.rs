@@ -20,22 +20,10 @@ pub(super) const ENTRIES: &[Entry] = &[Entry {
         flags: &[
             yes("details", '\0', "Show extra details provided to logs"),
             yes("follow", 'f', "Follow log output"),
-            text(
-                "since",
-                '\0',
-                "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)",
-            ),
-            text(
-                "tail",
-                'n',
-                "Number of lines to show from the end of the logs",
-            ),
+            text("since", '\0', "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)"),
+            text("tail", 'n', "Number of lines to show from the end of the logs"),
             yes("timestamps", 't', "Show timestamps"),
-            text(
-                "until",
-                '\0',
-                "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)",
-            ),
+            text("until", '\0', "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)"),
         ],
     },
     act: logs,
@@ -45,15 +33,9 @@ fn logs(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
     let name = escape(&given.args[0]);
     let container: Value = client.call("GET", &format!("/containers/{name}/json"), None)?;
-    let tty = container
-        .pointer("/Config/Tty")
-        .and_then(Value::as_bool)
-        .unwrap_or_default();
+    let tty = container.pointer("/Config/Tty").and_then(Value::as_bool).unwrap_or_default();
     let flag = |name: &str| given.on(name).then_some("1");
-    let (since, until) = (
-        given.get("since").map(human::moment),
-        given.get("until").map(human::moment),
-    );
+    let (since, until) = (given.get("since").map(human::moment), given.get("until").map(human::moment));
     let query = query(&[
         ("stdout", Some("1")),
         ("stderr", Some("1")),

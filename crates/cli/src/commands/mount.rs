@@ -5,28 +5,15 @@ use serde_json::{Map, Value, json};
 use crate::error::{Failure, Outcome};
 
 /// `-v`: a bind, a named volume, or a bare path that gets an anonymous volume.
-pub(super) fn volume(
-    text: &str,
-    binds: &mut Vec<String>,
-    volumes: &mut Map<String, Value>,
-) -> Outcome<()> {
-    let wrong = || Failure::Message {
-        message: format!("invalid volume specification: '{text}'"),
-        code: 125,
-        run: true,
-    };
+pub(super) fn volume(text: &str, binds: &mut Vec<String>, volumes: &mut Map<String, Value>) -> Outcome<()> {
+    let wrong = || Failure::Message { message: format!("invalid volume specification: '{text}'"), code: 125, run: true };
     let parts: Vec<&str> = text.split(':').collect();
     match parts.as_slice() {
         [""] => return Err(wrong()),
         [path] => drop(volumes.insert((*path).to_owned(), json!({}))),
         [source, target] | [source, target, _] if !source.is_empty() && !target.is_empty() => {
             let source = absolute(source)?;
-            binds.push(
-                std::iter::once(source.as_str())
-                    .chain(parts[1..].iter().copied())
-                    .collect::<Vec<_>>()
-                    .join(":"),
-            );
+            binds.push(std::iter::once(source.as_str()).chain(parts[1..].iter().copied()).collect::<Vec<_>>().join(":"));
         }
         _ => return Err(wrong()),
     }
@@ -44,13 +31,14 @@ fn absolute(source: &str) -> Outcome<String> {
         match part {
             std::path::Component::ParentDir => drop(clean.pop()),
             std::path::Component::CurDir => {}
-            other => clean.push(other),
+            std::path::Component::Prefix(_) | std::path::Component::RootDir | std::path::Component::Normal(_) => clean.push(part),
         }
     }
     Ok(clean.display().to_string())
 }
 
 /// `--mount type=…,source=…,target=…`. **Source:** docker/cli, `opts/mount.go`.
+#[allow(clippy::too_many_lines, reason = "one short arm for each key")]
 pub(super) fn parse(text: &str) -> Outcome<Value> {
     let wrong = |why: String| Failure::Message {
         message: format!("invalid argument \"{text}\" for \"--mount\" flag: {why}"),
@@ -59,39 +47,24 @@ pub(super) fn parse(text: &str) -> Outcome<Value> {
     };
     let mut mount = Map::new();
     mount.insert("Type".into(), "volume".into());
-    let (mut bind, mut volume, mut tmpfs, mut image) =
-        (Map::new(), Map::new(), Map::new(), Map::new());
+    let (mut bind, mut volume, mut tmpfs, mut image) = (Map::new(), Map::new(), Map::new(), Map::new());
     for part in text.split(',') {
-        let (key, value) = part
-            .split_once('=')
-            .map_or((part, None), |(key, value)| (key, Some(value)));
+        let (key, value) = part.split_once('=').map_or((part, None), |(key, value)| (key, Some(value)));
         let flag = match value {
             None | Some("true" | "1") => Some(true),
             Some("false" | "0") => Some(false),
             Some(_) => None,
         };
-        let needed = || {
-            value
-                .filter(|value| !value.is_empty())
-                .ok_or_else(|| wrong(format!("invalid field '{part}' must be a key=value pair")))
-        };
-        let truth = || {
-            flag.ok_or_else(|| {
-                wrong(format!(
-                    "invalid value for {key}: {}",
-                    value.unwrap_or_default()
-                ))
-            })
-        };
+        let needed =
+            || value.filter(|value| !value.is_empty()).ok_or_else(|| wrong(format!("invalid field '{part}' must be a key=value pair")));
+        let truth = || flag.ok_or_else(|| wrong(format!("invalid value for {key}: {}", value.unwrap_or_default())));
         match key.to_lowercase().as_str() {
             "type" => drop(mount.insert("Type".into(), needed()?.to_lowercase().into())),
             "source" | "src" => {
                 let source = needed()?;
                 mount.insert("Source".into(), absolute(source)?.into());
             }
-            "target" | "dst" | "destination" => {
-                drop(mount.insert("Target".into(), needed()?.into()))
-            }
+            "target" | "dst" | "destination" => drop(mount.insert("Target".into(), needed()?.into())),
             "readonly" | "ro" => drop(mount.insert("ReadOnly".into(), truth()?.into())),
             "consistency" => drop(mount.insert("Consistency".into(), needed()?.into())),
             "bind-propagation" => drop(bind.insert("Propagation".into(), needed()?.into())),
@@ -111,33 +84,20 @@ pub(super) fn parse(text: &str) -> Outcome<Value> {
             "volume-nocopy" => drop(volume.insert("NoCopy".into(), truth()?.into())),
             "volume-subpath" => drop(volume.insert("Subpath".into(), needed()?.into())),
             "volume-label" => pair(&mut volume, "Labels", needed()?),
-            "volume-driver" => {
-                volume.entry("DriverConfig").or_insert_with(|| json!({}))["Name"] = needed()?.into()
-            }
+            "volume-driver" => volume.entry("DriverConfig").or_insert_with(|| json!({}))["Name"] = needed()?.into(),
             "volume-opt" => {
-                let (name, value) = needed()?
-                    .split_once('=')
-                    .unwrap_or((value.unwrap_or_default(), ""));
-                volume.entry("DriverConfig").or_insert_with(|| json!({}))["Options"][name] =
-                    value.into();
+                let (name, value) = needed()?.split_once('=').unwrap_or((value.unwrap_or_default(), ""));
+                volume.entry("DriverConfig").or_insert_with(|| json!({}))["Options"][name] = value.into();
             }
             "image-subpath" => drop(image.insert("Subpath".into(), needed()?.into())),
             "tmpfs-size" => {
-                let bytes = crate::human::parse_size(needed()?).ok_or_else(|| {
-                    wrong(format!(
-                        "invalid value for {key}: {}",
-                        value.unwrap_or_default()
-                    ))
-                })?;
+                let bytes = crate::human::parse_size(needed()?)
+                    .ok_or_else(|| wrong(format!("invalid value for {key}: {}", value.unwrap_or_default())))?;
                 tmpfs.insert("SizeBytes".into(), bytes.into());
             }
             "tmpfs-mode" => {
-                let mode = u32::from_str_radix(needed()?, 8).map_err(|_| {
-                    wrong(format!(
-                        "invalid value for {key}: {}",
-                        value.unwrap_or_default()
-                    ))
-                })?;
+                let mode = u32::from_str_radix(needed()?, 8)
+                    .map_err(|_| wrong(format!("invalid value for {key}: {}", value.unwrap_or_default())))?;
                 tmpfs.insert("Mode".into(), mode.into());
             }
             _ => return Err(wrong(format!("unexpected key '{key}' in '{part}'"))),
@@ -146,12 +106,7 @@ pub(super) fn parse(text: &str) -> Outcome<Value> {
     if !mount.contains_key("Target") {
         return Err(wrong("target is required".into()));
     }
-    for (field, options) in [
-        ("BindOptions", bind),
-        ("VolumeOptions", volume),
-        ("TmpfsOptions", tmpfs),
-        ("ImageOptions", image),
-    ] {
+    for (field, options) in [("BindOptions", bind), ("VolumeOptions", volume), ("TmpfsOptions", tmpfs), ("ImageOptions", image)] {
         if !options.is_empty() {
             mount.insert(field.into(), Value::Object(options));
         }
@@ -174,11 +129,7 @@ pub(super) fn device(text: &str) -> Outcome<Value> {
         [source, target] => (*source, *target, "rwm"),
         [source, target, access] if rights(access) => (*source, *target, *access),
         _ => {
-            return Err(Failure::Message {
-                message: format!("invalid device specification: {text}"),
-                code: 125,
-                run: true,
-            });
+            return Err(Failure::Message { message: format!("invalid device specification: {text}"), code: 125, run: true });
         }
     };
     Ok(json!({"PathOnHost": source, "PathInContainer": target, "CgroupPermissions": access}))

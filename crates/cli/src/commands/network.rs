@@ -21,17 +21,9 @@ pub(super) const ENTRIES: &[Entry] = &[
             strict: false,
             flags: &[
                 yes("attachable", '\0', "Enable manual container attachment"),
-                list(
-                    "aux-address",
-                    '\0',
-                    "Auxiliary IPv4 or IPv6 addresses used by Network driver",
-                ),
+                list("aux-address", '\0', "Auxiliary IPv4 or IPv6 addresses used by Network driver"),
                 text("driver", 'd', "Driver to manage the Network"),
-                list(
-                    "gateway",
-                    '\0',
-                    "IPv4 or IPv6 Gateway for the master subnet",
-                ),
+                list("gateway", '\0', "IPv4 or IPv6 Gateway for the master subnet"),
                 yes("ingress", '\0', "Create swarm routing-mesh network"),
                 yes("internal", '\0', "Restrict external access to the network"),
                 list("ip-range", '\0', "Allocate container ip from a sub-range"),
@@ -42,11 +34,7 @@ pub(super) const ENTRIES: &[Entry] = &[
                 list("label", '\0', "Set metadata on a network"),
                 list("opt", 'o', "Set driver specific options"),
                 text("scope", '\0', "Control the network's scope"),
-                list(
-                    "subnet",
-                    '\0',
-                    "Subnet in CIDR format that represents a network segment",
-                ),
+                list("subnet", '\0', "Subnet in CIDR format that represents a network segment"),
             ],
         },
         act: create,
@@ -60,11 +48,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             most: 0,
             strict: false,
             flags: &[
-                list(
-                    "filter",
-                    'f',
-                    "Provide filter values (e.g. \"driver=bridge\")",
-                ),
+                list("filter", 'f', "Provide filter values (e.g. \"driver=bridge\")"),
                 text("format", '\0', "Format output using a custom template"),
                 yes("no-trunc", '\0', "Do not truncate the output"),
                 yes("quiet", 'q', "Only display network IDs"),
@@ -80,21 +64,15 @@ pub(super) const ENTRIES: &[Entry] = &[
             least: 1,
             most: usize::MAX,
             strict: false,
-            flags: &[yes(
-                "force",
-                'f',
-                "Do not error if the network does not exist",
-            )],
+            flags: &[yes("force", 'f', "Do not error if the network does not exist")],
         },
         act: |context, _, given| {
             let mut client = context.client()?;
-            each(&given.args, |name| {
-                match client.call::<Value>("DELETE", &format!("/networks/{}", escape(name)), None) {
-                    Err(error) if given.on("force") && error.status() == Some(404) => Ok(None),
-                    result => {
-                        result?;
-                        Ok(Some(name.to_owned()))
-                    }
+            each(&given.args, |name| match client.call::<Value>("DELETE", &format!("/networks/{}", escape(name)), None) {
+                Err(error) if given.on("force") && error.status() == Some(404) => Ok(None),
+                result => {
+                    result?;
+                    Ok(Some(name.to_owned()))
                 }
             })
         },
@@ -113,11 +91,7 @@ pub(super) const ENTRIES: &[Entry] = &[
                 text("ip", '\0', "IPv4 address"),
                 text("ip6", '\0', "IPv6 address"),
                 list("link", '\0', "Add link to another container"),
-                text(
-                    "gw-priority",
-                    '\0',
-                    "Highest gw-priority provides the default gateway",
-                ),
+                text("gw-priority", '\0', "Highest gw-priority provides the default gateway"),
             ],
         },
         act: connect,
@@ -130,19 +104,11 @@ pub(super) const ENTRIES: &[Entry] = &[
             least: 2,
             most: 2,
             strict: false,
-            flags: &[yes(
-                "force",
-                'f',
-                "Force the container to disconnect from a network",
-            )],
+            flags: &[yes("force", 'f', "Force the container to disconnect from a network")],
         },
         act: |context, _, given| {
             let body = json!({"Container": given.args[1], "Force": given.on("force")});
-            context.client()?.call::<Value>(
-                "POST",
-                &format!("/networks/{}/disconnect", escape(&given.args[0])),
-                Some(&body),
-            )?;
+            context.client()?.call::<Value>("POST", &format!("/networks/{}/disconnect", escape(&given.args[0])), Some(&body))?;
             Ok(0)
         },
     },
@@ -155,11 +121,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             most: 0,
             strict: false,
             flags: &[
-                list(
-                    "filter",
-                    '\0',
-                    "Provide filter values (e.g. \"until=<timestamp>\")",
-                ),
+                list("filter", '\0', "Provide filter values (e.g. \"until=<timestamp>\")"),
                 yes("force", 'f', "Do not prompt for confirmation"),
             ],
         },
@@ -193,9 +155,7 @@ fn create(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
             body[field] = given.on(flag).into();
         }
     }
-    let created: Value = context
-        .client()?
-        .call("POST", "/networks/create", Some(&body))?;
+    let created: Value = context.client()?.call("POST", "/networks/create", Some(&body))?;
     printer::line(field(&created, "Id"));
     Ok(0)
 }
@@ -203,11 +163,7 @@ fn create(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
 fn ls(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
     let filters = filters(given)?;
-    let mut found: Vec<Value> = client.call(
-        "GET",
-        &format!("/networks{}", query(&[("filters", filters.as_deref())])),
-        None,
-    )?;
+    let mut found: Vec<Value> = client.call("GET", &format!("/networks{}", query(&[("filters", filters.as_deref())])), None)?;
     found.sort_by(|a, b| field(a, "Name").cmp(field(b, "Name")));
     let rows: Vec<Value> = found
         .iter()
@@ -220,17 +176,7 @@ fn ls(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         rows.iter().for_each(|row| printer::line(field(row, "ID")));
         return Ok(0);
     }
-    output::print(
-        given.get("format"),
-        &rows,
-        &[
-            ("ID", "NETWORK ID"),
-            ("Name", "NAME"),
-            ("Driver", "DRIVER"),
-            ("Scope", "SCOPE"),
-        ],
-        &[],
-    )?;
+    output::print(given.get("format"), &rows, &[("ID", "NETWORK ID"), ("Name", "NAME"), ("Driver", "DRIVER"), ("Scope", "SCOPE")], &[])?;
     Ok(0)
 }
 
@@ -243,11 +189,7 @@ fn connect(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     }
     let endpoint = json!({"IPAMConfig": ipam, "Aliases": given.all("alias"), "Links": given.all("link"), "DriverOpts": create_body::labels(given.all("driver-opt"), &[])?, "GwPriority": given.number("gw-priority")?.unwrap_or_default()});
     let body = json!({"Container": given.args[1], "EndpointConfig": endpoint});
-    context.client()?.call::<Value>(
-        "POST",
-        &format!("/networks/{}/connect", escape(&given.args[0])),
-        Some(&body),
-    )?;
+    context.client()?.call::<Value>("POST", &format!("/networks/{}/connect", escape(&given.args[0])), Some(&body))?;
     Ok(0)
 }
 
@@ -260,17 +202,8 @@ fn prune(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         return Ok(0);
     }
     let filters = filters(given)?;
-    let report: Value = context.client()?.call(
-        "POST",
-        &format!(
-            "/networks/prune{}",
-            query(&[("filters", filters.as_deref())])
-        ),
-        None,
-    )?;
-    let names: Vec<&str> = items(&report, "NetworksDeleted")
-        .filter_map(Value::as_str)
-        .collect();
+    let report: Value = context.client()?.call("POST", &format!("/networks/prune{}", query(&[("filters", filters.as_deref())])), None)?;
+    let names: Vec<&str> = items(&report, "NetworksDeleted").filter_map(Value::as_str).collect();
     if !names.is_empty() {
         printer::line(&format!("Deleted Networks:\n{}\n", names.join("\n")));
     }

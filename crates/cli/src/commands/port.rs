@@ -39,28 +39,12 @@ pub(super) const ENTRIES: &[Entry] = &[
 
 fn port(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
-    let container: Value = client.call(
-        "GET",
-        &format!("/containers/{}/json", escape(&given.args[0])),
-        None,
-    )?;
-    let wanted = given.args.get(1).map(|port| {
-        if port.contains('/') {
-            port.clone()
-        } else {
-            format!("{port}/tcp")
-        }
-    });
+    let container: Value = client.call("GET", &format!("/containers/{}/json", escape(&given.args[0])), None)?;
+    let wanted = given.args.get(1).map(|port| if port.contains('/') { port.clone() } else { format!("{port}/tcp") });
     let mut found = false;
-    let ports = container
-        .pointer("/NetworkSettings/Ports")
-        .and_then(Value::as_object);
+    let ports = container.pointer("/NetworkSettings/Ports").and_then(Value::as_object);
     let mut ports: Vec<(&String, &Value)> = ports.into_iter().flatten().collect();
-    ports.sort_by_key(|(port, _)| {
-        port.split('/')
-            .next()
-            .and_then(|port| port.parse::<u16>().ok())
-    });
+    ports.sort_by_key(|(port, _)| port.split('/').next().and_then(|port| port.parse::<u16>().ok()));
     for (port, bindings) in ports {
         if wanted.as_ref().is_some_and(|wanted| wanted != port) {
             continue;
@@ -73,18 +57,11 @@ fn port(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
             } else {
                 format!("{ip}:{}", field(binding, "HostPort"))
             };
-            printer::line(&if wanted.is_some() {
-                address
-            } else {
-                format!("{port} -> {address}")
-            });
+            printer::line(&if wanted.is_some() { address } else { format!("{port} -> {address}") });
         }
     }
     match wanted {
-        Some(wanted) if !found => Err(Failure::new(format!(
-            "Error: No public port '{wanted}' published for {}",
-            given.args[0]
-        ))),
+        Some(wanted) if !found => Err(Failure::new(format!("Error: No public port '{wanted}' published for {}", given.args[0]))),
         _ => Ok(0),
     }
 }
@@ -92,24 +69,9 @@ fn port(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
 fn top(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
     let options = given.args[1..].join(" ");
-    let query = query(&[(
-        "ps_args",
-        Some(options.as_str()).filter(|options| !options.is_empty()),
-    )]);
-    let list: Value = client.call(
-        "GET",
-        &format!("/containers/{}/top{query}", escape(&given.args[0])),
-        None,
-    )?;
-    let row = |value: &Value| {
-        value
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
+    let query = query(&[("ps_args", Some(options.as_str()).filter(|options| !options.is_empty()))]);
+    let list: Value = client.call("GET", &format!("/containers/{}/top{query}", escape(&given.args[0])), None)?;
+    let row = |value: &Value| value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>();
     let mut rows = vec![list.get("Titles").map(row).unwrap_or_default()];
     rows.extend(items(&list, "Processes").map(row));
     printer::raw(crate::table::layout_wide(&rows).as_bytes());

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use docker_api::client::{Client, Error, escape, query};
 use serde_json::{Value, json};
 
-use super::create_body::{self, FLAGS};
-use super::{Entry, attach, life};
+use super::create_flags::FLAGS;
+use super::{Entry, attach, create_body, life};
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
 use crate::flags::{Command, Flag, Given, text, yes};
@@ -14,26 +14,14 @@ use crate::{json as field, printer, progress, streams, terminal};
 
 const RUN_FLAGS: &[Flag] = &{
     const OWN: [Flag; 3] = [
-        yes(
-            "detach",
-            'd',
-            "Run container in background and print container ID",
-        ),
-        text(
-            "detach-keys",
-            '\0',
-            "Override the key sequence for detaching a container",
-        ),
+        yes("detach", 'd', "Run container in background and print container ID"),
+        text("detach-keys", '\0', "Override the key sequence for detaching a container"),
         yes("sig-proxy", '\0', "Proxy received signals to the process"),
     ];
     let mut all = [OWN[0]; 3 + FLAGS.len()];
     let mut index = 0;
     while index < all.len() {
-        all[index] = if index < 3 {
-            OWN[index]
-        } else {
-            FLAGS[index - 3]
-        };
+        all[index] = if index < 3 { OWN[index] } else { FLAGS[index - 3] };
         index += 1;
     }
     all
@@ -74,12 +62,7 @@ fn create(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
 }
 
 /// Creates the container, pulling the image first if it must; prints warnings and returns the id.
-fn create_container(
-    context: &Context,
-    client: &mut Client,
-    given: &Given,
-    wanted: &[&str],
-) -> Outcome<String> {
+fn create_container(context: &Context, client: &mut Client, given: &Given, wanted: &[&str]) -> Outcome<String> {
     let body = create_body::body(given, wanted)?;
     let path = format!("/containers/create{}", create_body::create_query(given));
     let image = &given.args[0];
@@ -87,10 +70,7 @@ fn create_container(
         pull(client, given)?;
     }
     let created: Value = match client.call("POST", &path, Some(&body)) {
-        Err(Error::Api {
-            status: 404,
-            message,
-        }) if message.contains("No such image") && given.get("pull") != Some("never") => {
+        Err(Error::Api { status: 404, message }) if message.contains("No such image") && given.get("pull") != Some("never") => {
             printer::error(&format!("Unable to find image '{}' locally", tagged(image)));
             pull(client, given)?;
             client.call("POST", &path, Some(&body))?
@@ -102,7 +82,8 @@ fn create_container(
     }
     let id = field::text(&created, "Id").to_owned();
     if let Some(file) = given.get("cidfile") {
-        let mut file = std::fs::File::create_new(file).map_err(|_| Failure::new(format!("container ID file found, make sure the other container isn't running or delete {file}")))?;
+        let mut file = std::fs::File::create_new(file)
+            .map_err(|_| Failure::new(format!("container ID file found, make sure the other container isn't running or delete {file}")))?;
         file.write_all(id.as_bytes())?;
     }
     let _ = context;
@@ -112,11 +93,7 @@ fn create_container(
 /// A reference with its tag.
 fn tagged(image: &str) -> String {
     let last = image.rsplit('/').next().unwrap_or(image);
-    if last.contains(':') || last.contains('@') {
-        image.to_owned()
-    } else {
-        format!("{image}:latest")
-    }
+    if last.contains(':') || last.contains('@') { image.to_owned() } else { format!("{image}:latest") }
 }
 
 fn pull(client: &mut Client, given: &Given) -> Outcome<()> {
@@ -125,65 +102,36 @@ fn pull(client: &mut Client, given: &Given) -> Outcome<()> {
         Some((name, digest)) => (name, digest),
         None => image.rsplit_once(':').unwrap_or((&image, "latest")),
     };
-    let query = query(&[
-        ("fromImage", Some(name)),
-        ("tag", Some(tag)),
-        ("platform", given.get("platform")),
-    ]);
-    let answer = client
-        .another()
-        .stream("POST", &format!("/images/create{query}"), None)?;
+    let query = query(&[("fromImage", Some(name)), ("tag", Some(tag)), ("platform", given.get("platform"))]);
+    let answer = client.another().stream("POST", &format!("/images/create{query}"), None)?;
     progress::print(answer, given.on("quiet"))
 }
 
 /// Which streams the caller gets.
 fn wanted(given: &Given) -> Vec<&'static str> {
     let named = given.all("attach");
-    let stream = |name: &'static str| {
-        named
-            .iter()
-            .any(|stream| stream.eq_ignore_ascii_case(name))
-            .then_some(name)
-    };
+    let stream = |name: &'static str| named.iter().any(|stream| stream.eq_ignore_ascii_case(name)).then_some(name);
     if given.on("detach") {
         return Vec::new();
     }
     if named.is_empty() {
-        return if given.on("interactive") {
-            vec!["stdin", "stdout", "stderr"]
-        } else {
-            vec!["stdout", "stderr"]
-        };
+        return if given.on("interactive") { vec!["stdin", "stdout", "stderr"] } else { vec!["stdout", "stderr"] };
     }
-    ["stdin", "stdout", "stderr"]
-        .into_iter()
-        .filter_map(stream)
-        .collect()
+    ["stdin", "stdout", "stderr"].into_iter().filter_map(stream).collect()
 }
 
 fn run(context: &mut Context, given: &Given) -> Outcome<u8> {
-    if given.on("detach")
-        && given.on("rm")
-        && given.get("restart").is_some_and(|policy| policy != "no")
+    if given.on("detach") && given.on("rm") && given.get("restart").is_some_and(|policy| policy != "no")
         || given.on("rm") && given.get("restart").is_some_and(|policy| policy != "no")
     {
-        return Err(Failure::new(
-            "conflicting options: cannot specify both --restart and --rm",
-        ));
+        return Err(Failure::new("conflicting options: cannot specify both --restart and --rm"));
     }
     let wanted = wanted(given);
     if given.on("tty") && wanted.contains(&"stdin") && !terminal::stdin_is_terminal() {
-        return Err(Failure::Message {
-            message: "the input device is not a TTY".into(),
-            code: 1,
-            run: false,
-        });
+        return Err(Failure::Message { message: "the input device is not a TTY".into(), code: 1, run: false });
     }
     // One request instead of six, where the engine is ours. A terminal takes the long road: its size is told by the container's id.
-    let plain = !given.on("detach")
-        && !given.on("tty")
-        && given.get("pull").is_none_or(|when| when == "missing")
-        && !given.has("cidfile");
+    let plain = !given.on("detach") && !given.on("tty") && given.get("pull").is_none_or(|when| when == "missing") && !given.has("cidfile");
     if plain && let Some(code) = at_once(context, given, &wanted)? {
         return Ok(code);
     }
@@ -221,10 +169,7 @@ fn at_once(context: &Context, given: &Given, wanted: &[&str]) -> Outcome<Option<
         answer = client.hijack("/teu/run", Some(&body));
     }
     let mut stream = match answer {
-        Err(Error::Api {
-            status: 404,
-            message,
-        }) if message == "page not found" || message.contains("No such image") => return Ok(None),
+        Err(Error::Api { status: 404, message }) if message == "page not found" || message.contains("No such image") => return Ok(None),
         result => result?,
     };
     if has("stdin") {
@@ -233,11 +178,9 @@ fn at_once(context: &Context, given: &Given, wanted: &[&str]) -> Outcome<Option<
     if let Some(id) = stream.container.clone() {
         attach::proxy_signals(context.silent_client()?, id);
     }
-    let ended = streams::print(&mut stream.reader, true)?.ok_or_else(|| {
-        Failure::new("error during connect: the daemon ended before the container did")
-    })?;
-    let result: Value =
-        serde_json::from_slice(&ended).map_err(|error| Failure::new(error.to_string()))?;
+    let ended = streams::print(&mut stream.reader, true)?
+        .ok_or_else(|| Failure::new("error during connect: the daemon ended before the container did"))?;
+    let result: Value = serde_json::from_slice(&ended).map_err(|error| Failure::new(error.to_string()))?;
     let error = field::text(&result, "Error");
     if !error.is_empty() {
         return Err(Failure::new(format!("Error response from daemon: {error}")));
@@ -247,31 +190,21 @@ fn at_once(context: &Context, given: &Given, wanted: &[&str]) -> Outcome<Option<
 
 fn foreground(client: &mut Client, given: &Given, id: &str, wanted: &[&str]) -> Outcome<u8> {
     let tty = given.on("tty");
-    let condition = if given.on("rm") {
-        "removed"
-    } else {
-        "next-exit"
-    };
+    let condition = if given.on("rm") { "removed" } else { "next-exit" };
     let attached = attach::open(client, id, wanted, given.get("detach-keys"))?;
     let mut waiter = client.another();
     let (sender, exit) = std::sync::mpsc::channel();
     let (ready, registered) = std::sync::mpsc::channel();
     let name = id.to_owned();
     std::thread::spawn(move || {
-        let path = format!(
-            "/containers/{}/wait{}",
-            escape(&name),
-            query(&[("condition", Some(condition))])
-        );
+        let path = format!("/containers/{}/wait{}", escape(&name), query(&[("condition", Some(condition))]));
         let body = waiter.stream("POST", &path, None);
         // Registered or failed: the container may start now.
         let _gone = ready.send(());
         let _gone = sender.send(life::read_exit(body));
     });
     let _the_waiter_died = registered.recv();
-    let raw = (tty && wanted.contains(&"stdin"))
-        .then(terminal::Raw::enter)
-        .flatten();
+    let raw = (tty && wanted.contains(&"stdin")).then(terminal::Raw::enter).flatten();
     if let Err(failure) = start(client, id) {
         drop(raw);
         // With --rm the engine removes what never ran; the waiter ends with it.
@@ -289,8 +222,6 @@ fn foreground(client: &mut Client, given: &Given, id: &str, wanted: &[&str]) -> 
     if !given.on("rm") && attach::is_running(client, id) {
         return Ok(0);
     }
-    let code = exit
-        .recv()
-        .map_err(|_| Failure::new("the daemon ended before the container did"))??;
+    let code = exit.recv().map_err(|_| Failure::new("the daemon ended before the container did"))??;
     Ok(attach::code(code))
 }

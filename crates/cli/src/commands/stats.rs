@@ -20,17 +20,9 @@ pub(super) const ENTRIES: &[Entry] = &[Entry {
         most: usize::MAX,
         strict: false,
         flags: &[
-            yes(
-                "all",
-                'a',
-                "Show all containers (default shows just running)",
-            ),
+            yes("all", 'a', "Show all containers (default shows just running)"),
             text("format", '\0', "Format output using a custom template"),
-            yes(
-                "no-stream",
-                '\0',
-                "Disable streaming stats and only pull the first result",
-            ),
+            yes("no-stream", '\0', "Disable streaming stats and only pull the first result"),
             yes("no-trunc", '\0', "Do not truncate output"),
         ],
     },
@@ -51,11 +43,7 @@ const COLUMNS: &[Column] = &[
 fn stats(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let client = context.client()?;
     loop {
-        let names = if given.args.is_empty() {
-            running(&mut client.another(), given.on("all"))?
-        } else {
-            given.args.clone()
-        };
+        let names = if given.args.is_empty() { running(&mut client.another(), given.on("all"))? } else { given.args.clone() };
         // Each answer takes the engine one interval: all are asked at once.
         let answers: Vec<Result<Value, docker_api::client::Error>> = std::thread::scope(|scope| {
             let ask = |name: &String| {
@@ -64,15 +52,9 @@ fn stats(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
                 scope.spawn(move || client.call("GET", &path, None))
             };
             let workers: Vec<_> = names.iter().map(ask).collect();
-            workers
-                .into_iter()
-                .filter_map(|worker| worker.join().ok())
-                .collect()
+            workers.into_iter().filter_map(|worker| worker.join().ok()).collect()
         });
-        let rows = answers
-            .into_iter()
-            .map(|answer| Ok(row(&answer?, given.on("no-trunc"))))
-            .collect::<Outcome<Vec<_>>>()?;
+        let rows = answers.into_iter().map(|answer| Ok(row(&answer?, given.on("no-trunc")))).collect::<Outcome<Vec<_>>>()?;
         let live = !given.on("no-stream");
         if live && printer::stdout_is_terminal() {
             printer::raw(b"\x1b[2J\x1b[H");
@@ -85,56 +67,22 @@ fn stats(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
 }
 
 fn running(client: &mut Client, all: bool) -> Outcome<Vec<String>> {
-    let list: Vec<Value> = client.call(
-        "GET",
-        if all {
-            "/containers/json?all=1"
-        } else {
-            "/containers/json"
-        },
-        None,
-    )?;
-    Ok(list
-        .iter()
-        .map(|container| field(container, "Id").to_owned())
-        .collect())
+    let list: Vec<Value> = client.call("GET", if all { "/containers/json?all=1" } else { "/containers/json" }, None)?;
+    Ok(list.iter().map(|container| field(container, "Id").to_owned()).collect())
 }
 
 /// Docker's figures. **Source:** docker/cli, `cli/command/container/stats_helpers.go`.
 fn row(stats: &Value, whole: bool) -> Value {
-    let at = |path: &str| {
-        stats
-            .pointer(path)
-            .and_then(Value::as_f64)
-            .unwrap_or_default()
-    };
+    let at = |path: &str| stats.pointer(path).and_then(Value::as_f64).unwrap_or_default();
     let cpu = at("/cpu_stats/cpu_usage/total_usage") - at("/precpu_stats/cpu_usage/total_usage");
     let system = at("/cpu_stats/system_cpu_usage") - at("/precpu_stats/system_cpu_usage");
-    let percent = if cpu > 0.0 && system > 0.0 {
-        cpu / system * at("/cpu_stats/online_cpus").max(1.0) * 100.0
-    } else {
-        0.0
-    };
-    let inactive =
-        at("/memory_stats/stats/total_inactive_file").max(at("/memory_stats/stats/inactive_file"));
-    let (used, limit) = (
-        (at("/memory_stats/usage") - inactive).max(0.0),
-        at("/memory_stats/limit"),
-    );
+    let percent = if cpu > 0.0 && system > 0.0 { cpu / system * at("/cpu_stats/online_cpus").max(1.0) * 100.0 } else { 0.0 };
+    let inactive = at("/memory_stats/stats/total_inactive_file").max(at("/memory_stats/stats/inactive_file"));
+    let (used, limit) = ((at("/memory_stats/usage") - inactive).max(0.0), at("/memory_stats/limit"));
     let networks = stats.get("networks").and_then(Value::as_object);
-    let net = |field: &str| {
-        human::size(
-            networks
-                .into_iter()
-                .flatten()
-                .filter_map(|(_, link)| link.get(field)?.as_f64())
-                .sum(),
-        )
-    };
+    let net = |field: &str| human::size(networks.into_iter().flatten().filter_map(|(_, link)| link.get(field)?.as_f64()).sum());
     let block = |kind: &str| {
-        let entries = stats
-            .pointer("/blkio_stats/io_service_bytes_recursive")
-            .and_then(Value::as_array);
+        let entries = stats.pointer("/blkio_stats/io_service_bytes_recursive").and_then(Value::as_array);
         human::size(
             entries
                 .into_iter()

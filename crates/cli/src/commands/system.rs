@@ -59,16 +59,8 @@ pub(super) const ENTRIES: &[Entry] = &[
             most: 0,
             strict: false,
             flags: &[
-                yes(
-                    "all",
-                    'a',
-                    "Remove all unused images not just dangling ones",
-                ),
-                list(
-                    "filter",
-                    '\0',
-                    "Provide filter values (e.g. \"label=<key>=<value>\")",
-                ),
+                yes("all", 'a', "Remove all unused images not just dangling ones"),
+                list("filter", '\0', "Provide filter values (e.g. \"label=<key>=<value>\")"),
                 yes("force", 'f', "Do not prompt for confirmation"),
                 yes("volumes", '\0', "Prune anonymous volumes"),
             ],
@@ -94,10 +86,7 @@ fn version(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let server: Value = client.call("GET", "/version", None)?;
     let own = json!({"Platform": {"Name": "teu"}, "Version": env!("CARGO_PKG_VERSION"), "ApiVersion": client.version(), "DefaultAPIVersion": docker_api::client::VERSION, "Os": std::env::consts::OS, "Arch": if std::env::consts::ARCH == "x86_64" { "amd64" } else { std::env::consts::ARCH }, "Context": "default"});
     if given.has("format") {
-        output::object(
-            given.get("format"),
-            &json!({"Client": own, "Server": server}),
-        )?;
+        output::object(given.get("format"), &json!({"Client": own, "Server": server}))?;
         return Ok(0);
     }
     let line = |name: &str, value: &str| format!(" {name:<17} {value}\n");
@@ -105,44 +94,16 @@ fn version(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         "Client: teu\n{}{}{}",
         line("Version:", field(&own, "Version")),
         line("API version:", client.version()),
-        line(
-            "OS/Arch:",
-            &format!("{}/{}", field(&own, "Os"), field(&own, "Arch"))
-        )
+        line("OS/Arch:", &format!("{}/{}", field(&own, "Os"), field(&own, "Arch")))
     );
-    text.push_str(&format!(
-        "\nServer: {}\n",
-        server
-            .pointer("/Platform/Name")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    ));
-    text.push_str(&format!(
-        " Engine:\n {}",
-        line("Version:", field(&server, "Version"))
-    ));
+    text.push_str(&format!("\nServer: {}\n", server.pointer("/Platform/Name").and_then(Value::as_str).unwrap_or_default()));
+    text.push_str(&format!(" Engine:\n {}", line("Version:", field(&server, "Version"))));
     text.push_str(&format!(
         " {}",
-        line(
-            "API version:",
-            &format!(
-                "{} (minimum version {})",
-                field(&server, "ApiVersion"),
-                field(&server, "MinAPIVersion")
-            )
-        )
+        line("API version:", &format!("{} (minimum version {})", field(&server, "ApiVersion"), field(&server, "MinAPIVersion")))
     ));
-    text.push_str(&format!(
-        " {}",
-        line(
-            "OS/Arch:",
-            &format!("{}/{}", field(&server, "Os"), field(&server, "Arch"))
-        )
-    ));
-    text.push_str(&format!(
-        " {}",
-        line("Kernel:", field(&server, "KernelVersion"))
-    ));
+    text.push_str(&format!(" {}", line("OS/Arch:", &format!("{}/{}", field(&server, "Os"), field(&server, "Arch")))));
+    text.push_str(&format!(" {}", line("Kernel:", field(&server, "KernelVersion"))));
     printer::raw(text.as_bytes());
     Ok(0)
 }
@@ -176,10 +137,7 @@ fn info(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     ] {
         text.push_str(&format!(" {title}: {}\n", field(&info, name)));
     }
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "sizes are rounded to four figures"
-    )]
+    #[allow(clippy::cast_precision_loss, reason = "sizes are rounded to four figures")]
     let memory = human::binary_size(number(&info, "MemTotal") as f64);
     text.push_str(&format!(
         " CPUs: {}\n Total Memory: {memory}\n Name: {}\n ID: {}\n Docker Root Dir: {}\n",
@@ -197,28 +155,15 @@ fn info(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
 
 fn disk(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let usage: Value = context.client()?.call("GET", "/system/df", None)?;
-    #[allow(
-        clippy::cast_precision_loss,
-        reason = "sizes are rounded to four figures"
-    )]
+    #[allow(clippy::cast_precision_loss, reason = "sizes are rounded to four figures")]
     let size = |bytes: i64| human::size(bytes.max(0) as f64);
     let sum = |list: &str, path: &str| {
-        items(&usage, list)
-            .filter_map(|item| item.pointer(path)?.as_i64())
-            .filter(|bytes| *bytes > 0)
-            .sum::<i64>()
+        items(&usage, list).filter_map(|item| item.pointer(path)?.as_i64()).filter(|bytes| *bytes > 0).sum::<i64>()
     };
-    let active = |list: &str, in_use: &dyn Fn(&Value) -> bool| {
-        items(&usage, list).filter(|item| in_use(item)).count()
-    };
+    let active = |list: &str, in_use: &dyn Fn(&Value) -> bool| items(&usage, list).filter(|item| in_use(item)).count();
     let used_image = |item: &Value| number(item, "Containers") > 0;
     let running = |item: &Value| field(item, "State") == "running";
-    let used_volume = |item: &Value| {
-        item.pointer("/UsageData/RefCount")
-            .and_then(Value::as_i64)
-            .unwrap_or_default()
-            > 0
-    };
+    let used_volume = |item: &Value| item.pointer("/UsageData/RefCount").and_then(Value::as_i64).unwrap_or_default() > 0;
     let free = |list: &str, path: &str, in_use: &dyn Fn(&Value) -> bool| {
         items(&usage, list)
             .filter(|item| !in_use(item))
@@ -228,53 +173,19 @@ fn disk(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     };
     let row = |kind: &str, list: &str, path: &str, total: i64, in_use: &dyn Fn(&Value) -> bool| {
         let reclaimable = free(list, path, in_use);
-        let percent = if total > 0 {
-            format!(" ({}%)", reclaimable * 100 / total)
-        } else {
-            String::new()
-        };
+        let percent = if total > 0 { format!(" ({}%)", reclaimable * 100 / total) } else { String::new() };
         json!({"Type": kind, "TotalCount": items(&usage, list).count().to_string(), "Active": active(list, in_use).to_string(), "Size": size(total), "Reclaimable": format!("{}{percent}", size(reclaimable))})
     };
     let rows = [
-        row(
-            "Images",
-            "Images",
-            "/Size",
-            number(&usage, "LayersSize"),
-            &used_image,
-        ),
-        row(
-            "Containers",
-            "Containers",
-            "/SizeRw",
-            sum("Containers", "/SizeRw"),
-            &running,
-        ),
-        row(
-            "Local Volumes",
-            "Volumes",
-            "/UsageData/Size",
-            sum("Volumes", "/UsageData/Size"),
-            &used_volume,
-        ),
-        row(
-            "Build Cache",
-            "BuildCache",
-            "/Size",
-            sum("BuildCache", "/Size"),
-            &|_| false,
-        ),
+        row("Images", "Images", "/Size", number(&usage, "LayersSize"), &used_image),
+        row("Containers", "Containers", "/SizeRw", sum("Containers", "/SizeRw"), &running),
+        row("Local Volumes", "Volumes", "/UsageData/Size", sum("Volumes", "/UsageData/Size"), &used_volume),
+        row("Build Cache", "BuildCache", "/Size", sum("BuildCache", "/Size"), &|_| false),
     ];
     output::print(
         given.get("format"),
         &rows,
-        &[
-            ("Type", "TYPE"),
-            ("TotalCount", "TOTAL"),
-            ("Active", "ACTIVE"),
-            ("Size", "SIZE"),
-            ("Reclaimable", "RECLAIMABLE"),
-        ],
+        &[("Type", "TYPE"), ("TotalCount", "TOTAL"), ("Active", "ACTIVE"), ("Size", "SIZE"), ("Reclaimable", "RECLAIMABLE")],
         &[],
     )?;
     Ok(0)
@@ -289,13 +200,9 @@ fn prune(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         return Ok(0);
     }
     let mut client = context.client()?;
-    let images =
-        json!({"dangling": {if given.on("all") { "false" } else { "true" }: true}}).to_string();
+    let images = json!({"dangling": {if given.on("all") { "false" } else { "true" }: true}}).to_string();
     let images = format!("/images/prune{}", query(&[("filters", Some(&images))]));
-    let mut paths = vec![
-        ("Containers", "/containers/prune".to_owned()),
-        ("Networks", "/networks/prune".to_owned()),
-    ];
+    let mut paths = vec![("Containers", "/containers/prune".to_owned()), ("Networks", "/networks/prune".to_owned())];
     if given.on("volumes") {
         paths.push(("Volumes", "/volumes/prune".to_owned()));
     }
@@ -303,21 +210,14 @@ fn prune(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut reclaimed = 0.0;
     for (kind, path) in paths {
         let report: Value = client.call("POST", &path, None)?;
-        reclaimed += report
-            .get("SpaceReclaimed")
-            .and_then(Value::as_f64)
-            .unwrap_or_default();
-        let names: Vec<&str> = items(&report, &format!("{kind}Deleted"))
-            .filter_map(|item| item.as_str().or_else(|| item.get("Deleted")?.as_str()))
-            .collect();
+        reclaimed += report.get("SpaceReclaimed").and_then(Value::as_f64).unwrap_or_default();
+        let names: Vec<&str> =
+            items(&report, &format!("{kind}Deleted")).filter_map(|item| item.as_str().or_else(|| item.get("Deleted")?.as_str())).collect();
         if !names.is_empty() {
             printer::line(&format!("Deleted {kind}:\n{}\n", names.join("\n")));
         }
     }
-    printer::line(&format!(
-        "Total reclaimed space: {}",
-        human::size(reclaimed)
-    ));
+    printer::line(&format!("Total reclaimed space: {}", human::size(reclaimed)));
     Ok(0)
 }
 

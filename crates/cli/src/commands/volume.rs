@@ -37,11 +37,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             most: 0,
             strict: false,
             flags: &[
-                list(
-                    "filter",
-                    'f',
-                    "Provide filter values (e.g. \"dangling=true\")",
-                ),
+                list("filter", 'f', "Provide filter values (e.g. \"dangling=true\")"),
                 text("format", '\0', "Format output using a custom template"),
                 yes("quiet", 'q', "Only display volume names"),
             ],
@@ -56,21 +52,13 @@ pub(super) const ENTRIES: &[Entry] = &[
             least: 1,
             most: usize::MAX,
             strict: false,
-            flags: &[yes(
-                "force",
-                'f',
-                "Force the removal of one or more volumes",
-            )],
+            flags: &[yes("force", 'f', "Force the removal of one or more volumes")],
         },
         act: |context, _, given| {
             let mut client = context.client()?;
             let query = query(&[("force", given.on("force").then_some("1"))]);
             each(&given.args, |name| {
-                client.call::<Value>(
-                    "DELETE",
-                    &format!("/volumes/{}{query}", escape(name)),
-                    None,
-                )?;
+                client.call::<Value>("DELETE", &format!("/volumes/{}{query}", escape(name)), None)?;
                 Ok(Some(name.to_owned()))
             })
         },
@@ -84,16 +72,8 @@ pub(super) const ENTRIES: &[Entry] = &[
             most: 0,
             strict: false,
             flags: &[
-                yes(
-                    "all",
-                    'a',
-                    "Remove all unused volumes, not just anonymous ones",
-                ),
-                list(
-                    "filter",
-                    '\0',
-                    "Provide filter values (e.g. \"label=<label>\")",
-                ),
+                yes("all", 'a', "Remove all unused volumes, not just anonymous ones"),
+                list("filter", '\0', "Provide filter values (e.g. \"label=<label>\")"),
                 yes("force", 'f', "Do not prompt for confirmation"),
             ],
         },
@@ -104,9 +84,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 fn create(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let name = match (given.args.first(), given.get("name")) {
         (Some(_), Some(_)) => {
-            return Err(Failure::new(
-                "conflicting options: cannot specify a volume name through both --name and as a positional arg",
-            ));
+            return Err(Failure::new("conflicting options: cannot specify a volume name through both --name and as a positional arg"));
         }
         (name, flag) => name.map(String::as_str).or(flag).unwrap_or_default(),
     };
@@ -120,17 +98,11 @@ fn create(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
 fn ls(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
     let filters = filters(given)?;
-    let found: Value = client.call(
-        "GET",
-        &format!("/volumes{}", query(&[("filters", filters.as_deref())])),
-        None,
-    )?;
+    let found: Value = client.call("GET", &format!("/volumes{}", query(&[("filters", filters.as_deref())])), None)?;
     let mut volumes: Vec<&Value> = items(&found, "Volumes").collect();
     volumes.sort_by_key(|volume| field(volume, "Name"));
     if given.on("quiet") {
-        volumes
-            .iter()
-            .for_each(|volume| printer::line(field(volume, "Name")));
+        volumes.iter().for_each(|volume| printer::line(field(volume, "Name")));
         return Ok(0);
     }
     let rows: Vec<Value> = volumes.into_iter().cloned().collect();
@@ -153,34 +125,18 @@ fn prune(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         return Ok(0);
     }
     let mut client = context.client()?;
-    let mut filters: Value = filters(given)?.map_or(json!({}), |text| {
-        serde_json::from_str(&text).unwrap_or_default()
-    });
+    let mut filters: Value = filters(given)?.map_or(json!({}), |text| serde_json::from_str(&text).unwrap_or_default());
     if given.on("all") {
         filters["all"]["true"] = true.into();
     }
-    let report: Value = client.call(
-        "POST",
-        &format!(
-            "/volumes/prune{}",
-            query(&[("filters", Some(&filters.to_string()))])
-        ),
-        None,
-    )?;
-    let names: Vec<&str> = items(&report, "VolumesDeleted")
-        .filter_map(Value::as_str)
-        .collect();
+    let report: Value = client.call("POST", &format!("/volumes/prune{}", query(&[("filters", Some(&filters.to_string()))])), None)?;
+    let names: Vec<&str> = items(&report, "VolumesDeleted").filter_map(Value::as_str).collect();
     if !names.is_empty() {
         printer::line(&format!("Deleted Volumes:\n{}\n", names.join("\n")));
     }
     printer::line(&format!(
         "Total reclaimed space: {}",
-        human::size(
-            report
-                .get("SpaceReclaimed")
-                .and_then(Value::as_f64)
-                .unwrap_or_default()
-        )
+        human::size(report.get("SpaceReclaimed").and_then(Value::as_f64).unwrap_or_default())
     ));
     Ok(0)
 }

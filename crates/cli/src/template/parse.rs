@@ -9,13 +9,7 @@ pub(super) enum Node {
     Print(Pipe),
     Set(String, Pipe),
     If(Vec<(Pipe, Vec<Node>)>, Vec<Node>),
-    Range {
-        key: Option<String>,
-        value: Option<String>,
-        over: Pipe,
-        body: Vec<Node>,
-        otherwise: Vec<Node>,
-    },
+    Range { key: Option<String>, value: Option<String>, over: Pipe, body: Vec<Node>, otherwise: Vec<Node> },
     With(Pipe, Vec<Node>, Vec<Node>),
 }
 
@@ -38,10 +32,7 @@ pub(super) enum Term {
 const DEPTH_MAX: usize = 64;
 
 pub(super) fn nodes(text: &str) -> Result<Vec<Node>, String> {
-    let mut parser = Parser {
-        pieces: split(text)?,
-        at: 0,
-    };
+    let mut parser = Parser { pieces: split(text)?, at: 0 };
     let nodes = parser.list(0)?;
     match parser.next_action() {
         None => Ok(nodes),
@@ -81,9 +72,7 @@ fn split(text: &str) -> Result<Vec<Piece>, String> {
             pieces.push(Piece::Action(action.trim().to_owned()));
         }
     }
-    pieces.push(Piece::Text(
-        if trim { rest.trim_start() } else { rest }.to_owned(),
-    ));
+    pieces.push(Piece::Text(if trim { rest.trim_start() } else { rest }.to_owned()));
     Ok(pieces)
 }
 
@@ -133,9 +122,7 @@ impl Parser {
                 }
                 Piece::Action(action) => action,
             };
-            let (word, rest) = action
-                .split_once(char::is_whitespace)
-                .unwrap_or((&action, ""));
+            let (word, rest) = action.split_once(char::is_whitespace).unwrap_or((&action, ""));
             if word == "end" || word == "else" {
                 break;
             }
@@ -167,9 +154,7 @@ impl Parser {
                     return self.end().map(|()| Node::If(branches, otherwise));
                 }
                 Some(rest) => {
-                    let test = rest
-                        .strip_prefix("if")
-                        .ok_or_else(|| format!("unexpected {rest}"))?;
+                    let test = rest.strip_prefix("if").ok_or_else(|| format!("unexpected {rest}"))?;
                     branches.push((pipe(test)?, self.list(depth + 1)?));
                 }
                 None => return Err(format!("unexpected {{{{{action}}}}}")),
@@ -200,13 +185,7 @@ impl Parser {
 
     fn range(&mut self, text: &str, depth: usize) -> Result<Node, String> {
         let (names, over) = match text.split_once(":=") {
-            Some((names, over)) => (
-                names
-                    .split(',')
-                    .map(|name| name.trim().trim_start_matches('$').to_owned())
-                    .collect(),
-                over,
-            ),
+            Some((names, over)) => (names.split(',').map(|name| name.trim().trim_start_matches('$').to_owned()).collect(), over),
             None => (Vec::new(), text),
         };
         let over = pipe(over)?;
@@ -217,41 +196,23 @@ impl Parser {
             [key, value] => (Some(key.clone()), Some(value.clone())),
             _ => return Err("too many variables in range".into()),
         };
-        Ok(Node::Range {
-            key,
-            value,
-            over,
-            body,
-            otherwise,
-        })
+        Ok(Node::Range { key, value, over, body, otherwise })
     }
 }
 
 fn assignment(action: &str) -> Result<Node, String> {
-    if let Some((name, value)) = action
-        .split_once(":=")
-        .or_else(|| action.split_once(" = "))
-        .filter(|(name, _)| name.trim_start().starts_with('$'))
+    if let Some((name, value)) =
+        action.split_once(":=").or_else(|| action.split_once(" = ")).filter(|(name, _)| name.trim_start().starts_with('$'))
     {
-        return Ok(Node::Set(
-            name.trim().trim_start_matches('$').to_owned(),
-            pipe(value)?,
-        ));
+        return Ok(Node::Set(name.trim().trim_start_matches('$').to_owned(), pipe(value)?));
     }
     pipe(action).map(Node::Print)
 }
 
 fn pipe(text: &str) -> Result<Pipe, String> {
-    let mut tokens = Tokens {
-        rest: text,
-        depth: 0,
-    };
+    let mut tokens = Tokens { rest: text, depth: 0 };
     let pipe = tokens.pipe()?;
-    if tokens.rest.trim().is_empty() {
-        Ok(pipe)
-    } else {
-        Err(format!("unexpected {:?} in operand", tokens.rest.trim()))
-    }
+    if tokens.rest.trim().is_empty() { Ok(pipe) } else { Err(format!("unexpected {:?} in operand", tokens.rest.trim())) }
 }
 
 struct Tokens<'a> {
@@ -282,11 +243,7 @@ impl Tokens<'_> {
             }
         }
         self.depth -= 1;
-        if commands.iter().any(Vec::is_empty) {
-            Err("missing value for command".into())
-        } else {
-            Ok(commands)
-        }
+        if commands.iter().any(Vec::is_empty) { Err("missing value for command".into()) } else { Ok(commands) }
     }
 
     fn term(&mut self, first: char) -> Result<Term, String> {
@@ -294,19 +251,13 @@ impl Tokens<'_> {
             '(' => {
                 self.rest = &self.rest[1..];
                 let pipe = self.pipe()?;
-                self.rest = self
-                    .rest
-                    .trim_start()
-                    .strip_prefix(')')
-                    .ok_or("unclosed left paren")?;
+                self.rest = self.rest.trim_start().strip_prefix(')').ok_or("unclosed left paren")?;
                 let fields = self.word();
                 Ok(Term::Pipe(pipe, fields_of(&fields)))
             }
             '"' => self.quoted(),
             '`' => {
-                let end = self.rest[1..]
-                    .find('`')
-                    .ok_or("unterminated raw quoted string")?;
+                let end = self.rest[1..].find('`').ok_or("unterminated raw quoted string")?;
                 let text = self.rest[1..=end].to_owned();
                 self.rest = &self.rest[end + 2..];
                 Ok(Term::Literal(Value::String(text)))
@@ -317,9 +268,7 @@ impl Tokens<'_> {
             }
             '$' => {
                 let word = self.word();
-                let (name, fields) = word[1..]
-                    .split_once('.')
-                    .map_or((&word[1..], ""), |(name, fields)| (name, fields));
+                let (name, fields) = word[1..].split_once('.').map_or((&word[1..], ""), |(name, fields)| (name, fields));
                 Ok(Term::Variable(name.to_owned(), fields_of(fields)))
             }
             _ => {
@@ -339,10 +288,7 @@ impl Tokens<'_> {
     }
 
     fn word(&mut self) -> String {
-        let end = self
-            .rest
-            .find(|c: char| c.is_whitespace() || matches!(c, '|' | '(' | ')' | '"' | '`'))
-            .unwrap_or(self.rest.len());
+        let end = self.rest.find(|c: char| c.is_whitespace() || matches!(c, '|' | '(' | ')' | '"' | '`')).unwrap_or(self.rest.len());
         let word = self.rest[..end].to_owned();
         self.rest = &self.rest[end..];
         word
@@ -371,8 +317,5 @@ impl Tokens<'_> {
 }
 
 fn fields_of(text: &str) -> Vec<String> {
-    text.split('.')
-        .filter(|field| !field.is_empty())
-        .map(str::to_owned)
-        .collect()
+    text.split('.').filter(|field| !field.is_empty()).map(str::to_owned).collect()
 }

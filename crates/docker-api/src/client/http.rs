@@ -109,10 +109,7 @@ struct Head {
 
 impl Head {
     fn get(&self, name: &str) -> Option<&str> {
-        self.headers
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -145,9 +142,7 @@ impl Connection {
                 Stream::Tcp(stream)
             }
         };
-        Ok(Self {
-            reader: BufReader::with_capacity(32 << 10, stream),
-        })
+        Ok(Self { reader: BufReader::with_capacity(32 << 10, stream) })
     }
 
     fn write(&mut self, data: &[u8]) -> io::Result<()> {
@@ -155,23 +150,12 @@ impl Connection {
     }
 
     fn head(method: &str, path: &str, headers: &str) -> String {
-        format!(
-            "{method} {path} HTTP/1.1\r\nHost: api.moby.localhost\r\nUser-Agent: teu/{}\r\n{headers}\r\n",
-            env!("CARGO_PKG_VERSION")
-        )
+        format!("{method} {path} HTTP/1.1\r\nHost: api.moby.localhost\r\nUser-Agent: teu/{}\r\n{headers}\r\n", env!("CARGO_PKG_VERSION"))
     }
 
-    pub(super) fn send(
-        mut self,
-        method: &str,
-        path: &str,
-        body: Option<&[u8]>,
-    ) -> io::Result<Body> {
+    pub(super) fn send(mut self, method: &str, path: &str, body: Option<&[u8]>) -> io::Result<Body> {
         let headers = match body {
-            Some(body) => format!(
-                "Content-Type: application/json\r\nContent-Length: {}\r\n",
-                body.len()
-            ),
+            Some(body) => format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()),
             None if method == "POST" => "Content-Length: 0\r\n".to_owned(),
             None => String::new(),
         };
@@ -181,13 +165,7 @@ impl Connection {
         self.answer(method == "HEAD")
     }
 
-    pub(super) fn upload(
-        mut self,
-        method: &str,
-        path: &str,
-        content_type: &str,
-        data: &mut dyn Read,
-    ) -> io::Result<Body> {
+    pub(super) fn upload(mut self, method: &str, path: &str, content_type: &str, data: &mut dyn Read) -> io::Result<Body> {
         let headers = format!("Content-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n");
         self.write(Self::head(method, path, &headers).as_bytes())?;
         let mut buffer = vec![0; 256 << 10];
@@ -207,64 +185,35 @@ impl Connection {
         }
     }
 
-    pub(super) fn hijack(
-        mut self,
-        path: &str,
-        body: Option<&[u8]>,
-    ) -> io::Result<Result<Hijacked, Body>> {
-        let kind = if body.is_some() {
-            "application/json"
-        } else {
-            "text/plain"
-        };
+    pub(super) fn hijack(mut self, path: &str, body: Option<&[u8]>) -> io::Result<Result<Hijacked, Body>> {
+        let kind = if body.is_some() { "application/json" } else { "text/plain" };
         let body = body.unwrap_or_default();
-        let headers = format!(
-            "Content-Type: {kind}\r\nContent-Length: {}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n",
-            body.len()
-        );
+        let headers = format!("Content-Type: {kind}\r\nContent-Length: {}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n", body.len());
         let mut request = Self::head("POST", path, &headers).into_bytes();
         request.extend(body);
         self.write(&request)?;
         let answer = self.answer(false)?;
-        let raw = answer
-            .head
-            .get("content-type")
-            .is_some_and(|kind| kind.starts_with("application/vnd.docker."));
+        let raw = answer.head.get("content-type").is_some_and(|kind| kind.starts_with("application/vnd.docker."));
         if answer.head.status == 101 || answer.head.status == 200 && raw {
-            let multiplexed = answer.head.get("content-type")
-                == Some("application/vnd.docker.multiplexed-stream");
+            let multiplexed = answer.head.get("content-type") == Some("application/vnd.docker.multiplexed-stream");
             let container = answer.head.get("teu-container").map(str::to_owned);
-            return Ok(Ok(Hijacked {
-                reader: answer.connection.reader,
-                multiplexed,
-                container,
-            }));
+            return Ok(Ok(Hijacked { reader: answer.connection.reader, multiplexed, container }));
         }
         Ok(Err(answer))
     }
 
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        (&mut self.reader)
-            .take(LINE_BYTES_MAX)
-            .read_line(&mut line)?;
+        (&mut self.reader).take(LINE_BYTES_MAX).read_line(&mut line)?;
         if !line.ends_with('\n') {
-            return Err(io::Error::new(
-                io::ErrorKind::UnexpectedEof,
-                "the daemon closed the connection",
-            ));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the daemon closed the connection"));
         }
         line.truncate(line.trim_end().len());
         Ok(line)
     }
 
     fn answer(mut self, headless: bool) -> io::Result<Body> {
-        let bad = |what: &str| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                format!("unexpected answer: {what}"),
-            )
-        };
+        let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("unexpected answer: {what}"));
         let head = loop {
             let first = self.line()?;
             let status = first
@@ -285,31 +234,16 @@ impl Connection {
                 break Head { status, headers };
             }
         };
-        let chunked = head
-            .get("transfer-encoding")
-            .is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
-        let length = head
-            .get("content-length")
-            .and_then(|value| value.parse().ok());
-        let rest = match (
-            headless || matches!(head.status, 101 | 204 | 304),
-            chunked,
-            length,
-        ) {
+        let chunked = head.get("transfer-encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"));
+        let length = head.get("content-length").and_then(|value| value.parse().ok());
+        let rest = match (headless || matches!(head.status, 101 | 204 | 304), chunked, length) {
             (true, ..) => Rest::Done,
             (false, true, _) => Rest::Chunk(None),
             (false, false, Some(length)) => Rest::Length(length),
             (false, false, None) => Rest::UntilClose,
         };
-        let keep = !head
-            .get("connection")
-            .is_some_and(|value| value.eq_ignore_ascii_case("close"));
-        Ok(Body {
-            head,
-            rest,
-            connection: self,
-            keep,
-        })
+        let keep = !head.get("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+        Ok(Body { head, rest, connection: self, keep })
     }
 }
 
@@ -332,9 +266,7 @@ impl Body {
     }
 
     fn part(&mut self, buffer: &mut [u8], left: u64) -> io::Result<u64> {
-        let size = buffer
-            .len()
-            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        let size = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
         let count = self.connection.reader.read(&mut buffer[..size])?;
         if count == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
@@ -364,12 +296,8 @@ impl Read for Body {
                 }
                 Rest::Chunk(None) => {
                     let line = self.connection.line()?;
-                    let size = line
-                        .split(';')
-                        .next()
-                        .and_then(|size| u64::from_str_radix(size.trim(), 16).ok());
-                    let size = size
-                        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "bad chunk"))?;
+                    let size = line.split(';').next().and_then(|size| u64::from_str_radix(size.trim(), 16).ok());
+                    let size = size.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "bad chunk"))?;
                     if size == 0 {
                         while !self.connection.line()?.is_empty() {}
                         self.rest = Rest::Done;

@@ -41,10 +41,7 @@ pub struct ContainerConfig {
     pub stop_signal: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_timeout: Option<i64>,
-    #[serde(
-        deserialize_with = "text_or_list",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(deserialize_with = "text_or_list", skip_serializing_if = "Option::is_none")]
     pub shell: Option<Vec<String>>,
 }
 
@@ -114,11 +111,7 @@ impl ContainerCreateBody {
             networking_config: Option<NetworkingConfig>,
         }
         let rest: Rest = crate::json::from_value(value.clone())?;
-        Ok(Self {
-            config: crate::json::from_value(value)?,
-            host_config: rest.host_config,
-            networking_config: rest.networking_config,
-        })
+        Ok(Self { config: crate::json::from_value(value)?, host_config: rest.host_config, networking_config: rest.networking_config })
     }
 }
 

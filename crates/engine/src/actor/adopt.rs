@@ -22,10 +22,7 @@ impl Actor {
         // The opener may have stopped waiting.
         let _ = ready.send(());
         let policy = self.record.spec.host.restart_policy;
-        let idle = matches!(
-            self.record.life.state,
-            State::Created | State::Exited { .. }
-        );
+        let idle = matches!(self.record.life.state, State::Created | State::Exited { .. });
         if self.gone {
             return;
         }
@@ -62,10 +59,7 @@ impl Actor {
     }
 
     /// Hears what the supervisor says first: true if the container runs, none if it has ended.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "all other messages wait for the main loop"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all other messages wait for the main loop")]
     async fn hear_state(&mut self) -> Option<bool> {
         loop {
             let received = self.connection.as_ref()?.receive().await.ok()??;
@@ -89,16 +83,9 @@ impl Actor {
         self.oom_killed = state.oom_killed;
         self.record.started_at = Some(since);
         self.record.error.clear();
-        self.record.life.state = if state.paused {
-            State::Paused { since }
-        } else {
-            State::Running { since }
-        };
+        self.record.life.state = if state.paused { State::Paused { since } } else { State::Running { since } };
         let endpoints = self.deps.networks.endpoints(&self.record.id.to_string());
-        self.endpoints = endpoints
-            .into_iter()
-            .map(super::start::endpoint_view)
-            .collect();
+        self.endpoints = endpoints.into_iter().map(super::start::endpoint_view).collect();
         let check = self.record.spec.config.healthcheck.as_ref();
         if crate::health::is_enabled(check) {
             self.health = Some(Health::default());
@@ -118,12 +105,8 @@ impl Actor {
     /// There is no supervisor: the exit record tells how it ended, if it ran at all.
     async fn take_exit(&mut self) {
         let exit = supervisor::read_exit(&self.exit_path()).ok().flatten();
-        let news = exit.as_ref().map(|exit| exit.finished_at)
-            != self.record.death.as_ref().map(|death| death.finished_at);
-        let alive = matches!(
-            self.record.life.state,
-            State::Starting | State::Running { .. } | State::Paused { .. }
-        );
+        let news = exit.as_ref().map(|exit| exit.finished_at) != self.record.death.as_ref().map(|death| death.finished_at);
+        let alive = matches!(self.record.life.state, State::Starting | State::Running { .. } | State::Paused { .. });
         match (exit, alive) {
             (Some(exit), true) => self.take_end(exit),
             // A run that began after the record was written.

@@ -15,13 +15,7 @@ use crate::view::ExecSpec;
 use crate::writer;
 
 impl Actor {
-    pub(super) fn exec(
-        &mut self,
-        id: ExecId,
-        client: Option<OwnedFd>,
-        console_size: [u16; 2],
-        reply: Reply<(), ExecError>,
-    ) {
+    pub(super) fn exec(&mut self, id: ExecId, client: Option<OwnedFd>, console_size: [u16; 2], reply: Reply<(), ExecError>) {
         let command = match self.exec_command(id, client.is_some(), console_size) {
             Ok(command) => command,
             Err(error) => {
@@ -39,16 +33,8 @@ impl Actor {
         }
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "every other answer or state is treated alike"
-    )]
-    fn exec_command(
-        &self,
-        id: ExecId,
-        has_client: bool,
-        console_size: [u16; 2],
-    ) -> Result<Command, ExecError> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other answer or state is treated alike")]
+    fn exec_command(&self, id: ExecId, has_client: bool, console_size: [u16; 2]) -> Result<Command, ExecError> {
         match self.record.life.state {
             State::Running { .. } => {}
             State::Paused { .. } => return Err(ExecError::Paused(self.record.name.to_string())),
@@ -56,9 +42,7 @@ impl Actor {
         }
         let mut spec = {
             let mut execs = lock(&self.cell.execs);
-            let exec = execs
-                .get_mut(&id)
-                .ok_or_else(|| ExecError::NotFound(id.to_string()))?;
+            let exec = execs.get_mut(&id).ok_or_else(|| ExecError::NotFound(id.to_string()))?;
             if exec.running || exec.exit_code.is_some() {
                 return Err(ExecError::AlreadyStarted(id.to_string()));
             }
@@ -76,51 +60,22 @@ impl Actor {
             multiplexed: !spec.tty,
             detach_keys: detach_keys(&spec.detach_keys).map_err(ExecError::Invalid)?,
         };
-        Ok(Command::Exec(Box::new(protocol::Exec {
-            exec_id: id.to_string(),
-            process: self.exec_process(&spec)?,
-            attach,
-        })))
+        Ok(Command::Exec(Box::new(protocol::Exec { exec_id: id.to_string(), process: self.exec_process(&spec)?, attach })))
     }
 
     /// The process of an exec, its user looked up in the container as it is now.
     pub(super) fn exec_process(&self, exec: &ExecSpec) -> Result<oci::runtime::Process, ExecError> {
         let spec = &self.record.spec;
         let upper = self.snapshot.as_ref().map(|s| s.upper.clone());
-        let files = RootFiles {
-            images: &self.deps.images,
-            image: &self.record.image_id,
-            upper: &upper.unwrap_or_default(),
-        };
-        let user = if exec.user.is_empty() {
-            &spec.config.user
-        } else {
-            &exec.user
-        };
-        let groups: &[String] = if exec.user.is_empty() {
-            &spec.host.group_add
-        } else {
-            &[]
-        };
+        let files = RootFiles { images: &self.deps.images, image: &self.record.image_id, upper: &upper.unwrap_or_default() };
+        let user = if exec.user.is_empty() { &spec.config.user } else { &exec.user };
+        let groups: &[String] = if exec.user.is_empty() { &spec.host.group_add } else { &[] };
         let (user, home) = identity::resolve(&files, user, groups)?;
-        Ok(writer::exec_process(
-            spec,
-            exec,
-            (user, &home),
-            &self.hostname(),
-        ))
+        Ok(writer::exec_process(spec, exec, (user, &home), &self.hostname()))
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "every other answer or state is treated alike"
-    )]
-    pub(super) fn exec_started(
-        &mut self,
-        id: ExecId,
-        reply: Reply<(), ExecError>,
-        outcome: Outcome,
-    ) {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other answer or state is treated alike")]
+    pub(super) fn exec_started(&mut self, id: ExecId, reply: Reply<(), ExecError>, outcome: Outcome) {
         let result = match outcome {
             Outcome::Failed { message, .. } => Err(ExecError::Failed(message)),
             Outcome::ExecStarted { pid } => {
@@ -146,10 +101,7 @@ impl Actor {
 
     fn exec_text(&self, id: ExecId) -> String {
         let execs = lock(&self.cell.execs);
-        execs
-            .get(&id)
-            .map(|e| e.spec.command.join(" "))
-            .unwrap_or_default()
+        execs.get(&id).map(|e| e.spec.command.join(" ")).unwrap_or_default()
     }
 
     fn exec_failed(&self, id: ExecId, error: &ExecError) {
@@ -178,21 +130,12 @@ impl Actor {
         self.event("exec_die", &[("execID", exec_id), ("exitCode", &code)]);
     }
 
-    pub(super) fn resize(
-        &mut self,
-        exec: Option<ExecId>,
-        [height, width]: [u16; 2],
-        reply: Reply<(), OperationError>,
-    ) {
+    pub(super) fn resize(&mut self, exec: Option<ExecId>, [height, width]: [u16; 2], reply: Reply<(), OperationError>) {
         if !self.record.life.state.status().is_running() && self.pid.is_none() {
             let _ = reply.send(Err(OperationError::NotRunning(self.record.id)));
             return;
         }
-        let command = Command::Resize {
-            exec_id: exec.map(|id| id.to_string()),
-            width,
-            height,
-        };
+        let command = Command::Resize { exec_id: exec.map(|id| id.to_string()), width, height };
         self.ask(command, reply);
         let (height, width) = (height.to_string(), width.to_string());
         if exec.is_none() {
@@ -213,7 +156,6 @@ impl Actor {
 pub(crate) fn detach_keys(text: &str) -> Result<DetachKeys, String> {
     match text {
         "" => Ok(DetachKeys::default()),
-        text => DetachKeys::parse(text)
-            .map_err(|error| format!("Invalid detach keys ({text}) provided: {error}")),
+        text => DetachKeys::parse(text).map_err(|error| format!("Invalid detach keys ({text}) provided: {error}")),
     }
 }

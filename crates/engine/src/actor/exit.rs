@@ -20,9 +20,7 @@ impl Actor {
     /// The supervisor said how it ended.
     pub(super) async fn ended(&mut self, exit: Exit) {
         let code = exit.code;
-        let seconds = exit.started_at.map_or(0, |start| {
-            exit.finished_at.saturating_sub(start) / 1_000_000_000
-        });
+        let seconds = exit.started_at.map_or(0, |start| exit.finished_at.saturating_sub(start) / 1_000_000_000);
         self.oom_killed = exit.oom_killed;
         self.record.started_at = exit.started_at.or(self.record.started_at);
         self.record.death = Some(exit);
@@ -50,11 +48,7 @@ impl Actor {
             let _ = self.remove_now(true).await;
         } else if !self.gone {
             let policy = self.record.spec.host.restart_policy != RestartPolicy::No;
-            let durability = if policy {
-                Durability::Durable
-            } else {
-                Durability::Volatile
-            };
+            let durability = if policy { Durability::Durable } else { Durability::Volatile };
             // The supervisor's exit record says the same.
             let _ = self.save(durability);
         }
@@ -67,10 +61,7 @@ impl Actor {
         }
         let mut started = Ok(());
         if stopping.restart && self.remove_after.is_none() {
-            started = self
-                .start_by_hand()
-                .await
-                .map_err(|error| error.to_string());
+            started = self.start_by_hand().await.map_err(|error| error.to_string());
             if started.is_ok() {
                 self.event("restart", &[]);
             }
@@ -104,27 +95,15 @@ impl Actor {
         self.connection = None;
         let exit = match supervisor::read_exit(&self.exit_path()) {
             Ok(Some(exit)) => exit,
-            Ok(None) | Err(_) => Exit {
-                code: 137,
-                finished_at: crate::now(),
-                started_at: self.record.started_at,
-                ..Exit::default()
-            },
+            Ok(None) | Err(_) => Exit { code: 137, finished_at: crate::now(), started_at: self.record.started_at, ..Exit::default() },
         };
-        let alive = matches!(
-            self.record.life.state,
-            State::Starting | State::Running { .. } | State::Paused { .. }
-        );
+        let alive = matches!(self.record.life.state, State::Starting | State::Running { .. } | State::Paused { .. });
         if alive {
             self.ended(exit).await;
         }
     }
 
-    pub(super) async fn remove_and_answer(
-        &mut self,
-        volumes: bool,
-        replies: Vec<super::Reply<(), RemoveError>>,
-    ) {
+    pub(super) async fn remove_and_answer(&mut self, volumes: bool, replies: Vec<super::Reply<(), RemoveError>>) {
         let mut result = self.remove_now(volumes).await;
         for reply in replies {
             // Who has gone needs no answer; the first one hears the cause.
@@ -140,20 +119,13 @@ impl Actor {
             return Err(RemoveError::InProgress(id.to_string()));
         }
         self.publish();
-        let durability = if auto {
-            Durability::Volatile
-        } else {
-            Durability::Durable
-        };
+        let durability = if auto { Durability::Volatile } else { Durability::Durable };
         if let Err(error) = self.deps.table.remove(&id.to_string(), durability) {
-            self.record.life.state = State::Exited {
-                code: waited.exit_code,
-            };
+            self.record.life.state = State::Exited { code: waited.exit_code };
             self.publish();
             return Err(error.into());
         }
-        let has_ports = !self.record.spec.host.port_bindings.is_empty()
-            || self.record.spec.host.publish_all_ports;
+        let has_ports = !self.record.spec.host.port_bindings.is_empty() || self.record.spec.host.publish_all_ports;
         if let Some(detaching) = self.detaching.take()
             && has_ports
         {
@@ -183,8 +155,7 @@ pub(crate) fn clear(deps: &Arc<Deps>, id: ContainerId, mounts: &[MountPoint], vo
             if deps.volumes.remove(&point.name, false).is_ok() {
                 let attributes = [("driver".to_owned(), "local".to_owned())].into();
                 let name = point.name.clone();
-                deps.events
-                    .publish(EventKind::Volume, "destroy", name, attributes);
+                deps.events.publish(EventKind::Volume, "destroy", name, attributes);
             }
         }
     }

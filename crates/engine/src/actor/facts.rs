@@ -45,22 +45,14 @@ impl Files for RootFiles<'_> {
 
 /// Reads a file of the writable layer without following any link of the container's making;
 /// none if the layer does not have it. A whiteout reads as empty.
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "everything else is treated alike"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "everything else is treated alike")]
 fn read_beneath(upper: &Path, path: &str) -> std::io::Result<Option<String>> {
     use std::io::Read;
-    let directory = rustix::fs::open(
-        upper,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+    let directory = rustix::fs::open(upper, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     let relative = path.trim_start_matches('/');
-    let at =
-        |flags| rustix::fs::openat2(directory.as_fd(), relative, flags, Mode::empty(), resolve);
+    let at = |flags| rustix::fs::openat2(directory.as_fd(), relative, flags, Mode::empty(), resolve);
     // A device must not be opened, so its type is looked at first.
     let kind = match at(OFlags::PATH | OFlags::CLOEXEC) {
         Ok(fd) => FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode),
@@ -84,11 +76,7 @@ impl Actor {
     pub(super) fn facts(&self, snapshot: &Snapshot) -> Result<Facts, StartError> {
         let record = &self.record;
         let spec = &record.spec;
-        let files = RootFiles {
-            images: &self.deps.images,
-            image: &record.image_id,
-            upper: &snapshot.upper,
-        };
+        let files = RootFiles { images: &self.deps.images, image: &record.image_id, upper: &snapshot.upper };
         let (user, home) = identity::resolve(&files, &spec.config.user, &spec.host.group_add)?;
         let (join, shared_memory) = self.joins()?;
         let mut devices = Vec::new();
@@ -105,17 +93,11 @@ impl Actor {
             if found.is_empty() {
                 return Err(InvalidSpec::Device(mapping.path_on_host.clone()).into());
             }
-            devices.extend(found.into_iter().map(|device| HostDevice {
-                device,
-                access: access.to_owned(),
-            }));
+            devices.extend(found.into_iter().map(|device| HostDevice { device, access: access.to_owned() }));
         }
         if spec.host.privileged {
             let all = host_devices(Path::new("/dev"), Path::new("/dev"));
-            devices.extend(all.into_iter().map(|device| HostDevice {
-                device,
-                access: "rwm".to_owned(),
-            }));
+            devices.extend(all.into_iter().map(|device| HostDevice { device, access: "rwm".to_owned() }));
         }
         Ok(Facts {
             command: record.command.clone(),
@@ -138,11 +120,7 @@ impl Actor {
 
     fn other(&self, what: &'static str, reference: &str) -> Result<(Arc<Cell>, i32), StartError> {
         let join = |reason: String| StartError::Join { what, reason };
-        let cell = self
-            .deps
-            .registry
-            .find(reference)
-            .map_err(|e| join(e.to_string()))?;
+        let cell = self.deps.registry.find(reference).map_err(|e| join(e.to_string()))?;
         let view = cell.view();
         match view.pid {
             Some(pid) if view.status.is_running() => Ok((cell, pid)),
@@ -151,10 +129,7 @@ impl Actor {
     }
 
     /// Namespaces of other containers, and the place of a shared `/dev/shm`.
-    #[expect(
-        clippy::type_complexity,
-        reason = "two parts of one look at the others"
-    )]
+    #[expect(clippy::type_complexity, reason = "two parts of one look at the others")]
     fn joins(&self) -> Result<(Vec<(NamespaceType, PathBuf)>, Option<PathBuf>), StartError> {
         let host = &self.record.spec.host;
         let mut join = Vec::new();
@@ -206,10 +181,7 @@ impl Actor {
             host_network,
         });
         write(&directory.join("resolv.conf"), &resolv_conf)?;
-        write(
-            &directory.join("hostname"),
-            &format!("{}\n", self.hostname()),
-        )?;
+        write(&directory.join("hostname"), &format!("{}\n", self.hostname()))?;
         self.write_hosts()?;
         let names = ["resolv.conf", "hostname", "hosts"];
         Ok(names.map(|name| (name, directory.join(name))).into())
@@ -226,26 +198,16 @@ impl Actor {
         let own: Vec<(IpAddr, Vec<String>)> = addresses.map(|ip| (ip, names.clone())).collect();
         let extra = spec.host.extra_hosts.iter().map(|host| {
             let address = host.address.map(|ip| ip.to_string());
-            (
-                host.name.clone(),
-                address.unwrap_or_else(|| "host-gateway".to_owned()),
-            )
+            (host.name.clone(), address.unwrap_or_else(|| "host-gateway".to_owned()))
         });
         let gateway = self.endpoints.iter().find_map(|e| e.gateway);
-        let text = self.deps.networks.hosts_file(&HostsOptions {
-            own,
-            extra: extra.collect(),
-            host_gateway: gateway,
-        });
+        let text = self.deps.networks.hosts_file(&HostsOptions { own, extra: extra.collect(), host_gateway: gateway });
         let directory = self.deps.run_directory(&self.record.id);
         write(&directory.join("hosts"), &text)
     }
 
     /// Mounts of binds, volumes and tmpfs.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "everything else is treated alike"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "everything else is treated alike")]
     fn mounts(&self) -> Result<Vec<Mount>, StartError> {
         let spec = &self.record.spec;
         let mut mounts = Vec::new();
@@ -257,17 +219,9 @@ impl Actor {
                 let source = point.source.display().to_string();
                 return Err(InvalidSpec::BindSource(source).into());
             }
-            let asked = spec
-                .host
-                .mounts
-                .iter()
-                .find(|m| m.target == point.destination);
+            let asked = spec.host.mounts.iter().find(|m| m.target == point.destination);
             let (recursive, read_only_below) = match asked.map(|m| &m.kind) {
-                Some(MountKind::Bind {
-                    non_recursive,
-                    read_only_non_recursive,
-                    ..
-                }) => (!non_recursive, !read_only_non_recursive),
+                Some(MountKind::Bind { non_recursive, read_only_non_recursive, .. }) => (!non_recursive, !read_only_non_recursive),
                 _ => (true, true),
             };
             let mut options = vec![if recursive { "rbind" } else { "bind" }.to_owned()];
@@ -296,15 +250,11 @@ impl Actor {
 
 /// The host name of a container: its own, the host's, or the short id.
 pub(crate) fn hostname(spec: &Spec, short_id: &str) -> String {
-    let host = spec.host.network_mode == NetworkMode::Host
-        || spec.host.uts_mode == crate::spec::UtsMode::Host;
+    let host = spec.host.network_mode == NetworkMode::Host || spec.host.uts_mode == crate::spec::UtsMode::Host;
     if !spec.config.hostname.is_empty() {
         spec.config.hostname.clone()
     } else if host {
-        rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned()
+        rustix::system::uname().nodename().to_string_lossy().into_owned()
     } else {
         short_id.to_owned()
     }
@@ -318,11 +268,7 @@ fn temporary(spec: &Spec) -> Vec<Mount> {
         options,
         ..Mount::default()
     };
-    let base = || {
-        ["noexec", "nosuid", "nodev"]
-            .map(ToOwned::to_owned)
-            .to_vec()
-    };
+    let base = || ["noexec", "nosuid", "nodev"].map(ToOwned::to_owned).to_vec();
     let by_flag = spec.host.tmpfs.iter().map(|(target, text)| {
         let mut options = base();
         for option in text.split(',').filter(|o| !o.is_empty()) {
@@ -332,49 +278,33 @@ fn temporary(spec: &Spec) -> Vec<Mount> {
         }
         mount(target, options)
     });
-    let by_mount = spec
-        .host
-        .mounts
-        .iter()
-        .filter_map(|asked| match &asked.kind {
-            MountKind::Tmpfs {
-                bytes_max,
-                mode,
-                options: further,
-            } => {
-                let mut options = base();
-                if *bytes_max != 0 {
-                    options.push(format!("size={bytes_max}"));
-                }
-                if *mode != 0 {
-                    options.push(format!("mode={mode:o}"));
-                }
-                options.extend(further.iter().map(|option| option.join("=")));
-                if asked.read_only {
-                    options.push("ro".to_owned());
-                }
-                Some(mount(&asked.target, options))
+    let by_mount = spec.host.mounts.iter().filter_map(|asked| match &asked.kind {
+        MountKind::Tmpfs { bytes_max, mode, options: further } => {
+            let mut options = base();
+            if *bytes_max != 0 {
+                options.push(format!("size={bytes_max}"));
             }
-            MountKind::Bind { .. } | MountKind::Volume { .. } | MountKind::Image { .. } => None,
-        });
+            if *mode != 0 {
+                options.push(format!("mode={mode:o}"));
+            }
+            options.extend(further.iter().map(|option| option.join("=")));
+            if asked.read_only {
+                options.push("ro".to_owned());
+            }
+            Some(mount(&asked.target, options))
+        }
+        MountKind::Bind { .. } | MountKind::Volume { .. } | MountKind::Image { .. } => None,
+    });
     by_flag.chain(by_mount).collect()
 }
 
 fn write(path: &Path, text: &str) -> Result<(), StartError> {
-    std::fs::write(path, text).map_err(|source| StartError::Prepare {
-        path: path.display().to_string(),
-        source,
-    })
+    std::fs::write(path, text).map_err(|source| StartError::Prepare { path: path.display().to_string(), source })
 }
 
 fn block_devices(spec: &Spec) -> Vec<(String, i64, i64)> {
     let r = &spec.host.resources;
-    let rates = [
-        &r.blkio_device_read_bps,
-        &r.blkio_device_write_bps,
-        &r.blkio_device_read_iops,
-        &r.blkio_device_write_iops,
-    ];
+    let rates = [&r.blkio_device_read_bps, &r.blkio_device_write_bps, &r.blkio_device_read_iops, &r.blkio_device_write_iops];
     let paths = rates.into_iter().flatten().map(|d| &d.path);
     let paths = paths.chain(r.blkio_weight_device.iter().map(|d| &d.path));
     let number = |path: &String| {
@@ -384,10 +314,7 @@ fn block_devices(spec: &Spec) -> Vec<(String, i64, i64)> {
     paths.filter_map(number).collect()
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "everything else is treated alike"
-)]
+#[expect(clippy::wildcard_enum_match_arm, reason = "everything else is treated alike")]
 fn device(host: &Path, inside: &Path) -> Option<Device> {
     let stat = rustix::fs::stat(host).ok()?;
     let kind = match FileType::from_raw_mode(stat.st_mode) {
@@ -422,16 +349,7 @@ fn host_devices(host: &Path, inside: &Path) -> Vec<Device> {
             let Ok(kind) = entry.file_type() else {
                 continue;
             };
-            let skipped = [
-                "pts",
-                "shm",
-                "fd",
-                "mqueue",
-                ".lxc",
-                ".lxd-mounts",
-                ".udev",
-                "console",
-            ];
+            let skipped = ["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts", ".udev", "console"];
             if skipped.iter().any(|s| name.to_str() == Some(s)) || kind.is_symlink() {
                 continue;
             }

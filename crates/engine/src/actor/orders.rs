@@ -20,7 +20,7 @@ use crate::writer;
 const STOP_SECONDS: i64 = 10;
 
 impl Actor {
-    #[expect(clippy::too_many_lines, reason = "one short arm for each order")]
+    #[allow(clippy::too_many_lines, reason = "one short arm for each order")]
     pub(super) async fn order(&mut self, order: Order) {
         // Answers to callers that have gone are dropped, here and below.
         match order {
@@ -34,12 +34,7 @@ impl Actor {
             }
             Order::Go { client, reply } => self.go_by_hand(client, reply).await,
             Order::Abandon => self.abandon().await,
-            Order::Stop {
-                signal,
-                timeout,
-                restart,
-                reply,
-            } => {
+            Order::Stop { signal, timeout, restart, reply } => {
                 self.stop(signal, timeout, restart, reply).await;
             }
             Order::Kill { signal, reply } => self.kill(signal, reply).await,
@@ -47,38 +42,18 @@ impl Actor {
             Order::Unpause(reply) => self.unpause(reply),
             Order::Rename { name, reply } => drop(reply.send(self.rename(name))),
             Order::Update { update, reply } => self.update(*update, reply),
-            Order::Remove {
-                force,
-                volumes,
-                reply,
-            } => self.remove(force, volumes, reply).await,
-            Order::Attach {
-                attach,
-                client,
-                reply,
-            } => self.attach(attach, client, reply),
-            Order::Exec {
-                id,
-                client,
-                console_size,
-                reply,
-            } => {
+            Order::Remove { force, volumes, reply } => self.remove(force, volumes, reply).await,
+            Order::Attach { attach, client, reply } => self.attach(attach, client, reply),
+            Order::Exec { id, client, console_size, reply } => {
                 self.exec(id, client, console_size, reply);
             }
-            Order::Resize {
-                exec,
-                height,
-                width,
-                reply,
-            } => {
+            Order::Resize { exec, height, width, reply } => {
                 self.resize(exec, [height, width], reply);
             }
             Order::Stats(reply) => {
                 if self.pid.is_none() {
                     let _ = reply.send(Ok(None));
-                } else if let Err(Pending::Stats(reply)) =
-                    self.send(Command::Stats, &[], Pending::Stats(reply))
-                {
+                } else if let Err(Pending::Stats(reply)) = self.send(Command::Stats, &[], Pending::Stats(reply)) {
                     let _ = reply.send(Ok(None));
                 }
             }
@@ -86,9 +61,7 @@ impl Actor {
                 let id = self.record.id;
                 if self.pid.is_none() {
                     let _ = reply.send(Err(OperationError::NotRunning(id)));
-                } else if let Err(Pending::Processes(reply)) =
-                    self.send(Command::Processes, &[], Pending::Processes(reply))
-                {
+                } else if let Err(Pending::Processes(reply)) = self.send(Command::Processes, &[], Pending::Processes(reply)) {
                     let _ = reply.send(Err(OperationError::SupervisorLost));
                 }
             }
@@ -97,32 +70,20 @@ impl Actor {
     }
 
     fn is_alive(&self) -> bool {
-        matches!(
-            self.record.life.state,
-            State::Starting | State::Running { .. } | State::Paused { .. }
-        )
+        matches!(self.record.life.state, State::Starting | State::Running { .. } | State::Paused { .. })
     }
 
     async fn abandon(&mut self) {
         if self.record.life.state == State::Starting {
             self.remove_after = Some((true, Vec::new()));
             self.signal(Signal::KILL, true);
-        } else if matches!(
-            self.record.life.state,
-            State::Created | State::Exited { .. }
-        ) {
+        } else if matches!(self.record.life.state, State::Created | State::Exited { .. }) {
             // What could not be removed is found again at the next start of the engine.
             let _ = self.remove_now(true).await;
         }
     }
 
-    async fn stop(
-        &mut self,
-        signal: Option<Signal>,
-        timeout: Option<i64>,
-        restart: bool,
-        reply: Reply<(), OperationError>,
-    ) {
+    async fn stop(&mut self, signal: Option<Signal>, timeout: Option<i64>, restart: bool, reply: Reply<(), OperationError>) {
         if !self.is_alive() {
             let waiting = matches!(self.record.life.state, State::Waiting { .. });
             if waiting {
@@ -152,14 +113,8 @@ impl Actor {
         self.step(Input::Stop { last_run: true });
         self.signal_by_hand(signal);
         // Negative waits for ever.
-        let deadline = u64::try_from(seconds)
-            .ok()
-            .map(|seconds| Instant::now() + Duration::from_secs(seconds));
-        let stopping = self.stopping.get_or_insert(Stopping {
-            deadline,
-            restart: false,
-            replies: Vec::new(),
-        });
+        let deadline = u64::try_from(seconds).ok().map(|seconds| Instant::now() + Duration::from_secs(seconds));
+        let stopping = self.stopping.get_or_insert(Stopping { deadline, restart: false, replies: Vec::new() });
         stopping.deadline = match (stopping.deadline, deadline) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
@@ -196,10 +151,7 @@ impl Actor {
         };
         self.step(Input::Stop { last_run: ends });
         self.event("kill", &[("signal", &signal.number().to_string())]);
-        let command = Command::Signal {
-            signal: signal.number(),
-            all: false,
-        };
+        let command = Command::Signal { signal: signal.number(), all: false };
         self.ask(command, reply);
         if ends && matches!(self.record.life.state, State::Paused { .. }) {
             self.step(Input::Resume);
@@ -211,21 +163,16 @@ impl Actor {
     fn pause(&mut self, reply: Reply<(), OperationError>) {
         let error = match self.record.life.state {
             State::Running { .. } => {
-                if let Err(Pending::Pause(reply)) =
-                    self.send(Command::Pause, &[], Pending::Pause(reply))
-                {
+                if let Err(Pending::Pause(reply)) = self.send(Command::Pause, &[], Pending::Pause(reply)) {
                     let _ = reply.send(Err(OperationError::SupervisorLost));
                 }
                 return;
             }
             State::Paused { .. } => OperationError::AlreadyPaused(self.record.name.clone()),
-            State::Waiting { .. } => OperationError::Refused(format!(
-                "Container {} is restarting, wait until the container is running",
-                self.record.id
-            )),
-            State::Created | State::Starting | State::Exited { .. } | State::Removing => {
-                OperationError::NotRunning(self.record.id)
+            State::Waiting { .. } => {
+                OperationError::Refused(format!("Container {} is restarting, wait until the container is running", self.record.id))
             }
+            State::Created | State::Starting | State::Exited { .. } | State::Removing => OperationError::NotRunning(self.record.id),
         };
         let _ = reply.send(Err(error));
     }
@@ -234,9 +181,7 @@ impl Actor {
         if !matches!(self.record.life.state, State::Paused { .. }) {
             let name = self.record.name.clone();
             let _ = reply.send(Err(OperationError::NotPaused(name)));
-        } else if let Err(Pending::Unpause(reply)) =
-            self.send(Command::Resume, &[], Pending::Unpause(reply))
-        {
+        } else if let Err(Pending::Unpause(reply)) = self.send(Command::Resume, &[], Pending::Unpause(reply)) {
             let _ = reply.send(Err(OperationError::SupervisorLost));
         }
     }
@@ -273,10 +218,7 @@ impl Actor {
             own.blkio_weight = new.blkio_weight;
         }
         own.pids_limit = new.pids_limit.or(own.pids_limit);
-        for (own, new) in [
-            (&mut own.cpuset_cpus, &new.cpuset_cpus),
-            (&mut own.cpuset_mems, &new.cpuset_mems),
-        ] {
+        for (own, new) in [(&mut own.cpuset_cpus, &new.cpuset_cpus), (&mut own.cpuset_mems, &new.cpuset_mems)] {
             if !new.is_empty() {
                 own.clone_from(new);
             }
@@ -314,25 +256,12 @@ impl Actor {
     }
 
     async fn remove(&mut self, force: bool, volumes: bool, reply: Reply<(), RemoveError>) {
-        let running = |status, hint| RemoveError::Running {
-            name: self.record.name.clone(),
-            status,
-            hint,
-        };
+        let running = |status, hint| RemoveError::Running { name: self.record.name.clone(), status, hint };
         let refusal = match self.record.life.state {
             State::Created | State::Exited { .. } => None,
-            State::Starting | State::Running { .. } => Some(running(
-                "running",
-                "stop the container before removing or force remove",
-            )),
-            State::Paused { .. } => Some(running(
-                "paused",
-                "unpause and then stop the container before removing or force remove",
-            )),
-            State::Waiting { .. } => Some(running(
-                "restarting",
-                "stop the container before removing or force remove",
-            )),
+            State::Starting | State::Running { .. } => Some(running("running", "stop the container before removing or force remove")),
+            State::Paused { .. } => Some(running("paused", "unpause and then stop the container before removing or force remove")),
+            State::Waiting { .. } => Some(running("restarting", "stop the container before removing or force remove")),
             State::Removing => Some(RemoveError::InProgress(self.record.id.to_string())),
         };
         match refusal {
@@ -354,12 +283,7 @@ impl Actor {
         }
     }
 
-    fn attach(
-        &mut self,
-        attach: protocol::Attach,
-        client: OwnedFd,
-        reply: Reply<(), OperationError>,
-    ) {
+    fn attach(&mut self, attach: protocol::Attach, client: OwnedFd, reply: Reply<(), OperationError>) {
         self.event("attach", &[]);
         let alive = self.connection.is_some() && self.pid.is_some();
         if !alive {

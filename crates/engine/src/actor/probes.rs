@@ -42,10 +42,7 @@ impl Probing {
         if let Some(own) = self.own.take() {
             own.abort();
         }
-        *self = Self {
-            run: self.run + 1,
-            ..Self::default()
-        };
+        *self = Self { run: self.run + 1, ..Self::default() };
     }
 }
 
@@ -72,10 +69,7 @@ impl Actor {
         }
     }
 
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "only a running container is probed"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only a running container is probed")]
     pub(super) fn probe_timer(&mut self, now: Instant) {
         if self.probing.timeout.is_some_and(|at| at <= now) {
             self.probe_timed_out();
@@ -99,9 +93,7 @@ impl Actor {
         self.probing.started_at = crate::now();
         self.probing.timeout = Some(Instant::now() + times.timeout);
         let words: Vec<String> = check.test.clone();
-        let (kind, rest) = words
-            .split_first()
-            .map_or(("", &[][..]), |(k, r)| (k.as_str(), r));
+        let (kind, rest) = words.split_first().map_or(("", &[][..]), |(k, r)| (k.as_str(), r));
         let first = rest.first().cloned().unwrap_or_default();
         match kind {
             "CMD" => self.probe_by_exec(rest.to_vec()),
@@ -134,65 +126,46 @@ impl Actor {
     }
 
     fn probe_by_engine(&mut self, probe: impl Future<Output = (i32, String)> + Send + 'static) {
-        let (mailbox, run, start) = (
-            self.cell.mailbox.clone(),
-            self.probing.run,
-            self.probing.started_at,
-        );
+        let (mailbox, run, start) = (self.cell.mailbox.clone(), self.probing.run, self.probing.started_at);
         self.probing.own = Some(tokio::spawn(async move {
             let (exit_code, output) = probe.await;
-            let probe = Probe {
-                start,
-                end: crate::now(),
-                exit_code,
-                output,
-            };
+            let probe = Probe { start, end: crate::now(), exit_code, output };
             // The container may have gone meanwhile.
             let _ = mailbox.send(Order::ProbeDone { run, probe }).await;
         }));
     }
 
     fn probe_by_exec(&mut self, command: Vec<String>) {
-        let spec = ExecSpec {
-            command,
-            ..ExecSpec::default()
-        };
-        let started = self
-            .exec_process(&spec)
-            .map_err(|e| e.to_string())
-            .and_then(|process| {
-                let (ours, theirs) = pair().map_err(|e| e.to_string())?;
-                let exec_id = ExecId::random().to_string();
-                let exec = protocol::Exec {
-                    exec_id: exec_id.clone(),
-                    process,
-                    attach: protocol::Attach {
-                        keep_open: false,
-                        stdin: false,
-                        stdout: true,
-                        stderr: true,
-                        multiplexed: false,
-                        detach_keys: DetachKeys::none(),
-                    },
-                };
-                let fds = [theirs.as_fd()];
-                let pending = Pending::ProbeExec(exec_id.clone());
-                let sent = self.send(Command::Exec(Box::new(exec)), &fds, pending);
-                sent.map_err(|_| "the supervisor has ended".to_owned())?;
-                self.probing.exec = Some((exec_id, tokio::spawn(output(ours))));
-                Ok(())
-            });
+        let spec = ExecSpec { command, ..ExecSpec::default() };
+        let started = self.exec_process(&spec).map_err(|e| e.to_string()).and_then(|process| {
+            let (ours, theirs) = pair().map_err(|e| e.to_string())?;
+            let exec_id = ExecId::random().to_string();
+            let exec = protocol::Exec {
+                exec_id: exec_id.clone(),
+                process,
+                attach: protocol::Attach {
+                    keep_open: false,
+                    stdin: false,
+                    stdout: true,
+                    stderr: true,
+                    multiplexed: false,
+                    detach_keys: DetachKeys::none(),
+                },
+            };
+            let fds = [theirs.as_fd()];
+            let pending = Pending::ProbeExec(exec_id.clone());
+            let sent = self.send(Command::Exec(Box::new(exec)), &fds, pending);
+            sent.map_err(|_| "the supervisor has ended".to_owned())?;
+            self.probing.exec = Some((exec_id, tokio::spawn(output(ours))));
+            Ok(())
+        });
         if let Err(text) = started {
             self.probe_result(1, text);
         }
     }
 
     pub(super) fn probe_started(&mut self, exec_id: &str, outcome: Outcome) {
-        let current = self
-            .probing
-            .exec
-            .as_ref()
-            .is_some_and(|(id, _)| id == exec_id);
+        let current = self.probing.exec.as_ref().is_some_and(|(id, _)| id == exec_id);
         if let (true, Outcome::Failed { message, .. }) = (current, outcome) {
             self.probing.exec = None;
             self.probe_result(-1, message);
@@ -215,11 +188,7 @@ impl Actor {
             reader.abort();
             let signal = Signal::KILL.number();
             // It may have ended just now.
-            let _ = self.send(
-                Command::SignalExec { exec_id, signal },
-                &[],
-                Pending::Nobody,
-            );
+            let _ = self.send(Command::SignalExec { exec_id, signal }, &[], Pending::Nobody);
         }
         if let Some(own) = self.probing.own.take() {
             own.abort();
@@ -228,12 +197,7 @@ impl Actor {
     }
 
     fn probe_result(&mut self, exit_code: i32, output: String) {
-        let probe = Probe {
-            start: self.probing.started_at,
-            end: crate::now(),
-            exit_code,
-            output,
-        };
+        let probe = Probe { start: self.probing.started_at, end: crate::now(), exit_code, output };
         self.probe_done(self.probing.run, probe);
     }
 
@@ -256,9 +220,7 @@ impl Actor {
         if changed {
             self.event(&format!("health_status: {}", status.name()), &[]);
             let policy = self.record.spec.host.restart_policy;
-            if status == HealthStatus::Unhealthy
-                && matches!(policy, RestartPolicy::OnUnhealthy { .. })
-            {
+            if status == HealthStatus::Unhealthy && matches!(policy, RestartPolicy::OnUnhealthy { .. }) {
                 self.step(Input::Unhealthy);
                 self.signal(Signal::KILL, false);
                 self.event("kill", &[("signal", "9")]);
@@ -271,12 +233,7 @@ impl Actor {
 
 fn pair() -> std::io::Result<(OwnedFd, OwnedFd)> {
     let flags = SocketFlags::CLOEXEC;
-    Ok(rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        flags,
-        None,
-    )?)
+    Ok(rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
 }
 
 /// Reads what a probe writes; more than is kept is read and dropped, lest it block.

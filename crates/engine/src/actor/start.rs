@@ -49,17 +49,12 @@ fn log(record: &Record, deps: &Deps) -> Log {
     };
     let labels = &record.spec.config.labels;
     let by_label = listed("labels").into_iter();
-    let mut attributes: std::collections::BTreeMap<_, _> = by_label
-        .filter_map(|name| labels.get(&name).map(|value| (name, value.clone())))
-        .collect();
+    let mut attributes: std::collections::BTreeMap<_, _> =
+        by_label.filter_map(|name| labels.get(&name).map(|value| (name, value.clone()))).collect();
     for name in listed("env") {
         let prefix = format!("{name}=");
         let entries = record.spec.config.env.iter();
-        attributes.extend(
-            entries
-                .filter_map(|e| e.strip_prefix(&prefix))
-                .map(|v| (name.clone(), v.to_owned())),
-        );
+        attributes.extend(entries.filter_map(|e| e.strip_prefix(&prefix)).map(|v| (name.clone(), v.to_owned())));
     }
     Log {
         driver: log_driver(record),
@@ -90,15 +85,9 @@ impl Actor {
     fn may_start(&self) -> Result<(), StartError> {
         match self.record.life.state {
             State::Created | State::Exited { .. } => Ok(()),
-            State::Starting | State::Running { .. } | State::Waiting { .. } => {
-                Err(StartError::AlreadyStarted)
-            }
-            State::Paused { .. } => Err(StartError::Refused(
-                "cannot start a paused container, try unpause instead".to_owned(),
-            )),
-            State::Removing => Err(StartError::Refused(
-                "container is marked for removal and cannot be started".to_owned(),
-            )),
+            State::Starting | State::Running { .. } | State::Waiting { .. } => Err(StartError::AlreadyStarted),
+            State::Paused { .. } => Err(StartError::Refused("cannot start a paused container, try unpause instead".to_owned())),
+            State::Removing => Err(StartError::Refused("container is marked for removal and cannot be started".to_owned())),
         }
     }
 
@@ -120,11 +109,7 @@ impl Actor {
     }
 
     /// The second half of a prepared start.
-    pub(super) async fn go_by_hand(
-        &mut self,
-        client: Option<(protocol::Attach, OwnedFd)>,
-        reply: Reply<(), StartError>,
-    ) {
+    pub(super) async fn go_by_hand(&mut self, client: Option<(protocol::Attach, OwnedFd)>, reply: Reply<(), StartError>) {
         self.waiting_clients.extend(client);
         let result = self.go().await;
         let result = self.after_start(result).await;
@@ -143,9 +128,7 @@ impl Actor {
         self.pid = None;
         self.detach_network();
         self.record.error = crate::error::chain(&error);
-        self.step(Input::Failed {
-            code: error.exit_code(),
-        });
+        self.step(Input::Failed { code: error.exit_code() });
         self.publish();
         self.cell.notify(false, &self.waited());
         if self.record.spec.host.auto_remove {
@@ -166,15 +149,9 @@ impl Actor {
         }
         self.netns = self.take_netns();
         let launch = self.launch()?;
-        let socket = self
-            .deps
-            .spawner
-            .launch(&launch)
-            .map_err(StartError::Launch)?;
+        let socket = self.deps.spawner.launch(&launch).map_err(StartError::Launch)?;
         self.connection = Some(Connection::new(socket).map_err(StartError::Launch)?);
-        let (pid, netns) = tokio::time::timeout(CREATE_MAX, self.created())
-            .await
-            .map_err(|_| StartError::SupervisorLost)??;
+        let (pid, netns) = tokio::time::timeout(CREATE_MAX, self.created()).await.map_err(|_| StartError::SupervisorLost)??;
         self.pid = Some(pid);
         self.netns = None;
         self.attach_network(netns.as_ref())
@@ -201,10 +178,7 @@ impl Actor {
     }
 
     /// Waits for the word that the container exists.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "all other messages wait for the main loop or are no failure"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all other messages wait for the main loop or are no failure")]
     async fn created(&mut self) -> Result<(i32, Option<OwnedFd>), StartError> {
         loop {
             let connection = self.connection.as_ref().ok_or(StartError::SupervisorLost)?;
@@ -230,9 +204,7 @@ impl Actor {
             sent.map_err(|_| StartError::SupervisorLost)?;
         }
         let connection = self.connection.as_mut().ok_or(StartError::SupervisorLost)?;
-        let sequence = connection
-            .send(Command::Start, &[])
-            .map_err(StartError::Launch)?;
+        let sequence = connection.send(Command::Start, &[]).map_err(StartError::Launch)?;
         let started = tokio::time::timeout(CREATE_MAX, self.started(sequence)).await;
         started.map_err(|_| StartError::SupervisorLost)??;
         self.record.started_at = Some(self.record.started_at.unwrap_or_else(crate::now));
@@ -247,21 +219,14 @@ impl Actor {
         if !host.auto_remove {
             // Whether it was ever started decides if it starts with the host.
             let policy = host.restart_policy != crate::spec::RestartPolicy::No;
-            let durability = if policy {
-                store::Durability::Durable
-            } else {
-                store::Durability::Volatile
-            };
+            let durability = if policy { store::Durability::Durable } else { store::Durability::Volatile };
             self.save(durability)?;
         }
         Ok(())
     }
 
     /// Waits for the reply to `Start`.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "all other messages wait for the main loop or are no failure"
-    )]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all other messages wait for the main loop or are no failure")]
     async fn started(&mut self, sequence: u64) -> Result<(), StartError> {
         self.record.started_at = None;
         loop {
@@ -285,10 +250,7 @@ impl Actor {
 
     fn launch(&mut self) -> Result<Launch, StartError> {
         let id = self.record.id;
-        let prepare = |path: &Path, source| StartError::Prepare {
-            path: path.display().to_string(),
-            source,
-        };
+        let prepare = |path: &Path, source| StartError::Prepare { path: path.display().to_string(), source };
         // The root is mounted over the bundle, inside the container's namespace: the files beside it stay in sight.
         let bundle = self.deps.run_directory(&id).join("bundle");
         make_directory(&bundle).map_err(|e| prepare(&bundle, e))?;
@@ -299,9 +261,7 @@ impl Actor {
         let snapshot = match &self.snapshot {
             Some(snapshot) => snapshot.clone(),
             None => {
-                let options = image::SnapshotOptions {
-                    volatile: self.record.spec.host.auto_remove,
-                };
+                let options = image::SnapshotOptions { volatile: self.record.spec.host.auto_remove };
                 let snapshot = self.deps.images.open_snapshot(&id.to_string(), options)?;
                 self.snapshot.insert(snapshot).clone()
             }
@@ -383,18 +343,10 @@ impl Actor {
 
     fn network_event(&self, action: &str, endpoint: &Endpoint) {
         let container = self.record.id.to_string();
-        let attributes = [
-            ("container", container),
-            ("name", endpoint.network.clone()),
-            ("type", "bridge".to_owned()),
-        ];
-        let attributes = attributes
-            .map(|(key, value)| (key.to_owned(), value))
-            .into();
+        let attributes = [("container", container), ("name", endpoint.network.clone()), ("type", "bridge".to_owned())];
+        let attributes = attributes.map(|(key, value)| (key.to_owned(), value)).into();
         let id = endpoint.network_id.clone();
-        self.deps
-            .events
-            .publish(EventKind::Network, action, id, attributes);
+        self.deps.events.publish(EventKind::Network, action, id, attributes);
     }
 
     fn ports(&self) -> Vec<PortSpec> {
@@ -411,11 +363,7 @@ impl Actor {
                 continue;
             };
             let any = [crate::spec::PortBinding::default()];
-            let bindings = if bindings.is_empty() {
-                &any[..]
-            } else {
-                bindings
-            };
+            let bindings = if bindings.is_empty() { &any[..] } else { bindings };
             for binding in bindings {
                 let host_ip = match binding.host_ip {
                     None => std::net::Ipv4Addr::UNSPECIFIED,

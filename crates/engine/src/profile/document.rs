@@ -15,9 +15,7 @@ pub enum ParseError {
     #[error("both 'name' and 'names' are specified in the seccomp profile, use one of them")]
     NameAndNames,
     /// The list and the map exclude each other.
-    #[error(
-        "both 'architectures' and 'archMap' are specified in the seccomp profile, use one of them"
-    )]
+    #[error("both 'architectures' and 'archMap' are specified in the seccomp profile, use one of them")]
     ArchitecturesAndMap,
 }
 
@@ -71,20 +69,13 @@ struct Condition {
 /// [`ParseError`] if it is no profile.
 pub fn seccomp_from_json(json: &str, capabilities: &[String]) -> Result<Seccomp, ParseError> {
     let document: Document = serde_json::from_str(json)?;
-    let machine = if cfg!(target_arch = "x86_64") {
-        ("SCMP_ARCH_X86_64", "amd64")
-    } else {
-        ("SCMP_ARCH_AARCH64", "arm64")
-    };
+    let machine = if cfg!(target_arch = "x86_64") { ("SCMP_ARCH_X86_64", "amd64") } else { ("SCMP_ARCH_AARCH64", "arm64") };
     let mut architectures = document.architectures;
     if let Some(map) = document.arch_map.filter(|map| !map.is_empty()) {
         if !architectures.is_empty() {
             return Err(ParseError::ArchitecturesAndMap);
         }
-        for entry in map
-            .into_iter()
-            .filter(|entry| entry.architecture == machine.0)
-        {
+        for entry in map.into_iter().filter(|entry| entry.architecture == machine.0) {
             architectures.push(entry.architecture);
             architectures.extend(entry.sub_architectures.into_iter().flatten());
         }
@@ -96,10 +87,7 @@ pub fn seccomp_from_json(json: &str, capabilities: &[String]) -> Result<Seccomp,
         let (include, exclude) = (&rule.includes, &rule.excludes);
         let excluded = exclude.caps.iter().any(has)
             || exclude.arches.iter().any(here)
-            || exclude
-                .min_kernel
-                .as_deref()
-                .is_some_and(kernel_is_at_least);
+            || exclude.min_kernel.as_deref().is_some_and(kernel_is_at_least);
         let included = (include.arches.is_empty() || include.arches.iter().any(here))
             && include.caps.iter().all(has)
             && include.min_kernel.as_deref().is_none_or(kernel_is_at_least);
@@ -111,12 +99,7 @@ pub fn seccomp_from_json(json: &str, capabilities: &[String]) -> Result<Seccomp,
             (Some(name), None) => vec![name],
             (None, names) => names.unwrap_or_default(),
         };
-        syscalls.push(SeccompRule {
-            names,
-            action: rule.action,
-            errno_ret: rule.errno_ret,
-            args: rule.args.unwrap_or_default(),
-        });
+        syscalls.push(SeccompRule { names, action: rule.action, errno_ret: rule.errno_ret, args: rule.args.unwrap_or_default() });
     }
     Ok(Seccomp {
         default_action: document.default_action,
@@ -131,12 +114,7 @@ pub fn seccomp_from_json(json: &str, capabilities: &[String]) -> Result<Seccomp,
 
 /// Compares `major.minor` with the running kernel's; a kernel that hides its version counts as new.
 fn kernel_is_at_least(wanted: &str) -> bool {
-    let numbers = |text: &str| -> Vec<u32> {
-        text.split(['.', '-'])
-            .take(2)
-            .map_while(|part| part.parse().ok())
-            .collect()
-    };
+    let numbers = |text: &str| -> Vec<u32> { text.split(['.', '-']).take(2).map_while(|part| part.parse().ok()).collect() };
     let running = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     running.is_empty() || numbers(&running) >= numbers(wanted)
 }
@@ -152,12 +130,7 @@ mod tests {
                 {"name":"b","action":"SCMP_ACT_ALLOW","excludes":{"caps":["CAP_X"]}},
                 {"names":["c"],"action":"SCMP_ACT_ALLOW","includes":{"minKernel":"999.0"}}]}"#;
         let names = |capabilities: &[String]| -> Vec<String> {
-            seccomp_from_json(json, capabilities)
-                .unwrap()
-                .syscalls
-                .into_iter()
-                .flat_map(|rule| rule.names)
-                .collect()
+            seccomp_from_json(json, capabilities).unwrap().syscalls.into_iter().flat_map(|rule| rule.names).collect()
         };
         assert_eq!(names(&["CAP_X".into()]), ["a"]);
         assert_eq!(names(&[]), ["b"]);

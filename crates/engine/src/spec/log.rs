@@ -15,10 +15,7 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self {
-            driver: "json-file".to_owned(),
-            options: BTreeMap::new(),
-        }
+        Self { driver: "json-file".to_owned(), options: BTreeMap::new() }
     }
 }
 
@@ -51,47 +48,19 @@ impl LogConfig {
     ///
     /// # Errors
     /// [`ParseLogConfigError`].
-    pub fn parse(
-        driver: &str,
-        options: BTreeMap<String, String>,
-    ) -> Result<Self, ParseLogConfigError> {
-        let driver = if driver.is_empty() {
-            "json-file"
-        } else {
-            driver
-        };
+    pub fn parse(driver: &str, options: BTreeMap<String, String>) -> Result<Self, ParseLogConfigError> {
+        let driver = if driver.is_empty() { "json-file" } else { driver };
         let known: &[&str] = match driver {
-            "json-file" => &[
-                "max-size",
-                "max-file",
-                "compress",
-                "labels",
-                "labels-regex",
-                "env",
-                "env-regex",
-                "tag",
-                "mode",
-                "max-buffer-size",
-            ],
-            "local" => &[
-                "max-size",
-                "max-file",
-                "compress",
-                "mode",
-                "max-buffer-size",
-            ],
+            "json-file" => {
+                &["max-size", "max-file", "compress", "labels", "labels-regex", "env", "env-regex", "tag", "mode", "max-buffer-size"]
+            }
+            "local" => &["max-size", "max-file", "compress", "mode", "max-buffer-size"],
             "none" => &["mode", "max-buffer-size"],
             other => return Err(ParseLogConfigError::UnknownDriver(other.to_owned())),
         };
-        let config = Self {
-            driver: driver.to_owned(),
-            options,
-        };
+        let config = Self { driver: driver.to_owned(), options };
         if let Some(option) = config.options.keys().find(|o| !known.contains(&o.as_str())) {
-            return Err(ParseLogConfigError::UnknownOption {
-                option: option.clone(),
-                driver: config.driver.clone(),
-            });
+            return Err(ParseLogConfigError::UnknownOption { option: option.clone(), driver: config.driver.clone() });
         }
         config.bytes_max()?;
         config.files_max()?;
@@ -99,10 +68,7 @@ impl LogConfig {
     }
 
     fn invalid(&self, option: &str) -> ParseLogConfigError {
-        ParseLogConfigError::InvalidValue {
-            option: option.to_owned(),
-            value: self.options.get(option).cloned().unwrap_or_default(),
-        }
+        ParseLogConfigError::InvalidValue { option: option.to_owned(), value: self.options.get(option).cloned().unwrap_or_default() }
     }
 
     /// Bytes after which a file is rotated; 20 MiB where nothing is said, none is unlimited.
@@ -157,18 +123,13 @@ mod tests {
 
     #[test]
     fn options_are_checked_by_driver() {
-        let with = |driver: &str, option: &str, value: &str| {
-            LogConfig::parse(driver, [(option.to_owned(), value.to_owned())].into())
-        };
+        let with = |driver: &str, option: &str, value: &str| LogConfig::parse(driver, [(option.to_owned(), value.to_owned())].into());
         let config = with("", "max-size", "10m").unwrap();
         assert_eq!(config.driver, "json-file");
         assert_eq!(config.bytes_max(), Ok(Some(10 << 20)));
         assert_eq!(config.files_max(), Ok(1));
         assert!(with("json-file", "max-file", "0").is_err());
-        assert_eq!(
-            with("local", "tag", "x").unwrap_err().to_string(),
-            "unknown log opt 'tag' for local log driver"
-        );
+        assert_eq!(with("local", "tag", "x").unwrap_err().to_string(), "unknown log opt 'tag' for local log driver");
         assert!(with("syslog", "tag", "x").is_err());
     }
 }

@@ -60,10 +60,7 @@ impl FromStr for NetworkMode {
             "none" => Ok(Self::None),
             "host" => Ok(Self::Host),
             _ => match text.strip_prefix("container:") {
-                Some("") => Err(ParseModeError {
-                    what: "network",
-                    value: text.to_owned(),
-                }),
+                Some("") => Err(ParseModeError { what: "network", value: text.to_owned() }),
                 Some(id) => Ok(Self::Container(id.to_owned())),
                 None => Ok(Self::Network(text.to_owned())),
             },
@@ -116,10 +113,7 @@ impl FromStr for IpcMode {
             "host" => Ok(Self::Host),
             _ => match text.strip_prefix("container:") {
                 Some(id) if !id.is_empty() => Ok(Self::Container(id.to_owned())),
-                _ => Err(ParseModeError {
-                    what: "IPC",
-                    value: text.to_owned(),
-                }),
+                _ => Err(ParseModeError { what: "IPC", value: text.to_owned() }),
             },
         }
     }
@@ -161,10 +155,7 @@ impl FromStr for PidMode {
             "host" => Ok(Self::Host),
             _ => match text.strip_prefix("container:") {
                 Some(id) if !id.is_empty() => Ok(Self::Container(id.to_owned())),
-                _ => Err(ParseModeError {
-                    what: "PID",
-                    value: text.to_owned(),
-                }),
+                _ => Err(ParseModeError { what: "PID", value: text.to_owned() }),
             },
         }
     }
@@ -199,10 +190,7 @@ impl FromStr for UtsMode {
         match text {
             "" => Ok(Self::Private),
             "host" => Ok(Self::Host),
-            _ => Err(ParseModeError {
-                what: "UTS",
-                value: text.to_owned(),
-            }),
+            _ => Err(ParseModeError { what: "UTS", value: text.to_owned() }),
         }
     }
 }
@@ -235,10 +223,7 @@ impl FromStr for UsernsMode {
         match text {
             "" => Ok(Self::Default),
             "host" => Ok(Self::Host),
-            _ => Err(ParseModeError {
-                what: "userns",
-                value: text.to_owned(),
-            }),
+            _ => Err(ParseModeError { what: "userns", value: text.to_owned() }),
         }
     }
 }
@@ -274,10 +259,7 @@ impl FromStr for CgroupnsMode {
             "" => Ok(Self::Default),
             "private" => Ok(Self::Private),
             "host" => Ok(Self::Host),
-            _ => Err(ParseModeError {
-                what: "cgroup namespace",
-                value: text.to_owned(),
-            }),
+            _ => Err(ParseModeError { what: "cgroup namespace", value: text.to_owned() }),
         }
     }
 }
@@ -306,10 +288,7 @@ mod tests {
         for text in ["", "none", "private", "shareable", "host", "container:a"] {
             assert_eq!(text.parse::<IpcMode>().unwrap().to_string(), text);
         }
-        assert_eq!(
-            "x".parse::<PidMode>().unwrap_err().to_string(),
-            "invalid PID mode: x"
-        );
+        assert_eq!("x".parse::<PidMode>().unwrap_err().to_string(), "invalid PID mode: x");
         assert!("container:".parse::<IpcMode>().is_err());
     }
 }

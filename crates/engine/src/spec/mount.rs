@@ -144,11 +144,7 @@ fn volume_name(name: &str) -> Result<String, ParseMountError> {
     let mut characters = name.chars();
     let first = characters.next().is_some_and(|c| c.is_ascii_alphanumeric());
     let rest = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    if first && name.len() >= 2 && characters.all(rest) {
-        Ok(name.to_owned())
-    } else {
-        Err(ParseMountError::VolumeName(name.to_owned()))
-    }
+    if first && name.len() >= 2 && characters.all(rest) { Ok(name.to_owned()) } else { Err(ParseMountError::VolumeName(name.to_owned())) }
 }
 
 impl FromStr for Bind {
@@ -184,9 +180,7 @@ impl FromStr for Bind {
                 "nocopy" if !matches!(bind.source, MountSource::Path(_)) => bind.no_copy = true,
                 "rw" | "z" | "Z" | "cached" | "delegated" | "consistent" => {}
                 other => {
-                    bind.propagation = other
-                        .parse()
-                        .map_err(|_| ParseMountError::Mode(mode.to_owned()))?;
+                    bind.propagation = other.parse().map_err(|_| ParseMountError::Mode(mode.to_owned()))?;
                 }
             }
         }
@@ -292,24 +286,15 @@ impl Mount {
     /// [`ParseMountError::Config`] with Docker's text.
     pub fn parse(mut self) -> Result<Self, ParseMountError> {
         let (name, problem) = match &self.kind {
-            MountKind::Bind { source, .. } if source.is_empty() => {
-                ("bind", Some("field Source must not be empty".to_owned()))
+            MountKind::Bind { source, .. } if source.is_empty() => ("bind", Some("field Source must not be empty".to_owned())),
+            MountKind::Bind { source, .. } if !source.starts_with('/') => {
+                ("bind", Some(format!("invalid mount path: '{source}' mount path must be absolute")))
             }
-            MountKind::Bind { source, .. } if !source.starts_with('/') => (
-                "bind",
-                Some(format!(
-                    "invalid mount path: '{source}' mount path must be absolute"
-                )),
-            ),
             MountKind::Bind { .. } => ("bind", None),
-            MountKind::Volume {
-                name: Some(name), ..
-            } => ("volume", volume_name(name).err().map(|e| e.to_string())),
+            MountKind::Volume { name: Some(name), .. } => ("volume", volume_name(name).err().map(|e| e.to_string())),
             MountKind::Volume { name: None, .. } => ("volume", None),
             MountKind::Tmpfs { .. } => ("tmpfs", None),
-            MountKind::Image { source, .. } if source.is_empty() => {
-                ("image", Some("field Source must not be empty".to_owned()))
-            }
+            MountKind::Image { source, .. } if source.is_empty() => ("image", Some("field Source must not be empty".to_owned())),
             MountKind::Image { .. } => ("image", None),
         };
         let problem = problem.or_else(|| match self.target.as_str() {
@@ -317,10 +302,7 @@ impl Mount {
             _ => target(&self.target).err().map(|e| e.to_string()),
         });
         match problem {
-            Some(reason) => Err(ParseMountError::Config {
-                kind: name.to_owned(),
-                reason,
-            }),
+            Some(reason) => Err(ParseMountError::Config { kind: name.to_owned(), reason }),
             None => {
                 self.target = clean(&self.target);
                 Ok(self)
@@ -352,11 +334,7 @@ impl FromStr for VolumeFrom {
         if container.is_empty() {
             return Err(ParseMountError::Specification(text.to_owned()));
         }
-        Ok(Self {
-            container: container.to_owned(),
-            read_only,
-            mode: mode.to_owned(),
-        })
+        Ok(Self { container: container.to_owned(), read_only, mode: mode.to_owned() })
     }
 }
 
@@ -375,29 +353,12 @@ mod tests {
 
     #[test]
     fn binds_survive_their_text() {
-        for text in [
-            "/a:/b",
-            "/a:/b:ro",
-            "data:/b:nocopy",
-            "/b",
-            "/a:/b:rshared,ro",
-        ] {
+        for text in ["/a:/b", "/a:/b:ro", "data:/b:nocopy", "/b", "/a:/b:rshared,ro"] {
             assert_eq!(text.parse::<Bind>().unwrap().to_string(), text);
         }
-        for text in [
-            "",
-            "/a:b",
-            "/a:/",
-            "/a:/b:zz",
-            "a/b:/c",
-            ":/b",
-            "/a:/b:ro:x",
-        ] {
+        for text in ["", "/a:b", "/a:/", "/a:/b:zz", "a/b:/c", ":/b", "/a:/b:ro:x"] {
             assert!(text.parse::<Bind>().is_err(), "{text}");
         }
-        assert_eq!(
-            "/a//c/../b/:/x/".parse::<Bind>().unwrap().to_string(),
-            "/a/b:/x"
-        );
+        assert_eq!("/a//c/../b/:/x/".parse::<Bind>().unwrap().to_string(), "/a/b:/x");
     }
 }

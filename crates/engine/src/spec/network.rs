@@ -53,23 +53,15 @@ pub enum ParseExtraHostError {
 impl FromStr for ExtraHost {
     type Err = ParseExtraHostError;
     fn from_str(text: &str) -> Result<Self, ParseExtraHostError> {
-        let (name, address) = text
-            .split_once(':')
-            .filter(|(name, _)| !name.is_empty())
-            .ok_or_else(|| ParseExtraHostError::Format(text.to_owned()))?;
+        let (name, address) =
+            text.split_once(':').filter(|(name, _)| !name.is_empty()).ok_or_else(|| ParseExtraHostError::Format(text.to_owned()))?;
         let address = match address {
             "host-gateway" => None,
             text => Some(
-                text.trim_start_matches('[')
-                    .trim_end_matches(']')
-                    .parse()
-                    .map_err(|_| ParseExtraHostError::Address(text.to_owned()))?,
+                text.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| ParseExtraHostError::Address(text.to_owned()))?,
             ),
         };
-        Ok(Self {
-            name: name.to_owned(),
-            address,
-        })
+        Ok(Self { name: name.to_owned(), address })
     }
 }
 

@@ -7,9 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 /// A transport protocol.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Protocol {
     /// TCP.
     #[default]
@@ -120,17 +118,9 @@ impl PortBinding {
     pub fn parse(host_ip: &str, host_port: &str) -> Result<Self, ParsePortError> {
         let host_ip = match host_ip {
             "" => None,
-            text => Some(
-                text.trim_start_matches('[')
-                    .trim_end_matches(']')
-                    .parse()
-                    .map_err(|_| ParsePortError::Address(text.to_owned()))?,
-            ),
+            text => Some(text.trim_start_matches('[').trim_end_matches(']').parse().map_err(|_| ParsePortError::Address(text.to_owned()))?),
         };
-        let number = |text: &str| {
-            text.parse::<u16>()
-                .map_err(|_| ParsePortError::Number(host_port.to_owned()))
-        };
+        let number = |text: &str| text.parse::<u16>().map_err(|_| ParsePortError::Number(host_port.to_owned()));
         let host_port = match host_port.split_once('-') {
             None if host_port.is_empty() || host_port == "0" => None,
             None => {
@@ -167,10 +157,7 @@ mod tests {
     fn ports_and_bindings_parse() {
         assert_eq!("80".parse::<Port>().unwrap().to_string(), "80/tcp");
         assert_eq!("53/udp".parse::<Port>().unwrap().to_string(), "53/udp");
-        assert_eq!(
-            "80/foo".parse::<Port>().unwrap_err().to_string(),
-            "invalid proto: foo"
-        );
+        assert_eq!("80/foo".parse::<Port>().unwrap_err().to_string(), "invalid proto: foo");
         assert!("0".parse::<Port>().is_err());
         assert!("70000".parse::<Port>().is_err());
         let range = PortBinding::parse("127.0.0.1", "8000-8010").unwrap();

@@ -154,8 +154,7 @@ impl FromStr for DeviceRule {
                 text => text.parse::<u32>().ok().map(|n| Some(i64::from(n))),
             };
             let (major, minor) = numbers.split_once(':')?;
-            let known =
-                (1..=3).contains(&access.len()) && access.chars().all(|c| "rwm".contains(c));
+            let known = (1..=3).contains(&access.len()) && access.chars().all(|c| "rwm".contains(c));
             (known && words.next().is_none()).then_some(Self {
                 kind,
                 major: number(major)?,

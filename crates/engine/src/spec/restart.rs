@@ -30,9 +30,7 @@ pub enum RestartPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseRestartPolicyError {
     /// No such policy.
-    #[error(
-        "invalid restart policy: unknown policy '{0}'; use one of 'no', 'always', 'on-failure', 'unless-stopped', or 'unhealthy'"
-    )]
+    #[error("invalid restart policy: unknown policy '{0}'; use one of 'no', 'always', 'on-failure', 'unless-stopped', or 'unhealthy'")]
     Unknown(String),
     /// A count where none belongs.
     #[error("invalid restart policy: maximum retry count can only be used with 'on-failure'")]

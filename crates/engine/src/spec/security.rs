@@ -54,10 +54,7 @@ impl FromStr for SecurityOption {
             _ => {}
         }
         // Docker took a colon first and still does.
-        let (key, value) = text
-            .split_once('=')
-            .or_else(|| text.split_once(':'))
-            .ok_or_else(invalid)?;
+        let (key, value) = text.split_once('=').or_else(|| text.split_once(':')).ok_or_else(invalid)?;
         match key {
             "no-new-privileges" => flag(value).map(Self::NoNewPrivileges),
             "writable-cgroups" => flag(value).map(Self::WritableCgroups),

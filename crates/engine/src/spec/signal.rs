@@ -17,9 +17,8 @@ pub struct ParseSignalError(pub String);
 
 /// **Source:** signal(7), x86-64 and AArch64.
 const NAMES: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
-    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
-    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD",
+    "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 const ALIASES: [(&str, i32); 4] = [("IOT", 6), ("CLD", 17), ("POLL", 29), ("UNUSED", 31)];
 const REAL_TIME_MIN: i32 = 34;
@@ -43,11 +42,7 @@ impl Signal {
 impl TryFrom<i32> for Signal {
     type Error = ParseSignalError;
     fn try_from(number: i32) -> Result<Self, ParseSignalError> {
-        if (1..=REAL_TIME_MAX).contains(&number) {
-            Ok(Self(number))
-        } else {
-            Err(ParseSignalError(number.to_string()))
-        }
+        if (1..=REAL_TIME_MAX).contains(&number) { Ok(Self(number)) } else { Err(ParseSignalError(number.to_string())) }
     }
 }
 
@@ -73,23 +68,13 @@ impl FromStr for Signal {
             let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
                 (Some(""), _) => REAL_TIME_MIN,
                 (_, Some("")) => REAL_TIME_MAX,
-                (Some(offset), _) => {
-                    REAL_TIME_MIN + offset.strip_prefix('+')?.parse::<i32>().ok()?
-                }
-                (_, Some(offset)) => {
-                    REAL_TIME_MAX - offset.strip_prefix('-')?.parse::<i32>().ok()?
-                }
+                (Some(offset), _) => REAL_TIME_MIN + offset.strip_prefix('+')?.parse::<i32>().ok()?,
+                (_, Some(offset)) => REAL_TIME_MAX - offset.strip_prefix('-')?.parse::<i32>().ok()?,
                 (None, None) => return None,
             };
-            (REAL_TIME_MIN..=REAL_TIME_MAX)
-                .contains(&number)
-                .then_some(number)
+            (REAL_TIME_MIN..=REAL_TIME_MAX).contains(&number).then_some(number)
         };
-        by_name
-            .or_else(by_alias)
-            .or_else(real_time)
-            .map(Self)
-            .ok_or_else(unknown)
+        by_name.or_else(by_alias).or_else(real_time).map(Self).ok_or_else(unknown)
     }
 }
 

@@ -25,9 +25,7 @@ pub(crate) fn bind(source: &Path, destination: &Path, options: &[&str]) -> Mount
 pub(super) fn mounts(spec: &Spec, facts: &Facts) -> Vec<Mount> {
     let mut mounts = profile::mounts();
     let host = &spec.host;
-    let writable_cgroups = host
-        .security_options
-        .contains(&SecurityOption::WritableCgroups(true));
+    let writable_cgroups = host.security_options.contains(&SecurityOption::WritableCgroups(true));
     for mount in &mut mounts {
         let system = mount.destination.starts_with("/sys");
         let cgroup = mount.destination == Path::new("/sys/fs/cgroup");
@@ -37,10 +35,7 @@ pub(super) fn mounts(spec: &Spec, facts: &Facts) -> Vec<Mount> {
         }
         // A sysfs shows the network namespace it is mounted in, so the host's cannot be mounted
         // anew by one who does not own it; the bind shows the same.
-        if host.network_mode == NetworkMode::Host
-            && mount.destination == Path::new("/sys")
-            && !host.privileged
-        {
+        if host.network_mode == NetworkMode::Host && mount.destination == Path::new("/sys") && !host.privileged {
             mount.options.retain(|o| o != "rw");
         }
     }
@@ -52,12 +47,7 @@ pub(super) fn mounts(spec: &Spec, facts: &Facts) -> Vec<Mount> {
         mounts.push(bind(path, &destination, &["rbind", "rprivate", access]));
     }
     // What a person mounts replaces what would be there.
-    mounts.retain(|m| {
-        !facts
-            .mounts
-            .iter()
-            .any(|own| own.destination == m.destination)
-    });
+    mounts.retain(|m| !facts.mounts.iter().any(|own| own.destination == m.destination));
     let mut own = facts.mounts.clone();
     own.sort_by_key(|mount| mount.destination.components().count());
     mounts.extend(own);

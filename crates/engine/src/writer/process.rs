@@ -28,10 +28,7 @@ pub(crate) fn capabilities(spec: &Spec) -> Vec<String> {
     } else if has(&drop, "ALL") {
         Vec::new()
     } else {
-        profile::CAPABILITIES
-            .iter()
-            .map(|c| (*c).to_owned())
-            .collect()
+        profile::CAPABILITIES.iter().map(|c| (*c).to_owned()).collect()
     };
     let mut granted: Vec<String> = base.into_iter().filter(|c| !has(&drop, c)).collect();
     for name in add {
@@ -43,12 +40,7 @@ pub(crate) fn capabilities(spec: &Spec) -> Vec<String> {
 }
 
 fn capability_sets(granted: Vec<String>) -> Capabilities {
-    Capabilities {
-        bounding: granted.clone(),
-        effective: granted.clone(),
-        permitted: granted,
-        ..Capabilities::default()
-    }
+    Capabilities { bounding: granted.clone(), effective: granted.clone(), permitted: granted, ..Capabilities::default() }
 }
 
 fn set(env: &mut Vec<String>, entry: &str) {
@@ -83,19 +75,14 @@ fn environment(spec: &Spec, tty: bool, hostname: &str, home: &str) -> Vec<String
 }
 
 fn no_new_privileges(spec: &Spec) -> bool {
-    let said = spec
-        .host
-        .security_options
-        .iter()
-        .rev()
-        .find_map(|o| match o {
-            SecurityOption::NoNewPrivileges(on) => Some(*on),
-            SecurityOption::Seccomp(_)
-            | SecurityOption::AppArmor(_)
-            | SecurityOption::Label(_)
-            | SecurityOption::SystemPathsUnconfined
-            | SecurityOption::WritableCgroups(_) => None,
-        });
+    let said = spec.host.security_options.iter().rev().find_map(|o| match o {
+        SecurityOption::NoNewPrivileges(on) => Some(*on),
+        SecurityOption::Seccomp(_)
+        | SecurityOption::AppArmor(_)
+        | SecurityOption::Label(_)
+        | SecurityOption::SystemPathsUnconfined
+        | SecurityOption::WritableCgroups(_) => None,
+    });
     said.unwrap_or(false)
 }
 
@@ -113,10 +100,7 @@ fn rlimits(spec: &Spec) -> Vec<Rlimit> {
 }
 
 fn console_size([rows, columns]: [u16; 2]) -> Option<ConsoleSize> {
-    (rows != 0 && columns != 0).then(|| ConsoleSize {
-        height: rows.into(),
-        width: columns.into(),
-    })
+    (rows != 0 && columns != 0).then(|| ConsoleSize { height: rows.into(), width: columns.into() })
 }
 
 fn directory(path: &str) -> PathBuf {
@@ -141,30 +125,15 @@ pub(super) fn process(spec: &Spec, facts: &Facts) -> Process {
 }
 
 /// The process of an exec.
-pub(crate) fn exec_process(
-    spec: &Spec,
-    exec: &ExecSpec,
-    user: (User, &str),
-    hostname: &str,
-) -> Process {
+pub(crate) fn exec_process(spec: &Spec, exec: &ExecSpec, user: (User, &str), hostname: &str) -> Process {
     let (user, home) = user;
     let mut env = environment(spec, exec.tty, hostname, home);
     for entry in &exec.env {
         set(&mut env, entry);
     }
-    let granted = if exec.privileged {
-        profile::ALL_CAPABILITIES
-            .iter()
-            .map(|c| (*c).to_owned())
-            .collect()
-    } else {
-        capabilities(spec)
-    };
+    let granted = if exec.privileged { profile::ALL_CAPABILITIES.iter().map(|c| (*c).to_owned()).collect() } else { capabilities(spec) };
     let own = [&exec.working_directory, &spec.config.working_directory];
-    let cwd = own
-        .into_iter()
-        .find(|d| !d.is_empty())
-        .map_or("", String::as_str);
+    let cwd = own.into_iter().find(|d| !d.is_empty()).map_or("", String::as_str);
     Process {
         terminal: exec.tty,
         console_size: console_size(exec.console_size).filter(|_| exec.tty),

@@ -1,8 +1,6 @@
 //! Limits as the OCI specification has them.
 
-use oci::runtime::{
-    BlockIo, Cpu, DeviceRule, Memory, Pids, Resources, ThrottleDevice, WeightDevice,
-};
+use oci::runtime::{BlockIo, Cpu, DeviceRule, Memory, Pids, Resources, ThrottleDevice, WeightDevice};
 
 use super::{Facts, PIDS_LIMIT_DEFAULT};
 use crate::profile;
@@ -26,12 +24,7 @@ fn text(value: &str) -> Option<String> {
 pub(crate) fn resources(spec: &Spec, facts: &Facts) -> Resources {
     let r = &spec.host.resources;
     let mut devices = if spec.host.privileged {
-        vec![DeviceRule {
-            allow: true,
-            kind: Some("a".to_owned()),
-            access: Some("rwm".to_owned()),
-            ..DeviceRule::default()
-        }]
+        vec![DeviceRule { allow: true, kind: Some("a".to_owned()), access: Some("rwm".to_owned()), ..DeviceRule::default() }]
     } else {
         profile::device_rules()
     };
@@ -107,11 +100,7 @@ fn block_io(r: &spec::Resources, numbers: &[(String, i64, i64)]) -> Option<Block
     let number = |path: &str| numbers.iter().find(|(p, ..)| p == path);
     let throttle = |list: &[spec::ThrottleDevice]| -> Vec<ThrottleDevice> {
         let found = |d: &spec::ThrottleDevice| {
-            number(&d.path).map(|(_, major, minor)| ThrottleDevice {
-                major: *major,
-                minor: *minor,
-                rate: d.rate,
-            })
+            number(&d.path).map(|(_, major, minor)| ThrottleDevice { major: *major, minor: *minor, rate: d.rate })
         };
         list.iter().filter_map(found).collect()
     };

@@ -21,14 +21,7 @@ fn facts() -> Facts {
 fn a_plain_container_is_confined() {
     let spec = write(&id(), &Spec::default(), &facts());
     let process = spec.process.unwrap();
-    assert_eq!(
-        process.env,
-        [
-            "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOSTNAME=box",
-            "HOME=/root"
-        ]
-    );
+    assert_eq!(process.env, ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=box", "HOME=/root"]);
     assert_eq!(process.cwd, Path::new("/"));
     let sets = process.capabilities.unwrap();
     assert_eq!(sets.bounding, profile::CAPABILITIES);
@@ -39,10 +32,7 @@ fn a_plain_container_is_confined() {
     assert_eq!(kinds, [Mount, Network, Uts, Pid, Ipc, Cgroup]);
     assert_eq!(linux.resources.unwrap().pids.unwrap().limit, 2048);
     assert!(!linux.masked_paths.is_empty() && !linux.readonly_paths.is_empty());
-    assert_eq!(
-        linux.cgroups_path.unwrap(),
-        Path::new("/teu").join("ab".repeat(32))
-    );
+    assert_eq!(linux.cgroups_path.unwrap(), Path::new("/teu").join("ab".repeat(32)));
     assert_eq!(spec.hostname.as_deref(), Some("box"));
     let places: Vec<_> = spec.mounts.iter().map(|m| m.destination.clone()).collect();
     assert_eq!(places.first(), Some(&"/proc".into()));
@@ -59,11 +49,7 @@ fn a_privileged_container_is_not() {
     assert!(seccomp(&asked).is_none());
     let rules = linux.resources.unwrap().devices;
     assert!(rules[0].allow && rules[0].kind.as_deref() == Some("a"));
-    let sys = spec
-        .mounts
-        .iter()
-        .find(|m| m.destination == Path::new("/sys"))
-        .unwrap();
+    let sys = spec.mounts.iter().find(|m| m.destination == Path::new("/sys")).unwrap();
     assert!(!sys.options.contains(&"ro".to_owned()));
 }
 
@@ -76,30 +62,12 @@ fn own_mounts_replace_and_follow_the_default_ones() {
         mounts::bind(Path::new("/h"), Path::new("/etc/hosts"), &["rbind"]),
     ];
     let spec = write(&id(), &Spec::default(), &facts);
-    let tail: Vec<_> = spec
-        .mounts
-        .iter()
-        .rev()
-        .take(3)
-        .map(|m| m.source.clone().unwrap())
-        .collect();
+    let tail: Vec<_> = spec.mounts.iter().rev().take(3).map(|m| m.source.clone().unwrap()).collect();
     assert_eq!(tail.iter().filter(|s| *s == Path::new("/h")).count(), 1);
-    assert!(
-        !spec
-            .mounts
-            .iter()
-            .any(|m| m.source.as_deref() == Some(Path::new("/run/x/hosts")))
-    );
-    let place = |p: &str| {
-        spec.mounts
-            .iter()
-            .position(|m| m.destination == Path::new(p))
-    };
+    assert!(!spec.mounts.iter().any(|m| m.source.as_deref() == Some(Path::new("/run/x/hosts"))));
+    let place = |p: &str| spec.mounts.iter().position(|m| m.destination == Path::new(p));
     assert!(place("/a") < place("/a/b"));
-    assert_eq!(
-        spec.linux.unwrap().rootfs_propagation.as_deref(),
-        Some("shared")
-    );
+    assert_eq!(spec.linux.unwrap().rootfs_propagation.as_deref(), Some("shared"));
 }
 
 #[test]
@@ -109,11 +77,7 @@ fn limits_become_kernel_values() {
         memory: 64 << 20,
         nano_cpus: 1_500_000_000,
         pids_limit: Some(0),
-        ulimits: vec![Ulimit {
-            name: "nofile".into(),
-            soft: 10,
-            hard: -1,
-        }],
+        ulimits: vec![Ulimit { name: "nofile".into(), soft: 10, hard: -1 }],
         ..Resources::default()
     };
     let spec = write(&id(), &asked, &facts());
@@ -123,10 +87,7 @@ fn limits_become_kernel_values() {
     assert_eq!((cpu.quota, cpu.period), (Some(150_000), Some(100_000)));
     assert_eq!(limits.pids.unwrap().limit, -1);
     let rlimit = spec.process.unwrap().rlimits.remove(0);
-    assert_eq!(
-        (rlimit.kind.as_str(), rlimit.hard),
-        ("RLIMIT_NOFILE", u64::MAX)
-    );
+    assert_eq!((rlimit.kind.as_str(), rlimit.hard), ("RLIMIT_NOFILE", u64::MAX));
 }
 
 #[test]
@@ -147,15 +108,7 @@ fn capabilities_follow_docker() {
 fn environment_entries_replace_and_remove() {
     let mut asked = Spec::default();
     asked.config.tty = true;
-    asked.config.env = vec![
-        "PATH=/x".into(),
-        "TERM".into(),
-        "A=1".into(),
-        "HOME=/h".into(),
-    ];
+    asked.config.env = vec!["PATH=/x".into(), "TERM".into(), "A=1".into(), "HOME=/h".into()];
     let spec = write(&id(), &asked, &facts());
-    assert_eq!(
-        spec.process.unwrap().env,
-        ["PATH=/x", "HOSTNAME=box", "A=1", "HOME=/h"]
-    );
+    assert_eq!(spec.process.unwrap().env, ["PATH=/x", "HOSTNAME=box", "A=1", "HOME=/h"]);
 }

@@ -4,13 +4,7 @@
 //! The spawner must be forked before there are threads, so this program has a `main` of its own
 //! instead of the standard harness. The second half runs under a second engine, as after a crash.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    deprecated,
-    reason = "these are tests and their harness"
-)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, deprecated, reason = "these are tests and their harness")]
 
 use std::io::Read;
 use std::path::Path;
@@ -19,8 +13,7 @@ use std::time::Duration;
 
 use engine::spec::{NetworkMode, RestartPolicy, Signal, Spec};
 use engine::{
-    AttachOptions, CreateError, Engine, ErrorKind, ExecSpec, ExecStartOptions, LogsOptions,
-    Options, RunOptions, Status, WaitCondition,
+    AttachOptions, CreateError, Engine, ErrorKind, ExecSpec, ExecStartOptions, LogsOptions, Options, RunOptions, Status, WaitCondition,
 };
 use image::Images;
 use network::Networks;
@@ -29,10 +22,7 @@ use volume::Volumes;
 
 fn main() {
     let arguments: Vec<_> = std::env::args_os().collect();
-    if arguments
-        .first()
-        .is_some_and(|name| name == "/sbin/docker-init")
-    {
+    if arguments.first().is_some_and(|name| name == "/sbin/docker-init") {
         let _ = supervisor::init::main(arguments);
         return;
     }
@@ -41,13 +31,8 @@ fn main() {
     let directory = tempfile::tempdir().unwrap();
     let archive = testkit::busybox::archive(directory.path()).unwrap();
     run(directory.path(), spawners.0, async |engine, images| {
-        let options = image::ImportOptions {
-            reference: Some("busybox:latest".parse().unwrap()),
-            ..image::ImportOptions::default()
-        };
-        images
-            .import(std::fs::File::open(archive).unwrap(), options)
-            .unwrap();
+        let options = image::ImportOptions { reference: Some("busybox:latest".parse().unwrap()), ..image::ImportOptions::default() };
+        images.import(std::fs::File::open(archive).unwrap(), options).unwrap();
         throw_away(&engine).await;
         refusals(&engine).await;
         life(&engine).await;
@@ -62,11 +47,7 @@ fn main() {
 
 /// Opens an engine in a runtime of its own, whose end is like that of a killed process.
 fn run(root: &Path, spawner: Spawner, test: impl AsyncFnOnce(Engine, Arc<Images>)) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let images = Arc::new(Images::open(root).unwrap());
         let networks = Networks::open(network::Options {
@@ -100,18 +81,9 @@ async fn throw_away(engine: &Engine) {
     let mut spec = shell("echo out; echo err >&2; exit 7");
     spec.host.auto_remove = true;
     let (client, mut ours) = std::os::unix::net::UnixStream::pair().unwrap();
-    let options = RunOptions {
-        name: Some("thrown".to_owned()),
-        spec,
-        platform: None,
-    };
+    let options = RunOptions { name: Some("thrown".to_owned()), spec, platform: None };
     let prepared = engine.prepare_run(options).await.unwrap().unwrap();
-    let attach = AttachOptions {
-        stdout: true,
-        stderr: true,
-        stream: true,
-        ..AttachOptions::default()
-    };
+    let attach = AttachOptions { stdout: true, stderr: true, stream: true, ..AttachOptions::default() };
     let waited = prepared.run(Some(client.into()), attach).await.unwrap();
     assert_eq!(waited.exit_code, 7);
     let mut output = Vec::new();
@@ -144,15 +116,9 @@ async fn refusals(engine: &Engine) {
     assert_eq!((view.status, view.exit_code), (Status::Created, 127));
     let mut stranger = shell("true");
     stranger.config.user = "nosuch".to_owned();
-    engine
-        .create(Some("stranger"), stranger, None)
-        .await
-        .unwrap();
+    engine.create(Some("stranger"), stranger, None).await.unwrap();
     let failed = engine.start("stranger").await.unwrap_err();
-    assert_eq!(
-        failed.to_string(),
-        "unable to find user nosuch: no matching entries in passwd file"
-    );
+    assert_eq!(failed.to_string(), "unable to find user nosuch: no matching entries in passwd file");
     engine.remove("taken", false, false).await.unwrap();
     engine.remove("stranger", false, false).await.unwrap();
 }
@@ -163,19 +129,9 @@ async fn life(engine: &Engine) {
     engine.create(Some("lives"), spec, None).await.unwrap();
     let mut events = engine.events().listen(None, None);
     engine.start("lives").await.unwrap();
-    assert_eq!(
-        engine.start("lives").await.unwrap_err().kind(),
-        ErrorKind::NotModified
-    );
-    let options = ExecSpec {
-        command: ["sh", "-c", "exit 3"].map(ToOwned::to_owned).into(),
-        ..ExecSpec::default()
-    };
-    let exec = engine
-        .exec_create("lives", options)
-        .await
-        .unwrap()
-        .to_string();
+    assert_eq!(engine.start("lives").await.unwrap_err().kind(), ErrorKind::NotModified);
+    let options = ExecSpec { command: ["sh", "-c", "exit 3"].map(ToOwned::to_owned).into(), ..ExecSpec::default() };
+    let exec = engine.exec_create("lives", options).await.unwrap().to_string();
     let start = ExecStartOptions::default();
     engine.exec_start(&exec, start).await.unwrap();
     while events.next().await.unwrap().action != "exec_die" {}
@@ -184,15 +140,7 @@ async fn life(engine: &Engine) {
     assert_eq!(engine.inspect("lives").unwrap().status, Status::Paused);
     engine.unpause("lives").await.unwrap();
     assert!(engine.stats("lives").await.unwrap().is_some());
-    assert_eq!(
-        engine
-            .top("lives", "-o pid,comm")
-            .await
-            .unwrap()
-            .processes
-            .len(),
-        1
-    );
+    assert_eq!(engine.top("lives", "-o pid,comm").await.unwrap().processes.len(), 1);
     let waiting = engine.wait("lives", WaitCondition::NextExit).unwrap();
     engine.kill("lives", Signal::KILL).await.unwrap();
     assert_eq!(waiting.wait().await.unwrap().exit_code, 137);
@@ -205,10 +153,7 @@ async fn life(engine: &Engine) {
 
 async fn leave_running(engine: &Engine) {
     let (forever, none) = ("exec sleep 1000", RestartPolicy::No);
-    let stopped = [
-        ("always", RestartPolicy::Always),
-        ("unless-stopped", RestartPolicy::UnlessStopped),
-    ];
+    let stopped = [("always", RestartPolicy::Always), ("unless-stopped", RestartPolicy::UnlessStopped)];
     for (name, policy) in [("plain", none)].into_iter().chain(stopped) {
         let mut spec = shell(forever);
         spec.host.restart_policy = policy;
@@ -219,19 +164,11 @@ async fn leave_running(engine: &Engine) {
         engine.stop(name, None, Some(0)).await.unwrap();
         assert_eq!(engine.inspect(name).unwrap().status, Status::Exited);
     }
-    engine
-        .create(Some("made"), shell("true"), None)
-        .await
-        .unwrap();
+    engine.create(Some("made"), shell("true"), None).await.unwrap();
     let waits = shell("read line; exit 5");
     engine.create(Some("ended"), waits, None).await.unwrap();
     engine.start("ended").await.unwrap();
-    engine
-        .wait("ended", WaitCondition::NotRunning)
-        .unwrap()
-        .wait()
-        .await
-        .unwrap();
+    engine.wait("ended", WaitCondition::NotRunning).unwrap().wait().await.unwrap();
 }
 
 async fn find_again(engine: &Engine) {
@@ -245,10 +182,7 @@ async fn find_again(engine: &Engine) {
     // It starts beside the API: an order to it is answered after that.
     let start = engine.start("always").await.unwrap_err();
     assert_eq!(start.kind(), ErrorKind::NotModified);
-    engine
-        .stop("plain", Some(Signal::KILL), None)
-        .await
-        .unwrap();
+    engine.stop("plain", Some(Signal::KILL), None).await.unwrap();
     assert_eq!(engine.inspect("plain").unwrap().exit_code, 137);
 }
 

@@ -64,20 +64,13 @@ pub(crate) struct Source<'a> {
 /// A layer that is read, being unpacked, or done.
 enum Slot<'scope> {
     Known(Digest),
-    Pending {
-        blob: Digest,
-        pending: Pending<'scope>,
-    },
+    Pending { blob: Digest, pending: Pending<'scope> },
     Done(LayerBlob),
 }
 
 impl Contents {
     /// Reads the whole archive.
-    pub(crate) fn read(
-        archive: impl Read,
-        source: &Source<'_>,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Self, LoadError> {
+    pub(crate) fn read(archive: impl Read, source: &Source<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Self, LoadError> {
         std::thread::scope(|scope| {
             let mut pass = Pass {
                 scope,
@@ -145,13 +138,9 @@ impl<R: Read> Pass<'_, '_, '_, R> {
     fn run(&mut self) -> Result<(), LoadError> {
         while let Some(entry) = self.archive.next_entry().map_err(broken)? {
             if self.contents.blobs.len() + self.contents.aliases.len() >= ENTRIES_MAX {
-                return Err(LoadError::Invalid {
-                    reason: "the archive has too many entries".to_owned(),
-                });
+                return Err(LoadError::Invalid { reason: "the archive has too many entries".to_owned() });
             }
-            let wrong_name = |error: crate::unpack::UnpackError| LoadError::Invalid {
-                reason: error.to_string(),
-            };
+            let wrong_name = |error: crate::unpack::UnpackError| LoadError::Invalid { reason: error.to_string() };
             let name = clean(&entry.path).map_err(wrong_name)?;
             match entry.kind {
                 Kind::File => {
@@ -159,15 +148,8 @@ impl<R: Read> Pass<'_, '_, '_, R> {
                     self.contents.blobs.insert(name, blob);
                 }
                 Kind::SymbolicLink => {
-                    let above = name
-                        .iter()
-                        .rposition(|&b| b == b'/')
-                        .map_or(&[][..], |slash| &name[..slash]);
-                    let target = if entry.link.starts_with(b"/") {
-                        entry.link
-                    } else {
-                        [above, b"/", &entry.link].concat()
-                    };
+                    let above = name.iter().rposition(|&b| b == b'/').map_or(&[][..], |slash| &name[..slash]);
+                    let target = if entry.link.starts_with(b"/") { entry.link } else { [above, b"/", &entry.link].concat() };
                     // A link that leads outside names nothing in the archive.
                     if let Ok(target) = clean(&target) {
                         self.contents.aliases.insert(name, target);
@@ -199,9 +181,7 @@ impl<R: Read> Pass<'_, '_, '_, R> {
         }
         self.document_bytes += size;
         if self.document_bytes > DOCUMENTS_BYTES_MAX {
-            return Err(LoadError::Invalid {
-                reason: "the documents in the archive are too large".to_owned(),
-            });
+            return Err(LoadError::Invalid { reason: "the documents in the archive are too large".to_owned() });
         }
         let mut bytes = first;
         loop {
@@ -215,27 +195,15 @@ impl<R: Read> Pass<'_, '_, '_, R> {
         Ok(Blob::Document(bytes))
     }
 
-    fn layer(
-        &mut self,
-        first: Vec<u8>,
-        named: Option<Digest>,
-        compression: Compression,
-        size: u64,
-    ) -> Result<usize, LoadError> {
+    fn layer(&mut self, first: Vec<u8>, named: Option<Digest>, compression: Compression, size: u64) -> Result<usize, LoadError> {
         let index = self.slots.len();
-        let known =
-            named.filter(|digest| compression == Compression::Plain && (self.source.known)(digest));
+        let known = named.filter(|digest| compression == Compression::Plain && (self.source.known)(digest));
         let feed = match known {
             Some(_) => None,
             None => {
                 self.wait_for_room()?;
                 let directory = self.source.staging.join(index.to_string());
-                Some(Feed::start(
-                    self.scope,
-                    directory,
-                    compression,
-                    self.source.limits,
-                ))
+                Some(Feed::start(self.scope, directory, compression, self.source.limits))
             }
         };
         let mut hash = sha2::Sha256::new();
@@ -245,16 +213,9 @@ impl<R: Read> Pass<'_, '_, '_, R> {
             hash.update(&chunk);
             bytes += u64::try_from(chunk.len()).unwrap_or_default();
             if let Some(diff_id) = named {
-                (self.progress)(Progress::Layer {
-                    diff_id,
-                    bytes,
-                    total: size,
-                });
+                (self.progress)(Progress::Layer { diff_id, bytes, total: size });
             }
-            if feed
-                .as_ref()
-                .is_some_and(|feed| !feed.send(Arc::new(chunk)))
-            {
+            if feed.as_ref().is_some_and(|feed| !feed.send(Arc::new(chunk))) {
                 break;
             }
             chunk = self.chunk()?;
@@ -262,10 +223,7 @@ impl<R: Read> Pass<'_, '_, '_, R> {
         let failed = bytes < size;
         let blob = Digest::from_bytes(hash.finalize().into());
         self.slots.push(match feed {
-            Some(feed) => Slot::Pending {
-                blob,
-                pending: feed.end(),
-            },
+            Some(feed) => Slot::Pending { blob, pending: feed.end() },
             None => Slot::Known(blob),
         });
         if failed {
@@ -278,52 +236,29 @@ impl<R: Read> Pass<'_, '_, '_, R> {
     fn chunk(&mut self) -> Result<Vec<u8>, LoadError> {
         let chunk = read_chunk(&mut self.archive).map_err(|error| broken(error.into()))?;
         self.read_bytes += u64::try_from(chunk.len()).unwrap_or_default();
-        (self.progress)(Progress::Read {
-            bytes: self.read_bytes,
-        });
+        (self.progress)(Progress::Read { bytes: self.read_bytes });
         Ok(chunk)
     }
 
     fn wait_for_room(&mut self) -> Result<(), LoadError> {
-        let pending: Vec<usize> = (0..self.slots.len())
-            .filter(|&index| matches!(self.slots[index], Slot::Pending { .. }))
-            .collect();
-        if pending.len() >= PENDING_MAX {
-            self.wait(pending[0])
-        } else {
-            Ok(())
-        }
+        let pending: Vec<usize> = (0..self.slots.len()).filter(|&index| matches!(self.slots[index], Slot::Pending { .. })).collect();
+        if pending.len() >= PENDING_MAX { self.wait(pending[0]) } else { Ok(()) }
     }
 
     /// Waits for the worker of a layer.
     fn wait(&mut self, index: usize) -> Result<(), LoadError> {
         // While it is waited for the place is taken by what it becomes if it fails.
-        let slot = std::mem::replace(
-            &mut self.slots[index],
-            Slot::Known(Digest::from_bytes([0; 32])),
-        );
+        let slot = std::mem::replace(&mut self.slots[index], Slot::Known(Digest::from_bytes([0; 32])));
         self.slots[index] = match slot {
             Slot::Pending { blob, pending } => {
                 let staged = pending.wait().map_err(bad_layer)?;
                 let diff_id = staged.diff_id.unwrap_or(blob);
-                (self.progress)(Progress::LayerDone {
-                    diff_id,
-                    existed: false,
-                });
-                Slot::Done(LayerBlob {
-                    diff_id,
-                    staged: Some(staged),
-                })
+                (self.progress)(Progress::LayerDone { diff_id, existed: false });
+                Slot::Done(LayerBlob { diff_id, staged: Some(staged) })
             }
             Slot::Known(diff_id) => {
-                (self.progress)(Progress::LayerDone {
-                    diff_id,
-                    existed: true,
-                });
-                Slot::Done(LayerBlob {
-                    diff_id,
-                    staged: None,
-                })
+                (self.progress)(Progress::LayerDone { diff_id, existed: true });
+                Slot::Done(LayerBlob { diff_id, staged: None })
             }
             Slot::Done(layer) => Slot::Done(layer),
         };
@@ -361,13 +296,8 @@ fn check(expected: Option<Digest>, actual: Digest) -> Result<(), LoadError> {
 /// The archive itself is broken.
 fn broken(error: TarError) -> LoadError {
     match error {
-        TarError::Read(source) => LoadError::Io {
-            act: "read the archive".to_owned(),
-            source,
-        },
-        error @ (TarError::Invalid(_) | TarError::Truncated) => LoadError::Invalid {
-            reason: error.to_string(),
-        },
+        TarError::Read(source) => LoadError::Io { act: "read the archive".to_owned(), source },
+        error @ (TarError::Invalid(_) | TarError::Truncated) => LoadError::Invalid { reason: error.to_string() },
     }
 }
 
@@ -376,15 +306,12 @@ pub(crate) fn bad_layer(error: StageError) -> LoadError {
     use crate::unpack::UnpackError;
     let act = error.to_string();
     match error {
-        StageError::Unpack(UnpackError::Entry { source, .. } | UnpackError::Tape { source })
-        | StageError::Prepare(source) => LoadError::Io {
-            act: act.trim_start_matches("cannot ").to_owned(),
-            source,
-        },
-        StageError::Unpack(UnpackError::Tar(TarError::Read(source)))
-        | StageError::Decompress(source) => LoadError::Invalid {
-            reason: format!("{act}: {source}"),
-        },
+        StageError::Unpack(UnpackError::Entry { source, .. } | UnpackError::Tape { source }) | StageError::Prepare(source) => {
+            LoadError::Io { act: act.trim_start_matches("cannot ").to_owned(), source }
+        }
+        StageError::Unpack(UnpackError::Tar(TarError::Read(source))) | StageError::Decompress(source) => {
+            LoadError::Invalid { reason: format!("{act}: {source}") }
+        }
         StageError::Unpack(
             UnpackError::Tar(TarError::Invalid(_) | TarError::Truncated)
             | UnpackError::Outside { .. }

@@ -39,63 +39,39 @@ struct DockerManifest {
 }
 
 /// Finds the images for `platform`; without one, all of a Docker archive, or those for this host of an OCI layout.
-pub(crate) fn plan(
-    contents: &Contents,
-    platform: Option<&Platform>,
-) -> Result<Vec<Planned>, LoadError> {
+pub(crate) fn plan(contents: &Contents, platform: Option<&Platform>) -> Result<Vec<Planned>, LoadError> {
     let planned = if let Some(bytes) = contents.document("manifest.json") {
         docker(contents, bytes, platform)?
     } else if let Some(bytes) = contents.document("index.json") {
-        let mut walk = Walk {
-            contents,
-            wanted: platform,
-            manifests: 0,
-        };
+        let mut walk = Walk { contents, wanted: platform, manifests: 0 };
         walk.index(&parse(bytes, "index.json")?, None, INDEX_DEPTH_MAX)?
     } else {
         return Err(invalid("invalid archive: does not contain a manifest.json"));
     };
     if planned.is_empty() {
         let platform = platform.cloned().unwrap_or_else(Platform::host);
-        return Err(LoadError::Platform {
-            platform: platform.to_string(),
-        });
+        return Err(LoadError::Platform { platform: platform.to_string() });
     }
     Ok(planned)
 }
 
-fn docker(
-    contents: &Contents,
-    bytes: &[u8],
-    platform: Option<&Platform>,
-) -> Result<Vec<Planned>, LoadError> {
+fn docker(contents: &Contents, bytes: &[u8], platform: Option<&Platform>) -> Result<Vec<Planned>, LoadError> {
     let mut planned = Vec::new();
     for entry in parse::<Vec<DockerManifest>>(bytes, "manifest.json")? {
-        let bytes = contents.document(&entry.config).ok_or_else(|| {
-            invalid(format!(
-                "configuration {} is missing in the archive",
-                entry.config
-            ))
-        })?;
+        let bytes =
+            contents.document(&entry.config).ok_or_else(|| invalid(format!("configuration {} is missing in the archive", entry.config)))?;
         let (text, config) = configuration(bytes)?;
         if platform.is_some_and(|wanted| !wanted.matches(&config.platform())) {
             continue;
         }
         let mut names = Vec::new();
         for tag in entry.repo_tags.unwrap_or_default() {
-            let name: ImageRef = tag
-                .parse()
-                .map_err(|error| invalid(format!("invalid tag {tag:?}: {error}")))?;
+            let name: ImageRef = tag.parse().map_err(|error| invalid(format!("invalid tag {tag:?}: {error}")))?;
             names.push(name.or_latest());
         }
         let paths = entry.layers.unwrap_or_default();
         let layers = layers(contents, &config, paths.iter().map(String::as_str))?;
-        planned.push(Planned {
-            config: text,
-            names,
-            layers,
-            manifest: None,
-        });
+        planned.push(Planned { config: text, names, layers, manifest: None });
     }
     Ok(planned)
 }
@@ -108,12 +84,7 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Follows the entries of an index; `name` is that of the index itself.
-    fn index(
-        &mut self,
-        index: &Index,
-        name: Option<&ImageRef>,
-        depth: usize,
-    ) -> Result<Vec<Planned>, LoadError> {
+    fn index(&mut self, index: &Index, name: Option<&ImageRef>, depth: usize) -> Result<Vec<Planned>, LoadError> {
         let mut planned = Vec::new();
         let top = depth == INDEX_DEPTH_MAX;
         for descriptor in &index.manifests {
@@ -121,17 +92,11 @@ impl Walk<'_> {
             if self.manifests > MANIFESTS_MAX {
                 return Err(invalid("the index has too many manifests"));
             }
-            if descriptor
-                .annotations
-                .contains_key("vnd.docker.reference.type")
-            {
+            if descriptor.annotations.contains_key("vnd.docker.reference.type") {
                 continue;
             }
             let name = reference(descriptor).or_else(|| name.cloned());
-            let unwanted = descriptor
-                .platform
-                .as_ref()
-                .is_some_and(|offered| !self.runs(offered, top));
+            let unwanted = descriptor.platform.as_ref().is_some_and(|offered| !self.runs(offered, top));
             if unwanted {
                 continue;
             }
@@ -139,18 +104,13 @@ impl Walk<'_> {
             let path = path(&descriptor.digest);
             let Some(bytes) = self.contents.document(&path) else {
                 if top {
-                    return Err(invalid(format!(
-                        "manifest {} is missing in the archive",
-                        descriptor.digest
-                    )));
+                    return Err(invalid(format!("manifest {} is missing in the archive", descriptor.digest)));
                 }
                 continue;
             };
             let kind: Kind = parse(bytes, &path)?;
             if kind.manifests.is_some() {
-                let depth = depth
-                    .checked_sub(1)
-                    .ok_or_else(|| invalid("indexes are nested too deep"))?;
+                let depth = depth.checked_sub(1).ok_or_else(|| invalid("indexes are nested too deep"))?;
                 planned.extend(self.index(&parse(bytes, &path)?, name.as_ref(), depth)?);
             } else if let Some(image) = self.manifest(bytes, &path, name, top)? {
                 planned.push(image);
@@ -167,47 +127,23 @@ impl Walk<'_> {
         }
     }
 
-    fn manifest(
-        &self,
-        bytes: &[u8],
-        path: &str,
-        name: Option<ImageRef>,
-        top: bool,
-    ) -> Result<Option<Planned>, LoadError> {
+    fn manifest(&self, bytes: &[u8], path: &str, name: Option<ImageRef>, top: bool) -> Result<Option<Planned>, LoadError> {
         let manifest: Manifest = parse(bytes, path)?;
-        if !matches!(
-            manifest.config.media_type.as_str(),
-            "" | oci::image::media_type::CONFIG | oci::image::media_type::DOCKER_CONFIG
-        ) {
+        if !matches!(manifest.config.media_type.as_str(), "" | oci::image::media_type::CONFIG | oci::image::media_type::DOCKER_CONFIG) {
             return Ok(None);
         }
         let config_bytes = self
             .contents
             .document(&self::path(&manifest.config.digest))
-            .ok_or_else(|| {
-                invalid(format!(
-                    "configuration {} is missing in the archive",
-                    manifest.config.digest
-                ))
-            })?;
+            .ok_or_else(|| invalid(format!("configuration {} is missing in the archive", manifest.config.digest)))?;
         let (config_text, config) = configuration(config_bytes)?;
         if !self.runs(&config.platform(), top) {
             return Ok(None);
         }
-        let paths: Vec<String> = manifest
-            .layers
-            .iter()
-            .map(|layer| self::path(&layer.digest))
-            .collect();
+        let paths: Vec<String> = manifest.layers.iter().map(|layer| self::path(&layer.digest)).collect();
         let layers = layers(self.contents, &config, paths.iter().map(String::as_str))?;
-        let manifest = String::from_utf8(bytes.to_vec())
-            .map_err(|_| invalid(format!("{path} is not UTF-8")))?;
-        Ok(Some(Planned {
-            config: config_text,
-            names: name.into_iter().collect(),
-            layers,
-            manifest: Some(manifest),
-        }))
+        let manifest = String::from_utf8(bytes.to_vec()).map_err(|_| invalid(format!("{path} is not UTF-8")))?;
+        Ok(Some(Planned { config: config_text, names: name.into_iter().collect(), layers, manifest: Some(manifest) }))
     }
 }
 
@@ -220,19 +156,10 @@ struct Kind {
 fn reference(descriptor: &Descriptor) -> Option<ImageRef> {
     let annotation = |key: &str| descriptor.annotations.get(key);
     let full = annotation("io.containerd.image.name");
-    let text = full.or_else(|| {
-        annotation("org.opencontainers.image.ref.name").filter(|name| name.contains([':', '/']))
-    })?;
+    let text = full.or_else(|| annotation("org.opencontainers.image.ref.name").filter(|name| name.contains([':', '/'])))?;
     let name: ImageRef = text.parse().ok()?;
     let name = name.or_latest();
-    name.tag()
-        .is_some()
-        .then(|| {
-            name.repository()
-                .with_tag(name.tag().unwrap_or("latest"))
-                .ok()
-        })
-        .flatten()
+    name.tag().is_some().then(|| name.repository().with_tag(name.tag().unwrap_or("latest")).ok()).flatten()
 }
 
 fn path(digest: &Digest) -> String {
@@ -240,24 +167,13 @@ fn path(digest: &Digest) -> String {
 }
 
 /// Finds the layers of an image and compares them with what the configuration says.
-fn layers<'a>(
-    contents: &Contents,
-    config: &ImageConfig,
-    paths: impl ExactSizeIterator<Item = &'a str>,
-) -> Result<Vec<usize>, LoadError> {
+fn layers<'a>(contents: &Contents, config: &ImageConfig, paths: impl ExactSizeIterator<Item = &'a str>) -> Result<Vec<usize>, LoadError> {
     let expected = &config.rootfs.diff_ids;
     if paths.len() != expected.len() {
-        return Err(invalid(format!(
-            "invalid manifest, layers length mismatch: expected {}, got {}",
-            paths.len(),
-            expected.len()
-        )));
+        return Err(invalid(format!("invalid manifest, layers length mismatch: expected {}, got {}", paths.len(), expected.len())));
     }
     if expected.len() > LAYERS_MAX {
-        return Err(invalid(format!(
-            "the image has {} layers, at most {LAYERS_MAX} can be used",
-            expected.len()
-        )));
+        return Err(invalid(format!("the image has {} layers, at most {LAYERS_MAX} can be used", expected.len())));
     }
     let mut layers = Vec::with_capacity(expected.len());
     for (path, &expected) in paths.zip(expected) {
@@ -274,13 +190,9 @@ fn layers<'a>(
 fn configuration(bytes: &[u8]) -> Result<(String, ImageConfig), LoadError> {
     let config: ImageConfig = parse(bytes, "the image configuration")?;
     if !matches!(config.os.as_str(), "" | "linux") {
-        return Err(invalid(format!(
-            "cannot load {} image on linux",
-            config.os.escape_debug()
-        )));
+        return Err(invalid(format!("cannot load {} image on linux", config.os.escape_debug())));
     }
-    let text = String::from_utf8(bytes.to_vec())
-        .map_err(|_| invalid("the image configuration is not UTF-8"))?;
+    let text = String::from_utf8(bytes.to_vec()).map_err(|_| invalid("the image configuration is not UTF-8"))?;
     Ok((text, config))
 }
 
@@ -289,7 +201,5 @@ fn parse<T: DeserializeOwned>(bytes: &[u8], name: &str) -> Result<T, LoadError> 
 }
 
 fn invalid(reason: impl Into<String>) -> LoadError {
-    LoadError::Invalid {
-        reason: reason.into(),
-    }
+    LoadError::Invalid { reason: reason.into() }
 }

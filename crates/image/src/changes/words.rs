@@ -2,11 +2,7 @@
 
 /// Reads a JSON list of texts; nothing where it is none.
 pub(super) fn json(text: &str) -> Option<Vec<String>> {
-    if text.starts_with('[') {
-        serde_json::from_str(text).ok()
-    } else {
-        None
-    }
+    if text.starts_with('[') { serde_json::from_str(text).ok() } else { None }
 }
 
 /// Splits at spaces outside of quotes, and takes quotes and backslashes away.
@@ -24,9 +20,7 @@ pub(super) fn split(text: &str) -> Result<Vec<String>, String> {
             }
             ('\\', None | Some('"')) => match letters.next() {
                 // Inside double quotes a backslash stays before what it does not protect.
-                Some(next) if quote.is_none() || matches!(next, '"' | '\\' | '$') => {
-                    word.get_or_insert_default().push(next)
-                }
+                Some(next) if quote.is_none() || matches!(next, '"' | '\\' | '$') => word.get_or_insert_default().push(next),
                 Some(next) => word.get_or_insert_default().extend(['\\', next]),
                 None => word.get_or_insert_default().push('\\'),
             },
@@ -35,12 +29,8 @@ pub(super) fn split(text: &str) -> Result<Vec<String>, String> {
         }
     }
     match quote {
-        Some('"') => {
-            Err("unexpected end of statement while looking for matching double-quote".to_owned())
-        }
-        Some(_) => {
-            Err("unexpected end of statement while looking for matching single-quote".to_owned())
-        }
+        Some('"') => Err("unexpected end of statement while looking for matching double-quote".to_owned()),
+        Some(_) => Err("unexpected end of statement while looking for matching single-quote".to_owned()),
         None => {
             words.extend(word);
             Ok(words)
@@ -55,17 +45,13 @@ pub(super) fn pairs(name: &str, text: &str) -> Result<Vec<(String, String)>, Str
     }
     let first = text.split(char::is_whitespace).next().unwrap_or_default();
     if !text.starts_with(['"', '\'']) && !first.contains('=') {
-        let (key, value) = text
-            .split_once(char::is_whitespace)
-            .ok_or_else(|| format!("{name} must have two arguments"))?;
+        let (key, value) = text.split_once(char::is_whitespace).ok_or_else(|| format!("{name} must have two arguments"))?;
         return Ok(vec![(key.to_owned(), value.trim_start().to_owned())]);
     }
     let pair = |word: String| match word.split_once('=') {
         Some(("", _)) => Err(format!("{name} names can not be blank")),
         Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
-        None => Err(format!(
-            "Syntax error - can't find = in {word:?}. Must be of the form: name=value"
-        )),
+        None => Err(format!("Syntax error - can't find = in {word:?}. Must be of the form: name=value")),
     };
     split(text)?.into_iter().map(pair).collect()
 }
@@ -81,9 +67,7 @@ pub(super) fn duration(text: &str) -> Result<i64, String> {
     let mut rest = text;
     let mut sum = 0_i64;
     while !rest.is_empty() {
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .ok_or_else(wrong)?;
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
         let (number, tail) = rest.split_at(end);
         let units = [
             ("ns", 1),
@@ -94,28 +78,19 @@ pub(super) fn duration(text: &str) -> Result<i64, String> {
             ("m", 60_000_000_000),
             ("s", 1_000_000_000),
         ];
-        let &(unit, scale) = units
-            .iter()
-            .find(|(unit, _)| tail.starts_with(unit))
-            .ok_or_else(wrong)?;
+        let &(unit, scale) = units.iter().find(|(unit, _)| tail.starts_with(unit)).ok_or_else(wrong)?;
         let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
         let value: i64 = whole.parse().map_err(|_| wrong())?;
         let mut part = value.checked_mul(scale).ok_or_else(wrong)?;
         let mut step = scale;
         for digit in fraction.bytes() {
             step /= 10;
-            part = part
-                .checked_add(step * i64::from(digit.checked_sub(b'0').ok_or_else(wrong)?))
-                .ok_or_else(wrong)?;
+            part = part.checked_add(step * i64::from(digit.checked_sub(b'0').ok_or_else(wrong)?)).ok_or_else(wrong)?;
         }
         sum = sum.checked_add(part).ok_or_else(wrong)?;
         rest = &tail[unit.len()..];
     }
-    if text.is_empty() {
-        Err(wrong())
-    } else {
-        Ok(sum)
-    }
+    if text.is_empty() { Err(wrong()) } else { Ok(sum) }
 }
 
 #[cfg(test)]

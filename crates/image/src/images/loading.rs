@@ -31,18 +31,11 @@ impl Images {
         platform: Option<&Platform>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Loaded>, LoadError> {
-        let staging = self
-            .disk
-            .stage()
-            .map_err(|source| io_error("make a staging directory", source))?;
+        let staging = self.disk.stage().map_err(|source| io_error("make a staging directory", source))?;
         let lease = Lease::new(self);
         let archive = sniffing(archive).map_err(|source| io_error("read the archive", source))?;
         let known = |digest: &Digest| lease.take_known(digest);
-        let source = Source {
-            staging: &staging.path,
-            limits: Limits::default(),
-            known: &known,
-        };
+        let source = Source { staging: &staging.path, limits: Limits::default(), known: &known };
         let contents = Contents::read(archive, &source, progress)?;
         let planned = plan(&contents, platform)?;
         self.commit(&lease, &contents.layers, planned)
@@ -55,12 +48,8 @@ impl Images {
     pub fn import(&self, tar: impl Read, options: ImportOptions) -> Result<ImageId, ImportError> {
         let platform = options.platform.unwrap_or_else(Platform::host);
         let mut config = Config::default();
-        changes::apply(&mut config, &options.changes)
-            .map_err(|reason| ImportError::Change { reason })?;
-        let staging = self
-            .disk
-            .stage()
-            .map_err(|source| io_error("make a staging directory", source))?;
+        changes::apply(&mut config, &options.changes).map_err(|reason| ImportError::Change { reason })?;
+        let staging = self.disk.stage().map_err(|source| io_error("make a staging directory", source))?;
         let lease = Lease::new(self);
         let layer = stage_one(tar, staging.path.join("layer"))?;
         let created = Some(jiff::Timestamp::now().to_string());
@@ -74,45 +63,20 @@ impl Images {
             created: created.clone(),
             comment: comment.clone(),
             config,
-            rootfs: RootFs {
-                diff_ids: vec![layer.diff_id],
-                ..RootFs::default()
-            },
-            history: vec![History {
-                created,
-                comment,
-                ..History::default()
-            }],
+            rootfs: RootFs { diff_ids: vec![layer.diff_id], ..RootFs::default() },
+            history: vec![History { created, comment, ..History::default() }],
             ..ImageConfig::default()
         };
-        let config = serde_json::to_string(&image)
-            .map_err(|source| io_error("write the configuration", source.into()))?;
-        let names = options
-            .reference
-            .map(oci::ImageRef::or_latest)
-            .into_iter()
-            .collect();
-        let planned = Planned {
-            config,
-            names,
-            layers: vec![0],
-            manifest: None,
-        };
+        let config = serde_json::to_string(&image).map_err(|source| io_error("write the configuration", source.into()))?;
+        let names = options.reference.map(oci::ImageRef::or_latest).into_iter().collect();
+        let planned = Planned { config, names, layers: vec![0], manifest: None };
         let loaded = self.commit(&lease, &[layer], vec![planned])?;
         Ok(loaded[0].id)
     }
 
     /// Makes staged layers and planned images lasting: data first, then the layers' names, then the records.
-    fn commit(
-        &self,
-        lease: &Lease<'_>,
-        layers: &[LayerBlob],
-        planned: Vec<Planned>,
-    ) -> Result<Vec<Loaded>, LoadError> {
-        let used: BTreeSet<usize> = planned
-            .iter()
-            .flat_map(|image| image.layers.iter().copied())
-            .collect();
+    fn commit(&self, lease: &Lease<'_>, layers: &[LayerBlob], planned: Vec<Planned>) -> Result<Vec<Loaded>, LoadError> {
+        let used: BTreeSet<usize> = planned.iter().flat_map(|image| image.layers.iter().copied()).collect();
         let failed = |source| io_error("store the layers", source);
         let directory = open_directory(&self.disk.layers).map_err(failed)?;
         if used.iter().any(|&index| layers[index].staged.is_some()) {
@@ -135,24 +99,14 @@ impl Images {
             }
         }
         rustix::fs::fsync(&directory).map_err(|error| failed(error.into()))?;
-        planned
-            .into_iter()
-            .map(|image| self.record(&mut state, layers, image))
-            .collect()
+        planned.into_iter().map(|image| self.record(&mut state, layers, image)).collect()
     }
 
-    fn record(
-        &self,
-        state: &mut State,
-        layers: &[LayerBlob],
-        planned: Planned,
-    ) -> Result<Loaded, LoadError> {
+    fn record(&self, state: &mut State, layers: &[LayerBlob], planned: Planned) -> Result<Loaded, LoadError> {
         let id = ImageId(Digest::of(planned.config.as_bytes()));
         if state.visible(&id).is_none() {
             let config: ImageConfig =
-                serde_json::from_str(&planned.config).map_err(|error| LoadError::Invalid {
-                    reason: error.to_string(),
-                })?;
+                serde_json::from_str(&planned.config).map_err(|error| LoadError::Invalid { reason: error.to_string() })?;
             let layer = |&index: &usize| layer_record(state, &layers[index]);
             let record = ImageRecord {
                 config: planned.config,
@@ -161,30 +115,16 @@ impl Images {
                 parent: None,
                 hidden: false,
             };
-            self.records
-                .put(&id.0.hex(), &record, Durability::Durable)
-                .map_err(LoadError::Record)?;
-            state.images.insert(
-                id,
-                Entry {
-                    record,
-                    config: Arc::new(config),
-                },
-            );
+            self.records.put(&id.0.hex(), &record, Durability::Durable).map_err(LoadError::Record)?;
+            state.images.insert(id, Entry { record, config: Arc::new(config) });
         }
         for name in &planned.names {
-            self.put_name(state, name, id)
-                .map_err(|error| match error {
-                    TagError::Record { source, .. } => LoadError::Record(source),
-                    other @ (TagError::NotFound { .. } | TagError::Digest) => LoadError::Invalid {
-                        reason: other.to_string(),
-                    },
-                })?;
+            self.put_name(state, name, id).map_err(|error| match error {
+                TagError::Record { source, .. } => LoadError::Record(source),
+                other @ (TagError::NotFound { .. } | TagError::Digest) => LoadError::Invalid { reason: other.to_string() },
+            })?;
         }
-        Ok(Loaded {
-            id,
-            names: planned.names,
-        })
+        Ok(Loaded { id, names: planned.names })
     }
 }
 
@@ -192,16 +132,8 @@ impl Images {
 fn layer_record(state: &State, layer: &LayerBlob) -> LayerRecord {
     let diff_id = layer.diff_id;
     match &layer.staged {
-        Some(staged) => LayerRecord {
-            diff_id,
-            size: staged.unpacked.bytes,
-            opaque_root: staged.unpacked.opaque_root,
-        },
-        None => state.layer(&diff_id).unwrap_or(LayerRecord {
-            diff_id,
-            size: 0,
-            opaque_root: false,
-        }),
+        Some(staged) => LayerRecord { diff_id, size: staged.unpacked.bytes, opaque_root: staged.unpacked.opaque_root },
+        None => state.layer(&diff_id).unwrap_or(LayerRecord { diff_id, size: 0, opaque_root: false }),
     }
 }
 
@@ -211,9 +143,7 @@ fn stage_one(mut tar: impl Read, directory: std::path::PathBuf) -> Result<LayerB
     let mut chunk = read_chunk(&mut tar).map_err(read)?;
     let compression = Compression::of(&chunk);
     if let Compression::Unsupported(kind) = compression {
-        return Err(LoadError::Invalid {
-            reason: format!("{kind} compression is not supported"),
-        });
+        return Err(LoadError::Invalid { reason: format!("{kind} compression is not supported") });
     }
     std::thread::scope(|scope| {
         let feed = Feed::start(scope, directory, compression, Limits::default());
@@ -226,13 +156,8 @@ fn stage_one(mut tar: impl Read, directory: std::path::PathBuf) -> Result<LayerB
             chunk = read_chunk(&mut tar).map_err(read)?;
         }
         let staged = feed.end().wait().map_err(bad_layer)?;
-        let diff_id = staged
-            .diff_id
-            .unwrap_or_else(|| Digest::from_bytes(hash.finalize().into()));
-        Ok(LayerBlob {
-            diff_id,
-            staged: Some(staged),
-        })
+        let diff_id = staged.diff_id.unwrap_or_else(|| Digest::from_bytes(hash.finalize().into()));
+        Ok(LayerBlob { diff_id, staged: Some(staged) })
     })
 }
 
@@ -244,10 +169,7 @@ pub(super) struct Lease<'a> {
 
 impl<'a> Lease<'a> {
     pub(super) fn new(images: &'a Images) -> Self {
-        Self {
-            images,
-            layers: std::cell::RefCell::default(),
-        }
+        Self { images, layers: std::cell::RefCell::default() }
     }
 
     fn take_known(&self, diff_id: &Digest) -> bool {
@@ -270,9 +192,7 @@ impl Drop for Lease<'_> {
         let mut state = self.images.state();
         let layers = self.layers.take();
         for layer in &layers {
-            if let std::collections::hash_map::Entry::Occupied(mut count) =
-                state.leases.entry(*layer)
-            {
+            if let std::collections::hash_map::Entry::Occupied(mut count) = state.leases.entry(*layer) {
                 *count.get_mut() -= 1;
                 if *count.get() == 0 {
                     count.remove();
@@ -284,8 +204,5 @@ impl Drop for Lease<'_> {
 }
 
 fn io_error(act: &str, source: std::io::Error) -> LoadError {
-    LoadError::Io {
-        act: act.to_owned(),
-        source,
-    }
+    LoadError::Io { act: act.to_owned(), source }
 }

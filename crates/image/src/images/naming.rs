@@ -16,9 +16,7 @@ impl Images {
     pub fn resolve(&self, name: &str) -> Result<Image, ResolveError> {
         let state = self.state();
         let id = find(&state, name)?;
-        state.image(&id).ok_or_else(|| ResolveError::NotFound {
-            name: name.to_owned(),
-        })
+        state.image(&id).ok_or_else(|| ResolveError::NotFound { name: name.to_owned() })
     }
 
     /// Gives an image a further name, taking it from another image where needed.
@@ -36,19 +34,11 @@ impl Images {
         self.put_name(&mut state, &name.clone().or_latest(), *id)
     }
 
-    pub(super) fn put_name(
-        &self,
-        state: &mut State,
-        name: &ImageRef,
-        id: ImageId,
-    ) -> Result<(), TagError> {
+    pub(super) fn put_name(&self, state: &mut State, name: &ImageRef, id: ImageId) -> Result<(), TagError> {
         let record = NameRecord::now(id);
         self.names
             .put(&name.to_string(), &record, Durability::Durable)
-            .map_err(|source| TagError::Record {
-                name: name.to_string(),
-                source,
-            })?;
+            .map_err(|source| TagError::Record { name: name.to_string(), source })?;
         state.names.insert(name.clone(), record);
         Ok(())
     }
@@ -59,44 +49,26 @@ impl Images {
 /// **Source:** moby, `daemon/images/image.go`, `GetImage`.
 pub(super) fn find(state: &State, text: &str) -> Result<ImageId, ResolveError> {
     let not_found = |name: String| ResolveError::NotFound { name };
-    let whole = text
-        .parse::<Digest>()
-        .or_else(|_| Digest::from_hex(text))
-        .ok()
-        .map(ImageId);
+    let whole = text.parse::<Digest>().or_else(|_| Digest::from_hex(text)).ok().map(ImageId);
     if let Some(id) = whole {
-        return state
-            .visible(&id)
-            .map(|_| id)
-            .ok_or_else(|| not_found(id.to_string()));
+        return state.visible(&id).map(|_| id).ok_or_else(|| not_found(id.to_string()));
     }
     let name = text.parse::<ImageRef>()?.or_latest();
     if let Some(record) = state.names.get(&name) {
         return Ok(record.image);
     }
     // A name with tag and digest means the digest.
-    if let Some(record) = name
-        .digest()
-        .and_then(|digest| state.names.get(&name.with_digest(*digest)))
-    {
+    if let Some(record) = name.digest().and_then(|digest| state.names.get(&name.with_digest(*digest))) {
         return Ok(record.image);
     }
     let prefix = text.strip_prefix("sha256:").unwrap_or(text);
-    let is_hex = !prefix.is_empty()
-        && prefix
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let is_hex = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     if is_hex {
-        let mut ids = state
-            .images
-            .keys()
-            .filter(|id| id.0.hex().starts_with(prefix) && state.visible(id).is_some());
+        let mut ids = state.images.keys().filter(|id| id.0.hex().starts_with(prefix) && state.visible(id).is_some());
         match (ids.next(), ids.next()) {
             (Some(id), None) => return Ok(*id),
             (Some(_), Some(_)) => {
-                return Err(ResolveError::Ambiguous {
-                    prefix: prefix.to_owned(),
-                });
+                return Err(ResolveError::Ambiguous { prefix: prefix.to_owned() });
             }
             (None, _) => {}
         }

@@ -32,12 +32,7 @@ impl Images {
     ///
     /// # Errors
     /// [`RemoveError`], with Docker's texts for conflicts.
-    pub fn remove(
-        &self,
-        name: &str,
-        options: RemoveOptions,
-        running: &dyn Fn(&str) -> bool,
-    ) -> Result<Vec<Removed>, RemoveError> {
+    pub fn remove(&self, name: &str, options: RemoveOptions, running: &dyn Fn(&str) -> bool) -> Result<Vec<Removed>, RemoveError> {
         let mut state = self.state();
         let id = find(&state, name)?;
         let mut removed = Vec::new();
@@ -47,14 +42,9 @@ impl Images {
         let is_id = id.to_string().starts_with(name) || id.0.hex().starts_with(name);
         if is_id {
             if is_single(&names) {
-                let mask = Mask {
-                    soft: !force,
-                    names: false,
-                };
+                let mask = Mask { soft: !force, names: false };
                 if let Some(conflict) = conflict(&state, &id, mask, running) {
-                    return Err(RemoveError::Conflict {
-                        text: conflict.text,
-                    });
+                    return Err(RemoveError::Conflict { text: conflict.text });
                 }
                 self.untag(&mut state, names, &mut removed)?;
             }
@@ -70,30 +60,14 @@ impl Images {
                 );
                 return Err(RemoveError::Conflict { text });
             }
-            let given = name
-                .parse::<ImageRef>()
-                .map_err(crate::error::ResolveError::Name)?
-                .or_latest();
-            let mut gone: Vec<ImageRef> = names
-                .iter()
-                .filter(|known| **known == given)
-                .cloned()
-                .collect();
+            let given = name.parse::<ImageRef>().map_err(crate::error::ResolveError::Name)?.or_latest();
+            let mut gone: Vec<ImageRef> = names.iter().filter(|known| **known == given).cloned().collect();
             let mut rest: Vec<&ImageRef> = names.iter().filter(|known| **known != given).collect();
             // Digests of the repository go with its last tag.
             let repository = given.repository();
             let same = |known: &&ImageRef| known.repository() == repository;
-            if given.digest().is_none()
-                && rest
-                    .iter()
-                    .filter(|known| same(known))
-                    .all(|known| known.digest().is_some())
-            {
-                gone.extend(
-                    rest.iter()
-                        .filter(|known| same(known))
-                        .map(|known| (*known).clone()),
-                );
+            if given.digest().is_none() && rest.iter().filter(|known| same(known)).all(|known| known.digest().is_some()) {
+                gone.extend(rest.iter().filter(|known| same(known)).map(|known| (*known).clone()));
                 rest.retain(|known| !same(known));
             }
             let remain = !rest.is_empty();
@@ -107,10 +81,7 @@ impl Images {
         Ok(removed)
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the walk over parents carries all of them on"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "the walk over parents carries all of them on")]
     fn delete(
         &self,
         state: &mut State,
@@ -120,18 +91,13 @@ impl Images {
         running: &dyn Fn(&str) -> bool,
         removed: &mut Vec<Removed>,
     ) -> Result<(), RemoveError> {
-        let mask = Mask {
-            soft: !options.force,
-            names: true,
-        };
+        let mask = Mask { soft: !options.force, names: true };
         if let Some(conflict) = conflict(state, &id, mask, running) {
             let dangling = state.names_of(&id).is_empty() && !state.has_children(&id);
             if quiet && (!dangling || conflict.used) {
                 return Ok(());
             }
-            return Err(RemoveError::Conflict {
-                text: conflict.text,
-            });
+            return Err(RemoveError::Conflict { text: conflict.text });
         }
         let parent = state.images.get(&id).and_then(|entry| entry.record.parent);
         let names = state.names_of(&id);
@@ -139,26 +105,16 @@ impl Images {
         self.delete_image(state, &id, removed)?;
         match parent {
             Some(parent) if !options.no_prune && state.visible(&parent).is_some() => {
-                let options = RemoveOptions {
-                    force: false,
-                    ..options
-                };
+                let options = RemoveOptions { force: false, ..options };
                 self.delete(state, parent, options, true, running, removed)
             }
             _ => Ok(()),
         }
     }
 
-    fn untag(
-        &self,
-        state: &mut State,
-        names: Vec<ImageRef>,
-        removed: &mut Vec<Removed>,
-    ) -> Result<(), RemoveError> {
+    fn untag(&self, state: &mut State, names: Vec<ImageRef>, removed: &mut Vec<Removed>) -> Result<(), RemoveError> {
         for name in names {
-            self.names
-                .remove(&name.to_string(), Durability::Durable)
-                .map_err(RemoveError::Record)?;
+            self.names.remove(&name.to_string(), Durability::Durable).map_err(RemoveError::Record)?;
             state.names.remove(&name);
             removed.push(Removed::Untagged(name));
         }
@@ -166,12 +122,7 @@ impl Images {
     }
 
     /// Deletes an image without names: its record first, then the layers nothing else needs.
-    fn delete_image(
-        &self,
-        state: &mut State,
-        id: &ImageId,
-        removed: &mut Vec<Removed>,
-    ) -> Result<(), RemoveError> {
+    fn delete_image(&self, state: &mut State, id: &ImageId, removed: &mut Vec<Removed>) -> Result<(), RemoveError> {
         let held = !state.holders_of(id).is_empty();
         let Some(entry) = state.images.get_mut(id) else {
             return Ok(());
@@ -180,27 +131,18 @@ impl Images {
         removed.push(Removed::Deleted(id.0));
         if held {
             entry.record.hidden = true;
-            let put = self
-                .records
-                .put(&id.0.hex(), &entry.record, Durability::Durable);
+            let put = self.records.put(&id.0.hex(), &entry.record, Durability::Durable);
             // The record that says less is still true; the next start shows the image again.
             drop(put);
             return Ok(());
         }
         let layers = entry.record.layers.clone();
-        self.records
-            .remove(&id.0.hex(), Durability::Durable)
-            .map_err(RemoveError::Record)?;
+        self.records.remove(&id.0.hex(), Durability::Durable).map_err(RemoveError::Record)?;
         state.images.remove(id);
         self.delete_layers(state, &layers, Some(removed))
     }
 
-    fn delete_layers(
-        &self,
-        state: &State,
-        layers: &[LayerRecord],
-        mut removed: Option<&mut Vec<Removed>>,
-    ) -> Result<(), RemoveError> {
+    fn delete_layers(&self, state: &State, layers: &[LayerRecord], mut removed: Option<&mut Vec<Removed>>) -> Result<(), RemoveError> {
         let chain = chain_ids(layers);
         for (layer, chain_id) in layers.iter().zip(chain).rev() {
             if state.needs(&layer.diff_id) {
@@ -224,10 +166,7 @@ impl Images {
 
     /// Deletes an image that was removed by force when the last holder has let go of it.
     pub(super) fn collect_hidden(&self, state: &mut State, id: &ImageId) {
-        let hidden = state
-            .images
-            .get(id)
-            .is_some_and(|entry| entry.record.hidden);
+        let hidden = state.images.get(id).is_some_and(|entry| entry.record.hidden);
         if hidden && state.holders_of(id).is_empty() {
             // What fails here is found again by the next sweep.
             let _ = self.delete_image(state, id, &mut Vec::new());
@@ -236,14 +175,7 @@ impl Images {
 
     /// Deletes those of `layers` that nothing needs.
     pub(super) fn collect_layers(&self, state: &State, layers: &[Digest]) {
-        let records: Vec<LayerRecord> = layers
-            .iter()
-            .map(|&diff_id| LayerRecord {
-                diff_id,
-                size: 0,
-                opaque_root: false,
-            })
-            .collect();
+        let records: Vec<LayerRecord> = layers.iter().map(|&diff_id| LayerRecord { diff_id, size: 0, opaque_root: false }).collect();
         // What fails here is found again by the next sweep.
         let _ = self.delete_layers(state, &records, None);
     }
@@ -252,11 +184,7 @@ impl Images {
     ///
     /// # Errors
     /// [`PruneError`].
-    pub fn prune(
-        &self,
-        dangling_only: bool,
-        keep: &dyn Fn(&Image) -> bool,
-    ) -> Result<Pruned, PruneError> {
+    pub fn prune(&self, dangling_only: bool, keep: &dyn Fn(&Image) -> bool) -> Result<Pruned, PruneError> {
         let mut pruned = Pruned::default();
         // Removing a child may free its parent, so until nothing more goes.
         loop {
@@ -266,73 +194,40 @@ impl Images {
                     return false;
                 };
                 let named = !image.repo_tags.is_empty() || !image.repo_digests.is_empty();
-                image.holders.is_empty()
-                    && (!dangling_only || !named)
-                    && !state.has_children(id)
-                    && !keep(&image)
+                image.holders.is_empty() && (!dangling_only || !named) && !state.has_children(id) && !keep(&image)
             });
             let Some(id) = victim else {
                 return Ok(pruned);
             };
-            let layers = state
-                .images
-                .get(&id)
-                .map(|entry| entry.record.layers.clone())
-                .unwrap_or_default();
+            let layers = state.images.get(&id).map(|entry| entry.record.layers.clone()).unwrap_or_default();
             let names = state.names_of(&id);
             self.untag(&mut state, names, &mut pruned.removed)?;
             self.delete_image(&mut state, &id, &mut pruned.removed)?;
             let freed = layers.iter().filter(|layer| !state.needs(&layer.diff_id));
-            pruned.reclaimed = pruned
-                .reclaimed
-                .saturating_add(freed.map(|layer| layer.size).sum());
+            pruned.reclaimed = pruned.reclaimed.saturating_add(freed.map(|layer| layer.size).sum());
         }
     }
 }
 
-fn conflict(
-    state: &State,
-    id: &ImageId,
-    mask: Mask,
-    running: &dyn Fn(&str) -> bool,
-) -> Option<Conflict> {
+fn conflict(state: &State, id: &ImageId, mask: Mask, running: &dyn Fn(&str) -> bool) -> Option<Conflict> {
     let make = |how: &str, why: String, used: bool| {
-        Some(Conflict {
-            text: format!("unable to delete {} ({how} be forced) - {why}", id.short()),
-            used,
-        })
+        Some(Conflict { text: format!("unable to delete {} ({how} be forced) - {why}", id.short()), used })
     };
     if state.has_children(id) {
-        return make(
-            "cannot",
-            "image has dependent child images".to_owned(),
-            false,
-        );
+        return make("cannot", "image has dependent child images".to_owned(), false);
     }
     let holders = state.holders_of(id);
     if let Some(holder) = holders.iter().find(|holder| running(holder)) {
-        return make(
-            "cannot",
-            format!("image is being used by running container {}", short(holder)),
-            true,
-        );
+        return make("cannot", format!("image is being used by running container {}", short(holder)), true);
     }
     if !mask.soft {
         return None;
     }
     if mask.names && !state.names_of(id).is_empty() {
-        return make(
-            "must",
-            "image is referenced in multiple repositories".to_owned(),
-            false,
-        );
+        return make("must", "image is referenced in multiple repositories".to_owned(), false);
     }
     let holder = holders.first()?;
-    make(
-        "must",
-        format!("image is being used by stopped container {}", short(holder)),
-        true,
-    )
+    make("must", format!("image is being used by stopped container {}", short(holder)), true)
 }
 
 /// Says whether the names are one tag at most, and digests of its repository.

@@ -50,21 +50,12 @@ impl Images {
         let chosen = self.choose(names, &lease)?;
         let written = |source| io_error("write the archive", source);
         let out = BufWriter::with_capacity(256 << 10, archive);
-        let mut out = Output {
-            out,
-            mtime: 0,
-            done: BTreeSet::new(),
-        };
-        out.directory("blobs/")
-            .and_then(|()| out.directory("blobs/sha256/"))
-            .map_err(written)?;
+        let mut out = Output { out, mtime: 0, done: BTreeSet::new() };
+        out.directory("blobs/").and_then(|()| out.directory("blobs/sha256/")).map_err(written)?;
         let mut documents = Documents::default();
         for image in &chosen {
             out.mtime = image.created;
-            let layers = image
-                .layers
-                .iter()
-                .map(|diff_id| self.save_layer(diff_id, &mut out));
+            let layers = image.layers.iter().map(|diff_id| self.save_layer(diff_id, &mut out));
             let layers = layers.collect::<Result<Vec<_>, _>>()?;
             documents.add(image, layers, &mut out).map_err(written)?;
         }
@@ -80,9 +71,7 @@ impl Images {
             let mut found: Vec<(ImageId, Option<ImageRef>)> = Vec::new();
             if let Some(given) = given.filter(|given| given.digest().is_none()) {
                 let named = state.names.iter().filter(|(name, _)| {
-                    name.tag().is_some()
-                        && name.repository() == given.repository()
-                        && given.tag().is_none_or(|tag| name.tag() == Some(tag))
+                    name.tag().is_some() && name.repository() == given.repository() && given.tag().is_none_or(|tag| name.tag() == Some(tag))
                 });
                 found.extend(named.map(|(name, record)| (record.image, Some(name.clone()))));
             }
@@ -97,16 +86,11 @@ impl Images {
                 let Some(image) = state.image(&id) else {
                     continue;
                 };
-                let config = state
-                    .visible(&id)
-                    .map(|entry| entry.record.config.clone())
-                    .unwrap_or_default();
+                let config = state.visible(&id).map(|entry| entry.record.config.clone()).unwrap_or_default();
                 for layer in &image.layers {
                     lease.take(&mut state, *layer);
                 }
-                let created = image
-                    .created
-                    .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+                let created = image.created.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
                 chosen.push(Chosen {
                     id,
                     names: name.into_iter().collect(),
@@ -120,30 +104,18 @@ impl Images {
     }
 
     /// Writes a layer and checks that it is what it was.
-    fn save_layer(
-        &self,
-        diff_id: &Digest,
-        out: &mut Output<impl Write>,
-    ) -> Result<Descriptor, SaveError> {
+    fn save_layer(&self, diff_id: &Digest, out: &mut Output<impl Write>) -> Result<Descriptor, SaveError> {
         let failed = |source| io_error(&format!("write layer {diff_id}"), source);
         let open = || fs_err::File::open(self.disk.tape(diff_id));
         let size = open().and_then(tape::size).map_err(failed)?;
         if out.done.insert(*diff_id) {
             let root = open_directory(&self.disk.layer(diff_id)).map_err(failed)?;
             out.start(&path(diff_id), size).map_err(failed)?;
-            let mut hashing = Hashing {
-                out: &mut out.out,
-                hash: sha2::Sha256::new(),
-            };
-            open()
-                .and_then(|tape| tape::replay(tape, &root, &mut hashing))
-                .map_err(failed)?;
+            let mut hashing = Hashing { out: &mut out.out, hash: sha2::Sha256::new() };
+            open().and_then(|tape| tape::replay(tape, &root, &mut hashing)).map_err(failed)?;
             let actual = Digest::from_bytes(hashing.hash.finalize().into());
             if actual != *diff_id {
-                return Err(failed(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    format!("its files were changed: digest {actual}"),
-                )));
+                return Err(failed(io::Error::new(io::ErrorKind::InvalidData, format!("its files were changed: digest {actual}"))));
             }
             out.out.write_all(padding(size)).map_err(failed)?;
         }
@@ -162,12 +134,7 @@ struct Documents {
 
 impl Documents {
     /// Writes configuration and manifest of an image.
-    fn add(
-        &mut self,
-        image: &Chosen,
-        layers: Vec<Descriptor>,
-        out: &mut Output<impl Write>,
-    ) -> io::Result<()> {
+    fn add(&mut self, image: &Chosen, layers: Vec<Descriptor>, out: &mut Output<impl Write>) -> io::Result<()> {
         let config = out.blob(image.config.as_bytes(), media_type::CONFIG)?;
         let manifest = Manifest {
             schema_version: 2,
@@ -178,10 +145,7 @@ impl Documents {
         };
         let manifest = out.blob(&json(&manifest)?, media_type::MANIFEST)?;
         let platform = serde_json::from_str::<ImageConfig>(&image.config)?.platform();
-        let manifest = Descriptor {
-            platform: Some(platform),
-            ..manifest
-        };
+        let manifest = Descriptor { platform: Some(platform), ..manifest };
         if image.names.is_empty() {
             self.manifests.push(manifest.clone());
         }
@@ -191,28 +155,16 @@ impl Documents {
                 ("io.containerd.image.name".to_owned(), name.to_string()),
                 ("org.opencontainers.image.ref.name".to_owned(), tag.clone()),
             ]);
-            self.manifests.push(Descriptor {
-                annotations,
-                ..manifest.clone()
-            });
-            let top = image
-                .layers
-                .last()
-                .map_or_else(|| image.id.0.hex(), Digest::hex);
-            self.repositories
-                .entry(name.familiar_repository())
-                .or_default()
-                .insert(tag, top);
+            self.manifests.push(Descriptor { annotations, ..manifest.clone() });
+            let top = image.layers.last().map_or_else(|| image.id.0.hex(), Digest::hex);
+            self.repositories.entry(name.familiar_repository()).or_default().insert(tag, top);
         }
         let tags = image.names.iter().map(ImageRef::familiar);
         self.docker.push(DockerManifest {
             config: path(&config.digest),
             repo_tags: (!image.names.is_empty()).then(|| tags.collect()),
             layers: layers.iter().map(|layer| path(&layer.digest)).collect(),
-            layer_sources: layers
-                .into_iter()
-                .map(|layer| (layer.digest, layer))
-                .collect(),
+            layer_sources: layers.into_iter().map(|layer| (layer.digest, layer)).collect(),
         });
         Ok(())
     }
@@ -267,11 +219,7 @@ impl<W: Write> Output<W> {
         if self.done.insert(digest) {
             self.file(&path(&digest), bytes)?;
         }
-        Ok(descriptor(
-            digest,
-            u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-            kind,
-        ))
+        Ok(descriptor(digest, u64::try_from(bytes.len()).unwrap_or(u64::MAX), kind))
     }
 }
 
@@ -314,8 +262,5 @@ fn json(document: &impl Serialize) -> io::Result<Vec<u8>> {
 }
 
 fn io_error(act: &str, source: io::Error) -> SaveError {
-    SaveError::Io {
-        act: act.to_owned(),
-        source,
-    }
+    SaveError::Io { act: act.to_owned(), source }
 }

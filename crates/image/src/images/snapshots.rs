@@ -33,16 +33,9 @@ impl Images {
     ///
     /// # Errors
     /// [`SnapshotError`].
-    pub fn snapshot(
-        &self,
-        holder: &str,
-        image: &ImageId,
-        options: SnapshotOptions,
-    ) -> Result<Snapshot, SnapshotError> {
+    pub fn snapshot(&self, holder: &str, image: &ImageId, options: SnapshotOptions) -> Result<Snapshot, SnapshotError> {
         if !is_file_name(holder) {
-            return Err(SnapshotError::Holder {
-                holder: holder.to_owned(),
-            });
+            return Err(SnapshotError::Holder { holder: holder.to_owned() });
         }
         let lower = {
             let mut state = self.state();
@@ -50,9 +43,7 @@ impl Images {
                 return Err(SnapshotError::Image { id: *image });
             }
             if state.snapshots.contains_key(holder) {
-                return Err(SnapshotError::Exists {
-                    holder: holder.to_owned(),
-                });
+                return Err(SnapshotError::Exists { holder: holder.to_owned() });
             }
             // The pin comes first, so that no removal comes between.
             state.snapshots.insert(holder.to_owned(), *image);
@@ -65,10 +56,7 @@ impl Images {
             let mut state = self.state();
             state.snapshots.remove(holder);
             self.collect_hidden(&mut state, image);
-            return Err(SnapshotError::Io {
-                holder: holder.to_owned(),
-                source,
-            });
+            return Err(SnapshotError::Io { holder: holder.to_owned(), source });
         }
         Ok(assemble(&directory, lower, *image, options))
     }
@@ -77,25 +65,14 @@ impl Images {
     ///
     /// # Errors
     /// [`SnapshotError`].
-    pub fn open_snapshot(
-        &self,
-        holder: &str,
-        options: SnapshotOptions,
-    ) -> Result<Snapshot, SnapshotError> {
+    pub fn open_snapshot(&self, holder: &str, options: SnapshotOptions) -> Result<Snapshot, SnapshotError> {
         let state = self.state();
-        let not_found = || SnapshotError::NotFound {
-            holder: holder.to_owned(),
-        };
+        let not_found = || SnapshotError::NotFound { holder: holder.to_owned() };
         let image = *state.snapshots.get(holder).ok_or_else(not_found)?;
         if !state.images.contains_key(&image) {
             return Err(SnapshotError::Image { id: image });
         }
-        Ok(assemble(
-            &self.disk.snapshots.join(holder),
-            self.lower(&state, &image),
-            image,
-            options,
-        ))
+        Ok(assemble(&self.disk.snapshots.join(holder), self.lower(&state, &image), image, options))
     }
 
     /// Returns the bytes of changed files in the snapshot of `holder`, by walking it.
@@ -104,15 +81,10 @@ impl Images {
     /// [`SnapshotError`].
     pub fn snapshot_size(&self, holder: &str) -> Result<u64, SnapshotError> {
         if !self.state().snapshots.contains_key(holder) {
-            return Err(SnapshotError::NotFound {
-                holder: holder.to_owned(),
-            });
+            return Err(SnapshotError::NotFound { holder: holder.to_owned() });
         }
         let directory = self.disk.snapshots.join(holder).join("diff");
-        size(&directory).map_err(|source| SnapshotError::Io {
-            holder: holder.to_owned(),
-            source,
-        })
+        size(&directory).map_err(|source| SnapshotError::Io { holder: holder.to_owned(), source })
     }
 
     /// Moves the snapshot of `holder` to the trash and takes its pin away; true when there was one.
@@ -127,10 +99,7 @@ impl Images {
         let existed = self
             .disk
             .discard(&self.disk.snapshots.join(holder))
-            .map_err(|source| RemoveSnapshotError {
-                holder: holder.to_owned(),
-                source,
-            })?;
+            .map_err(|source| RemoveSnapshotError { holder: holder.to_owned(), source })?;
         if let Some(image) = state.snapshots.remove(holder) {
             self.collect_hidden(&mut state, &image);
         }
@@ -146,21 +115,14 @@ impl Images {
     /// [`SnapshotError::Io`].
     pub fn open_root(&self, snapshot: &Snapshot) -> Result<OwnedFd, SnapshotError> {
         let lower = std::iter::once(&snapshot.upper).chain(&snapshot.lower);
-        merged(lower).map_err(|source| SnapshotError::Io {
-            holder: String::new(),
-            source,
-        })
+        merged(lower).map_err(|source| SnapshotError::Io { holder: String::new(), source })
     }
 
     /// Reads a small file (at most 1 MiB) of an image, such as `/etc/passwd`; nothing where there is none. Cached.
     ///
     /// # Errors
     /// [`SnapshotError`].
-    pub fn read_file(
-        &self,
-        image: &ImageId,
-        path: &Path,
-    ) -> Result<Option<Arc<[u8]>>, SnapshotError> {
+    pub fn read_file(&self, image: &ImageId, path: &Path) -> Result<Option<Arc<[u8]>>, SnapshotError> {
         let key = (*image, path.to_owned());
         let lower = {
             let state = self.state();
@@ -173,17 +135,10 @@ impl Images {
             self.lower(&state, image)
         };
         let read = || -> io::Result<Option<Arc<[u8]>>> {
-            let root = if lower.len() == 1 {
-                open_directory(&lower[0])?
-            } else {
-                merged(lower.iter())?
-            };
+            let root = if lower.len() == 1 { open_directory(&lower[0])? } else { merged(lower.iter())? };
             read_small(&root, path)
         };
-        let file = read().map_err(|source| SnapshotError::Io {
-            holder: image.to_string(),
-            source,
-        })?;
+        let file = read().map_err(|source| SnapshotError::Io { holder: image.to_string(), source })?;
         let mut state = self.state();
         if state.files.len() < FILES_MAX && state.images.contains_key(image) {
             state.files.insert(key, file.clone());
@@ -194,12 +149,7 @@ impl Images {
     /// Returns the directories of an image's layers, the topmost first.
     fn lower(&self, state: &State, image: &ImageId) -> Vec<PathBuf> {
         let mut lower = Vec::new();
-        for layer in state
-            .images
-            .get(image)
-            .iter()
-            .flat_map(|entry| entry.record.layers.iter().rev())
-        {
+        for layer in state.images.get(image).iter().flat_map(|entry| entry.record.layers.iter().rev()) {
             let path = self.disk.layer(&layer.diff_id);
             // The same layer twice is refused by overlay and hides nothing.
             if !lower.contains(&path) {
@@ -218,10 +168,7 @@ impl Images {
 
 /// A holder is used as a file name, and dots at its start are ours.
 fn is_file_name(holder: &str) -> bool {
-    !holder.is_empty()
-        && holder.len() <= 200
-        && !holder.starts_with('.')
-        && !holder.bytes().any(|b| b == b'/' || b == 0)
+    !holder.is_empty() && holder.len() <= 200 && !holder.starts_with('.') && !holder.bytes().any(|b| b == b'/' || b == 0)
 }
 
 fn make(directory: &Path, top: &Path, image: &ImageId) -> io::Result<()> {
@@ -235,10 +182,7 @@ fn make(directory: &Path, top: &Path, image: &ImageId) -> io::Result<()> {
         std::os::unix::fs::chown(&upper, Some(wanted.uid()), Some(wanted.gid()))?;
     }
     if wanted.mode() != made.mode() {
-        fs_err::set_permissions(
-            &upper,
-            std::fs::Permissions::from_mode(wanted.mode() & 0o7777),
-        )?;
+        fs_err::set_permissions(&upper, std::fs::Permissions::from_mode(wanted.mode() & 0o7777))?;
     }
     Ok(())
 }
@@ -251,24 +195,15 @@ fn work(directory: &Path, image: &ImageId) -> PathBuf {
 /// Reads which image a snapshot is on.
 pub(super) fn read_image(disk: &Disk, holder: &Path) -> Option<ImageId> {
     let names = crate::disk::names(&disk.snapshots.join(holder)).ok()?;
-    let digest =
-        |name: &std::ffi::OsString| oci::Digest::from_hex(name.to_str()?.strip_prefix(WORK)?).ok();
+    let digest = |name: &std::ffi::OsString| oci::Digest::from_hex(name.to_str()?.strip_prefix(WORK)?).ok();
     names.iter().find_map(digest).map(ImageId)
 }
 
-fn assemble(
-    directory: &Path,
-    lower: Vec<PathBuf>,
-    image: ImageId,
-    options: SnapshotOptions,
-) -> Snapshot {
+fn assemble(directory: &Path, lower: Vec<PathBuf>, image: ImageId, options: SnapshotOptions) -> Snapshot {
     let (upper, work) = (directory.join("diff"), work(directory, &image));
     let lowers: Vec<String> = lower.iter().map(|path| escape(path)).collect();
-    let mut mount_options = vec![
-        format!("lowerdir={}", lowers.join(":")),
-        format!("upperdir={}", upper.display()),
-        format!("workdir={}", work.display()),
-    ];
+    let mut mount_options =
+        vec![format!("lowerdir={}", lowers.join(":")), format!("upperdir={}", upper.display()), format!("workdir={}", work.display())];
     if options.volatile {
         mount_options.push("volatile".to_owned());
     }
@@ -279,21 +214,12 @@ fn assemble(
         options: mount_options,
         ..oci::runtime::Mount::default()
     };
-    Snapshot {
-        mount,
-        upper,
-        work,
-        lower,
-        image,
-    }
+    Snapshot { mount, upper, work, lower, image }
 }
 
 /// Writes `:` and `\` in a path as overlay's list of lower directories wants them.
 fn escape(path: &Path) -> String {
-    path.display()
-        .to_string()
-        .replace('\\', "\\\\")
-        .replace(':', "\\:")
+    path.display().to_string().replace('\\', "\\\\").replace(':', "\\:")
 }
 
 /// Mounts directories on top of each other, the topmost first, read-only and detached.
@@ -302,8 +228,7 @@ fn merged<'a>(lower: impl Iterator<Item = &'a PathBuf>) -> io::Result<OwnedFd> {
     let lower: Vec<&PathBuf> = lower.collect();
     for path in &lower {
         // No limit of length or number, unlike `lowerdir`.
-        match rustix::mount::fsconfig_set_string(&context, "lowerdir+", path.as_os_str().as_bytes())
-        {
+        match rustix::mount::fsconfig_set_string(&context, "lowerdir+", path.as_os_str().as_bytes()) {
             // Kernels before 6.5 know only the joined form.
             Err(Errno::INVAL) => {
                 let joined: Vec<String> = lower.iter().map(|path| escape(path)).collect();
@@ -314,14 +239,8 @@ fn merged<'a>(lower: impl Iterator<Item = &'a PathBuf>) -> io::Result<OwnedFd> {
         }
     }
     rustix::mount::fsconfig_create(&context)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOSUID;
-    Ok(rustix::mount::fsmount(
-        &context,
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        attributes,
-    )?)
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
+    Ok(rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
 }
 
 fn read_small(root: &OwnedFd, path: &Path) -> io::Result<Option<Arc<[u8]>>> {

@@ -36,23 +36,14 @@ fn base256(field: &[u8]) -> Result<i64, TarError> {
 }
 
 fn octal(field: &[u8]) -> Result<i64, TarError> {
-    let trimmed = field
-        .iter()
-        .position(|&b| b != b' ' && b != 0)
-        .map_or(&[][..], |start| &field[start..]);
-    let end = trimmed
-        .iter()
-        .position(|&b| b == b' ' || b == 0)
-        .unwrap_or(trimmed.len());
+    let trimmed = field.iter().position(|&b| b != b' ' && b != 0).map_or(&[][..], |start| &field[start..]);
+    let end = trimmed.iter().position(|&b| b == b' ' || b == 0).unwrap_or(trimmed.len());
     let mut value = 0_i64;
     for &digit in &trimmed[..end] {
         if !(b'0'..=b'7').contains(&digit) {
             return Err(WRONG);
         }
-        value = value
-            .checked_mul(8)
-            .and_then(|v| v.checked_add(i64::from(digit - b'0')))
-            .ok_or(WRONG)?;
+        value = value.checked_mul(8).and_then(|v| v.checked_add(i64::from(digit - b'0'))).ok_or(WRONG)?;
     }
     Ok(value)
 }

@@ -27,16 +27,10 @@ impl Pax {
             if bytes.iter().all(|&b| b == 0) {
                 break;
             }
-            let space = bytes
-                .iter()
-                .take(21)
-                .position(|&b| b == b' ')
-                .ok_or(WRONG)?;
+            let space = bytes.iter().take(21).position(|&b| b == b' ').ok_or(WRONG)?;
             let length = usize::try_from(number::decimal(&bytes[..space])?).map_err(|_| WRONG)?;
             let record = bytes.get(space + 1..length).ok_or(WRONG)?;
-            let (record, end) = record
-                .split_at_checked(record.len().saturating_sub(1))
-                .ok_or(WRONG)?;
+            let (record, end) = record.split_at_checked(record.len().saturating_sub(1)).ok_or(WRONG)?;
             if end != b"\n" {
                 return Err(WRONG);
             }
@@ -105,11 +99,7 @@ mod tests {
     #[test]
     fn records_replace_and_are_taken_back() {
         let mut pax = Pax::default();
-        let records = [
-            record("path", b"abc"),
-            record("mtime", b"12.5"),
-            record("SCHILY.xattr.user.a", b"x\0\n=yyy"),
-        ];
+        let records = [record("path", b"abc"), record("mtime", b"12.5"), record("SCHILY.xattr.user.a", b"x\0\n=yyy")];
         pax.parse(&records.concat()).unwrap();
         assert_eq!(pax.path.as_deref(), Some(&b"abc"[..]));
         assert_eq!(pax.mtime, Some((12, 500_000_000)));

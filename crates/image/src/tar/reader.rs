@@ -31,12 +31,7 @@ struct Extended {
 
 impl<R: Read> Archive<R> {
     pub(crate) fn new(input: R) -> Self {
-        Self {
-            input,
-            remaining: 0,
-            padding: 0,
-            done: false,
-        }
+        Self { input, remaining: 0, padding: 0, done: false }
     }
 
     /// Returns the stream below.
@@ -58,11 +53,7 @@ impl<R: Read> Archive<R> {
             let mut block = [0; BLOCK];
             if self.done || !self.read_header(&mut block)? {
                 self.done = true;
-                return if special {
-                    Err(TarError::Truncated)
-                } else {
-                    Ok(None)
-                };
+                return if special { Err(TarError::Truncated) } else { Ok(None) };
             }
             let header = Header(&block);
             let stored = header.size()?;
@@ -84,18 +75,9 @@ impl<R: Read> Archive<R> {
     }
 
     fn entry(&mut self, header: &Header<'_>, extended: Extended) -> Result<Entry, TarError> {
-        let Extended {
-            mut pax,
-            long_path,
-            long_link,
-        } = extended;
-        let path = long_path
-            .or(pax.sparse.name.take())
-            .or(pax.path.take())
-            .unwrap_or_else(|| header.path());
-        let link = long_link
-            .or(pax.link.take())
-            .unwrap_or_else(|| until_nul(&header.0[157..257]).to_vec());
+        let Extended { mut pax, long_path, long_link } = extended;
+        let path = long_path.or(pax.sparse.name.take()).or(pax.path.take()).unwrap_or_else(|| header.path());
+        let link = long_link.or(pax.link.take()).unwrap_or_else(|| until_nul(&header.0[157..257]).to_vec());
         let kind = header.kind(&path)?;
         let mut stored = match pax.size {
             Some(size) => size,
@@ -105,25 +87,17 @@ impl<R: Read> Archive<R> {
             stored = 0;
         }
         self.set_data(stored);
-        let (size, map) = if kind == Kind::File {
-            self.sparse(header, &pax, stored)?
-        } else {
-            (0, None)
-        };
+        let (size, map) = if kind == Kind::File { self.sparse(header, &pax, stored)? } else { (0, None) };
         let id = |pax: Option<u64>, field: &[u8]| -> Result<u32, TarError> {
             let id = match pax {
                 Some(id) => id,
                 None => number::parse_unsigned(field)?,
             };
             // The largest number means "no change" to chown(2).
-            u32::try_from(id)
-                .ok()
-                .filter(|&id| id != u32::MAX)
-                .ok_or(TarError::Invalid("an owner is too large"))
+            u32::try_from(id).ok().filter(|&id| id != u32::MAX).ok_or(TarError::Invalid("an owner is too large"))
         };
         let device = |field: &[u8]| -> Result<u32, TarError> {
-            u32::try_from(number::parse_unsigned(field)?)
-                .map_err(|_| TarError::Invalid("a device number is too large"))
+            u32::try_from(number::parse_unsigned(field)?).map_err(|_| TarError::Invalid("a device number is too large"))
         };
         let is_device = matches!(kind, Kind::CharacterDevice | Kind::BlockDevice);
         let mode = number::parse_unsigned(&header.0[100..108])? & 0o7777;
@@ -139,23 +113,14 @@ impl<R: Read> Archive<R> {
                 Some(time) => time,
                 None => (number::parse(&header.0[136..148])?, 0),
             },
-            device: if is_device {
-                (device(&header.0[329..337])?, device(&header.0[337..345])?)
-            } else {
-                (0, 0)
-            },
+            device: if is_device { (device(&header.0[329..337])?, device(&header.0[337..345])?) } else { (0, 0) },
             xattrs: pax.xattrs,
             sparse: map,
         })
     }
 
     /// Returns the unpacked size and the map of a sparse file.
-    fn sparse(
-        &mut self,
-        header: &Header<'_>,
-        pax: &Pax,
-        stored: u64,
-    ) -> Result<(u64, Option<Vec<Segment>>), TarError> {
+    fn sparse(&mut self, header: &Header<'_>, pax: &Pax, stored: u64) -> Result<(u64, Option<Vec<Segment>>), TarError> {
         let mut map = Vec::new();
         let real_size = if header.0[156] == b'S' {
             sparse::old_entries(&header.0[386..482], &mut map)?;
@@ -173,9 +138,7 @@ impl<R: Read> Archive<R> {
                 Some(SparsePlan::Map(segments)) => map = segments,
                 Some(SparsePlan::InData) => map = self.sparse_in_data()?,
             }
-            pax.sparse
-                .real_size
-                .ok_or(TarError::Invalid("a sparse file has no size"))?
+            pax.sparse.real_size.ok_or(TarError::Invalid("a sparse file has no size"))?
         };
         sparse::check(&map, real_size, self.remaining)?;
         Ok((real_size, Some(map)))
@@ -205,9 +168,7 @@ impl<R: Read> Archive<R> {
                     numbers.push(value);
                     continue;
                 }
-                let count = usize::try_from(value)
-                    .ok()
-                    .filter(|&count| count <= sparse::SEGMENTS_MAX);
+                let count = usize::try_from(value).ok().filter(|&count| count <= sparse::SEGMENTS_MAX);
                 wanted = Some(count.ok_or_else(wrong)? * 2);
             }
         }
@@ -262,9 +223,7 @@ impl<R: Read> Archive<R> {
 
 impl<R: Read> Read for Archive<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let limit = usize::try_from(self.remaining)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let limit = usize::try_from(self.remaining).unwrap_or(usize::MAX).min(buffer.len());
         if limit == 0 {
             return Ok(0);
         }
@@ -285,11 +244,7 @@ impl Header<'_> {
         let expected = number::parse(&self.0[148..156])?;
         let (mut unsigned, mut signed) = (0_i64, 0_i64);
         for (index, &byte) in self.0.iter().enumerate() {
-            let byte = if (148..156).contains(&index) {
-                b' '
-            } else {
-                byte
-            };
+            let byte = if (148..156).contains(&index) { b' ' } else { byte };
             unsigned += i64::from(byte);
             signed += i64::from(i8::from_ne_bytes([byte]));
         }
@@ -305,11 +260,7 @@ impl Header<'_> {
 
     fn path(&self) -> Vec<u8> {
         let name = until_nul(&self.0[..100]);
-        let prefix = if &self.0[257..263] == b"ustar\0" {
-            until_nul(&self.0[345..500])
-        } else {
-            &[]
-        };
+        let prefix = if &self.0[257..263] == b"ustar\0" { until_nul(&self.0[345..500]) } else { &[] };
         if prefix.is_empty() {
             return name.to_vec();
         }
@@ -333,16 +284,11 @@ impl Header<'_> {
 
 /// Says whether `start` begins with a header, or with the zeros of an empty archive.
 pub(crate) fn looks_like_tar(start: &[u8]) -> bool {
-    start.first_chunk().is_some_and(|block: &[u8; BLOCK]| {
-        block.iter().all(|&b| b == 0) || Header(block).check().is_ok()
-    })
+    start.first_chunk().is_some_and(|block: &[u8; BLOCK]| block.iter().all(|&b| b == 0) || Header(block).check().is_ok())
 }
 
 fn until_nul(field: &[u8]) -> &[u8] {
-    field
-        .iter()
-        .position(|&b| b == 0)
-        .map_or(field, |end| &field[..end])
+    field.iter().position(|&b| b == 0).map_or(field, |end| &field[..end])
 }
 
 #[cfg(test)]
@@ -398,10 +344,7 @@ mod tests {
         ]
         .concat();
         let entry = Archive::new(&bytes[..]).next_entry().unwrap().unwrap();
-        assert_eq!(
-            (entry.kind, entry.path.len(), entry.link.len()),
-            (Kind::SymbolicLink, 300, 302)
-        );
+        assert_eq!((entry.kind, entry.path.len(), entry.link.len()), (Kind::SymbolicLink, 300, 302));
     }
 
     #[test]
@@ -410,35 +353,14 @@ mod tests {
         let mut data = map.to_vec();
         data.resize(BLOCK, 0);
         data.extend_from_slice(b"abcde");
-        let records = [
-            ("major", "1"),
-            ("minor", "0"),
-            ("realsize", "2000"),
-            ("name", "real/x"),
-        ]
-        .map(|(key, value)| record(&format!("GNU.sparse.{key}"), value.as_bytes()))
-        .concat();
-        let bytes = [
-            with_data(b"x", b'x', &records),
-            with_data(b"GNUSparseFile.0/x", b'0', &data),
-        ]
-        .concat();
+        let records = [("major", "1"), ("minor", "0"), ("realsize", "2000"), ("name", "real/x")]
+            .map(|(key, value)| record(&format!("GNU.sparse.{key}"), value.as_bytes()))
+            .concat();
+        let bytes = [with_data(b"x", b'x', &records), with_data(b"GNUSparseFile.0/x", b'0', &data)].concat();
         let mut archive = Archive::new(&bytes[..]);
         let entry = archive.next_entry().unwrap().unwrap();
         assert_eq!((entry.path.as_slice(), entry.size), (&b"real/x"[..], 2000));
-        assert_eq!(
-            entry.sparse.unwrap(),
-            [
-                Segment {
-                    offset: 0,
-                    length: 3
-                },
-                Segment {
-                    offset: 1000,
-                    length: 2
-                }
-            ]
-        );
+        assert_eq!(entry.sparse.unwrap(), [Segment { offset: 0, length: 3 }, Segment { offset: 1000, length: 2 }]);
         let mut rest = Vec::new();
         archive.read_to_end(&mut rest).unwrap();
         assert_eq!(rest, b"abcde");

@@ -52,11 +52,7 @@ impl SparseBuilder {
             }
             _ => {}
         }
-        if self.map.len() > 2 * SEGMENTS_MAX {
-            Err(WRONG)
-        } else {
-            Ok(())
-        }
+        if self.map.len() > 2 * SEGMENTS_MAX { Err(WRONG) } else { Ok(()) }
     }
 
     /// Returns how the data of the file is laid out; nothing for a file that is not sparse.
@@ -76,13 +72,7 @@ pub(crate) fn pairs(numbers: &[u64]) -> Result<Vec<Segment>, TarError> {
     if !numbers.len().is_multiple_of(2) {
         return Err(WRONG);
     }
-    Ok(numbers
-        .chunks_exact(2)
-        .map(|pair| Segment {
-            offset: pair[0],
-            length: pair[1],
-        })
-        .collect())
+    Ok(numbers.chunks_exact(2).map(|pair| Segment { offset: pair[0], length: pair[1] }).collect())
 }
 
 /// Reads the entries of an old GNU header or of an extension block.
@@ -95,11 +85,7 @@ pub(crate) fn old_entries(field: &[u8], map: &mut Vec<Segment>) -> Result<(), Ta
         let length = number::parse_unsigned(&entry[12..])?;
         map.push(Segment { offset, length });
     }
-    if map.len() > SEGMENTS_MAX {
-        Err(WRONG)
-    } else {
-        Ok(())
-    }
+    if map.len() > SEGMENTS_MAX { Err(WRONG) } else { Ok(()) }
 }
 
 /// Checks that segments ascend, do not overlap, lie inside the file and use exactly `stored` bytes.
@@ -112,9 +98,5 @@ pub(crate) fn check(map: &[Segment], real_size: u64, stored: u64) -> Result<(), 
         end = segment.offset.checked_add(segment.length).ok_or(WRONG)?;
         sum = sum.checked_add(segment.length).ok_or(WRONG)?;
     }
-    if end > real_size || sum != stored {
-        Err(WRONG)
-    } else {
-        Ok(())
-    }
+    if end > real_size || sum != stored { Err(WRONG) } else { Ok(()) }
 }

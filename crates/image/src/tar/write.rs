@@ -45,14 +45,7 @@ mod tests {
 
     #[test]
     fn large_sizes_are_read_back() {
-        for size in [
-            0,
-            1,
-            1 << 32,
-            super::OCTAL_MAX,
-            super::OCTAL_MAX + 1,
-            1 << 40,
-        ] {
+        for size in [0, 1, 1 << 32, super::OCTAL_MAX, super::OCTAL_MAX + 1, 1 << 40] {
             let block = super::header("blobs/x", size, 7);
             let entry = Archive::new(&block[..]).next_entry().unwrap().unwrap();
             assert_eq!((entry.size, entry.mtime), (size, (7, 0)));

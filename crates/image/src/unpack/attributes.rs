@@ -22,16 +22,8 @@ impl Attributes {
     pub(super) fn of(entry: Entry) -> Self {
         let mut xattrs = entry.xattrs;
         // Only we say what overlay reads; an image must not redirect or hide by such attributes.
-        xattrs.retain(|(name, _)| {
-            !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay.")
-        });
-        Self {
-            mode: entry.mode,
-            uid: entry.uid,
-            gid: entry.gid,
-            mtime: entry.mtime,
-            xattrs,
-        }
+        xattrs.retain(|(name, _)| !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay."));
+        Self { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: entry.mtime, xattrs }
     }
 
     /// The file was made with `mode & 0o777` by root, so most need nothing but their time.
@@ -54,83 +46,42 @@ impl Attributes {
     }
 
     /// For links, devices and pipes, which cannot be opened.
-    pub(super) fn set_on_node(
-        &self,
-        parent: BorrowedFd<'_>,
-        name: &[u8],
-        is_link: bool,
-    ) -> io::Result<()> {
+    pub(super) fn set_on_node(&self, parent: BorrowedFd<'_>, name: &[u8], is_link: bool) -> io::Result<()> {
         if (self.uid, self.gid) != (0, 0) {
             let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
-            rustix::fs::chownat(
-                parent,
-                name,
-                Some(uid),
-                Some(gid),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )?;
+            rustix::fs::chownat(parent, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         }
         if !is_link {
             // The last part was made by us just now and is no link.
-            rustix::fs::chmodat(
-                parent,
-                name,
-                Mode::from_raw_mode(self.mode),
-                AtFlags::empty(),
-            )?;
+            rustix::fs::chmodat(parent, name, Mode::from_raw_mode(self.mode), AtFlags::empty())?;
         }
         for (key, value) in &self.xattrs {
             let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
             path.extend_from_slice(name);
             let path = std::ffi::OsString::from_vec(path);
-            unless_unsupported(rustix::fs::lsetxattr(
-                path,
-                &key[..],
-                value,
-                XattrFlags::empty(),
-            ))?;
+            unless_unsupported(rustix::fs::lsetxattr(path, &key[..], value, XattrFlags::empty()))?;
         }
-        Ok(rustix::fs::utimensat(
-            parent,
-            name,
-            &self.times(),
-            AtFlags::SYMLINK_NOFOLLOW,
-        )?)
+        Ok(rustix::fs::utimensat(parent, name, &self.times(), AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
     fn chown(&self, file: &OwnedFd) -> io::Result<bool> {
         let other = (self.uid, self.gid) != (0, 0);
         if other {
-            rustix::fs::fchown(
-                file,
-                Some(Uid::from_raw(self.uid)),
-                Some(Gid::from_raw(self.gid)),
-            )?;
+            rustix::fs::fchown(file, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)))?;
         }
         Ok(other)
     }
 
     fn set_xattrs(&self, file: &OwnedFd) -> io::Result<()> {
         for (name, value) in &self.xattrs {
-            unless_unsupported(rustix::fs::fsetxattr(
-                file,
-                &name[..],
-                value,
-                XattrFlags::empty(),
-            ))?;
+            unless_unsupported(rustix::fs::fsetxattr(file, &name[..], value, XattrFlags::empty()))?;
         }
         Ok(())
     }
 
     fn times(&self) -> Timestamps {
-        let time = Timespec {
-            tv_sec: self.mtime.0,
-            tv_nsec: self.mtime.1.into(),
-        };
-        Timestamps {
-            last_access: time,
-            last_modification: time,
-        }
+        let time = Timespec { tv_sec: self.mtime.0, tv_nsec: self.mtime.1.into() };
+        Timestamps { last_access: time, last_modification: time }
     }
 }
 
@@ -146,6 +97,5 @@ fn unless_unsupported(result: Result<(), Errno>) -> io::Result<()> {
 pub(super) fn umask() -> u32 {
     let status = fs_err::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
-    mask.and_then(|text| u32::from_str_radix(text.trim(), 8).ok())
-        .unwrap_or(0o777)
+    mask.and_then(|text| u32::from_str_radix(text.trim(), 8).ok()).unwrap_or(0o777)
 }

@@ -24,29 +24,21 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(limits: Limits) -> Self {
-        Self {
-            limits,
-            used: 0,
-            unchecked: CHECK_BYTES,
-        }
+        Self { limits, used: 0, unchecked: CHECK_BYTES }
     }
 
     /// Takes the size of one more file.
     fn file(&mut self, size: u64) -> Result<(), UnpackError> {
         self.used = self.used.saturating_add(size);
         if self.used > self.limits.bytes_max {
-            return Err(UnpackError::Limit {
-                what: "its files take more bytes than allowed",
-            });
+            return Err(UnpackError::Limit { what: "its files take more bytes than allowed" });
         }
         Ok(())
     }
 
     /// Takes bytes that will be written.
     fn written(&mut self, file: &OwnedFd, bytes: usize) -> Result<(), Failure> {
-        self.unchecked = self
-            .unchecked
-            .saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        self.unchecked = self.unchecked.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         if self.unchecked < CHECK_BYTES {
             return Ok(());
         }
@@ -73,14 +65,7 @@ pub(super) fn write<R: Read>(
         None => end = copy(archive, file, (0, entry.size), budget, buffer)?,
         Some(segments) => {
             for segment in segments {
-                end = copy(
-                    archive,
-                    file,
-                    (segment.offset, segment.length),
-                    budget,
-                    buffer,
-                )?
-                .max(end);
+                end = copy(archive, file, (segment.offset, segment.length), budget, buffer)?.max(end);
             }
         }
     }
@@ -100,13 +85,9 @@ fn copy<R: Read>(
 ) -> Result<u64, Failure> {
     let (mut at, mut left, mut end) = (offset, length, 0);
     while left > 0 {
-        let want = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
+        let want = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
         let chunk = &mut buffer[..want];
-        archive
-            .read_exact(chunk)
-            .map_err(|error| UnpackError::Tar(error.into()))?;
+        archive.read_exact(chunk).map_err(|error| UnpackError::Tar(error.into()))?;
         let count = u64::try_from(want).unwrap_or_default();
         if want < HOLE || !is_zero(chunk) {
             budget.written(file, want)?;

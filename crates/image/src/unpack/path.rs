@@ -41,11 +41,7 @@ pub(super) fn split(path: &[u8]) -> (&[u8], &[u8]) {
 
 /// Joins a clean directory and a name.
 pub(super) fn join(parent: &[u8], name: &[u8]) -> Vec<u8> {
-    if parent.is_empty() {
-        name.to_vec()
-    } else {
-        [parent, b"/", name].concat()
-    }
+    if parent.is_empty() { name.to_vec() } else { [parent, b"/", name].concat() }
 }
 
 /// Prints a path for an error, cut to a sensible length.
@@ -55,10 +51,7 @@ pub(super) fn show(path: &[u8]) -> String {
 }
 
 pub(super) fn invalid(path: &[u8], reason: &'static str) -> UnpackError {
-    UnpackError::Invalid {
-        path: show(path),
-        reason,
-    }
+    UnpackError::Invalid { path: show(path), reason }
 }
 
 #[cfg(test)]

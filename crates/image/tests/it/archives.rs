@@ -10,10 +10,7 @@ use crate::{Fixture, config, docker_archive, load, names};
 
 #[test]
 fn a_docker_archive_is_loaded_and_loaded_again() {
-    let lower = Tarball::new()
-        .file("a", b"1")
-        .file("same", &vec![3; 100_000])
-        .end();
+    let lower = Tarball::new().file("a", b"1").file("same", &vec![3; 100_000]).end();
     let upper = Tarball::new().file("b", b"2").end();
     let archive = docker_archive(&[&lower, &upper], &["app:1", "app:2"]);
     let fixture = Fixture::new();
@@ -27,14 +24,7 @@ fn a_docker_archive_is_loaded_and_loaded_again() {
         })
         .unwrap();
     assert_eq!(loaded[0].id.0, Digest::of(&config(&[&lower, &upper])));
-    assert_eq!(
-        loaded[0]
-            .names
-            .iter()
-            .map(oci::ImageRef::familiar)
-            .collect::<Vec<_>>(),
-        ["app:1", "app:2"]
-    );
+    assert_eq!(loaded[0].names.iter().map(oci::ImageRef::familiar).collect::<Vec<_>>(), ["app:1", "app:2"]);
     assert_eq!(done, [false, false]);
     let image = fixture.images.resolve("app:2").unwrap();
     assert_eq!((image.layers.len(), image.size), (2, 100_002));
@@ -72,10 +62,7 @@ fn an_old_docker_archive_with_links_between_layers_is_loaded() {
     let loaded = load(&fixture.images, &archive).unwrap();
     assert_eq!(fixture.images.get(&loaded[0].id).unwrap().layers.len(), 2);
     assert_eq!(names(&fixture.path("layers")).len(), 2);
-    assert_eq!(
-        names(&fixture.path("staging")).len() + names(&fixture.path("trash")).len(),
-        0
-    );
+    assert_eq!(names(&fixture.path("staging")).len() + names(&fixture.path("trash")).len(), 0);
 }
 
 /// An OCI layout in a tar; each image is a layer (compressed) with a platform.
@@ -97,79 +84,43 @@ fn oci_archive(images: &[(&[u8], &str)], name: &str) -> Vec<u8> {
         let mut entry = descriptor(&manifest, "manifest.v1+json");
         entry["platform"] = json!({"os": "linux", "architecture": architecture});
         manifests.push(entry);
-        tar = tar
-            .file(&path(&blob), &blob)
-            .file(&path(&config), &config)
-            .file(&path(&manifest), &manifest);
+        tar = tar.file(&path(&blob), &blob).file(&path(&config), &config).file(&path(&manifest), &manifest);
     }
-    let nested = json!({"schemaVersion": 2, "manifests": manifests})
-        .to_string()
-        .into_bytes();
+    let nested = json!({"schemaVersion": 2, "manifests": manifests}).to_string().into_bytes();
     let mut top = descriptor(&nested, "index.v1+json");
     top["annotations"] = json!({"io.containerd.image.name": name});
     let index = json!({"schemaVersion": 2, "manifests": [top]});
-    tar.file(&path(&nested), &nested)
-        .file("index.json", index.to_string().as_bytes())
-        .end()
+    tar.file(&path(&nested), &nested).file("index.json", index.to_string().as_bytes()).end()
 }
 
 #[test]
 fn an_oci_archive_gives_the_image_of_the_wanted_platform() {
-    let (amd64, arm64) = (
-        Tarball::new().file("a", b"amd").end(),
-        Tarball::new().file("a", b"arm").end(),
-    );
-    let archive = oci_archive(
-        &[(&amd64, "amd64"), (&arm64, "arm64")],
-        "docker.io/library/multi:1",
-    );
+    let (amd64, arm64) = (Tarball::new().file("a", b"amd").end(), Tarball::new().file("a", b"arm").end());
+    let archive = oci_archive(&[(&amd64, "amd64"), (&arm64, "arm64")], "docker.io/library/multi:1");
     let fixture = Fixture::new();
     let wanted = "linux/arm64".parse().unwrap();
-    let loaded = fixture
-        .images
-        .load(&archive[..], Some(&wanted), &mut |_| {})
-        .unwrap();
+    let loaded = fixture.images.load(&archive[..], Some(&wanted), &mut |_| {}).unwrap();
     assert_eq!(loaded.len(), 1);
     let image = fixture.images.resolve("multi:1").unwrap();
-    assert_eq!(
-        (image.config.architecture.as_str(), image.layers[0]),
-        ("arm64", Digest::of(&arm64))
-    );
+    assert_eq!((image.config.architecture.as_str(), image.layers[0]), ("arm64", Digest::of(&arm64)));
     // The layer of the other platform is not kept.
     assert_eq!(names(&fixture.path("layers")).len(), 2);
-    let error = fixture
-        .images
-        .load(
-            &archive[..],
-            Some(&"linux/s390x".parse().unwrap()),
-            &mut |_| {},
-        )
-        .unwrap_err();
+    let error = fixture.images.load(&archive[..], Some(&"linux/s390x".parse().unwrap()), &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("linux/s390x"));
     let zipped = zstd::encode_all(&archive[..], 1).unwrap();
     assert_eq!(load(&fixture.images, &zipped).unwrap().len(), 1);
 }
 
 /// Runs a tool of another project; nothing where it is not installed.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "other tools' archives are the point of the test"
-)]
+#[expect(clippy::disallowed_methods, reason = "other tools' archives are the point of the test")]
 fn run(program: &str, arguments: &[&str]) -> Option<bool> {
-    let output = std::process::Command::new(program)
-        .args(arguments)
-        .output()
-        .ok()?;
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = std::process::Command::new(program).args(arguments).output().ok()?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(true)
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one scene, told once")]
+#[allow(clippy::too_many_lines, reason = "one scene, told once")]
 fn archives_of_umoci_and_skopeo_are_loaded() {
     let directory = tempfile::tempdir().unwrap();
     let place = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
@@ -179,46 +130,17 @@ fn archives_of_umoci_and_skopeo_are_loaded() {
         .and_then(|_| run("umoci", &["new", "--image", &image]))
         .and_then(|_| {
             fs_err::write(Path::new(&place("file")), "content").unwrap();
-            run(
-                "umoci",
-                &["insert", "--image", &image, &place("file"), "/etc/file"],
-            )
+            run("umoci", &["insert", "--image", &image, &place("file"), "/etc/file"])
         })
-        .and_then(|_| {
-            run(
-                "umoci",
-                &[
-                    "config",
-                    "--image",
-                    &image,
-                    "--config.cmd",
-                    "/bin/sh",
-                    "--config.env",
-                    "A=b",
-                ],
-            )
-        })
+        .and_then(|_| run("umoci", &["config", "--image", &image, "--config.cmd", "/bin/sh", "--config.env", "A=b"]))
         .and_then(|_| {
             run(
                 "skopeo",
-                &[
-                    "--insecure-policy",
-                    "copy",
-                    &format!("oci:{image}"),
-                    &format!("docker-archive:{}:tool/app:1", place("docker.tar")),
-                ],
+                &["--insecure-policy", "copy", &format!("oci:{image}"), &format!("docker-archive:{}:tool/app:1", place("docker.tar"))],
             )
         })
         .and_then(|_| {
-            run(
-                "skopeo",
-                &[
-                    "--insecure-policy",
-                    "copy",
-                    &format!("oci:{image}"),
-                    &format!("oci-archive:{}:tool/app:2", place("oci.tar")),
-                ],
-            )
+            run("skopeo", &["--insecure-policy", "copy", &format!("oci:{image}"), &format!("oci-archive:{}:tool/app:2", place("oci.tar"))])
         });
     if made.is_none() {
         assert!(!Path::new("/usr/bin/skopeo").exists() || !Path::new("/usr/bin/umoci").exists());
@@ -228,24 +150,15 @@ fn archives_of_umoci_and_skopeo_are_loaded() {
     for name in ["docker.tar", "oci.tar"] {
         load(&fixture.images, &fs_err::read(place(name)).unwrap()).unwrap();
     }
-    let (one, two) = (
-        fixture.images.resolve("tool/app:1").unwrap(),
-        fixture.images.resolve("tool/app:2").unwrap(),
-    );
+    let (one, two) = (fixture.images.resolve("tool/app:1").unwrap(), fixture.images.resolve("tool/app:2").unwrap());
     assert_eq!(one.layers, two.layers);
-    assert_eq!(
-        two.config.config.env.last().map(String::as_str),
-        Some("A=b")
-    );
-    let file = fixture
-        .images
-        .read_file(&one.id, Path::new("/etc/file"))
-        .unwrap();
+    assert_eq!(two.config.config.env.last().map(String::as_str), Some("A=b"));
+    let file = fixture.images.read_file(&one.id, Path::new("/etc/file")).unwrap();
     assert_eq!(file.as_deref(), Some(&b"content"[..]));
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one scene, told once")]
+#[allow(clippy::too_many_lines, reason = "one scene, told once")]
 fn a_saved_archive_has_the_same_layers_and_is_loaded_again() {
     // Odd tars must come out byte for byte: PAX, sparse, missing end, bytes after the end, hard links.
     let odd = [
@@ -264,12 +177,7 @@ fn a_saved_archive_has_the_same_layers_and_is_loaded_again() {
     .concat();
     let upper = Tarball::new().file(".wh.a", b"").file("d/e", b"x").end();
     let fixture = Fixture::new();
-    let id = load(
-        &fixture.images,
-        &docker_archive(&[&odd, &upper], &["app:1", "app:2", "x/y:z"]),
-    )
-    .unwrap()[0]
-        .id;
+    let id = load(&fixture.images, &docker_archive(&[&odd, &upper], &["app:1", "app:2", "x/y:z"])).unwrap()[0].id;
     let save = |names: &[&str]| {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut archive = Vec::new();
@@ -278,46 +186,19 @@ fn a_saved_archive_has_the_same_layers_and_is_loaded_again() {
     let other = Fixture::new();
     let loaded = load(&other.images, &save(&["app", "x/y:z"]).unwrap()).unwrap();
     assert_eq!((loaded.len(), loaded[0].id), (1, id));
-    assert_eq!(
-        loaded[0]
-            .names
-            .iter()
-            .map(oci::ImageRef::familiar)
-            .collect::<Vec<_>>(),
-        ["app:1", "app:2", "x/y:z"]
-    );
-    assert_eq!(
-        load(&other.images, &save(&[&id.short()]).unwrap()).unwrap()[0].names,
-        []
-    );
-    assert!(
-        save(&["nosuch"])
-            .unwrap_err()
-            .to_string()
-            .contains("No such image: nosuch:latest")
-    );
+    assert_eq!(loaded[0].names.iter().map(oci::ImageRef::familiar).collect::<Vec<_>>(), ["app:1", "app:2", "x/y:z"]);
+    assert_eq!(load(&other.images, &save(&[&id.short()]).unwrap()).unwrap()[0].names, []);
+    assert!(save(&["nosuch"]).unwrap_err().to_string().contains("No such image: nosuch:latest"));
     // Changed files are noticed.
     let layer = fixture.images.get(&id).unwrap().layers[0];
-    fs_err::write(
-        fixture.path("layers").join(layer.hex()).join("a"),
-        vec![6; 700_000],
-    )
-    .unwrap();
+    fs_err::write(fixture.path("layers").join(layer.hex()).join("a"), vec![6; 700_000]).unwrap();
     let error = save(&["app"]).unwrap_err();
-    assert!(
-        std::error::Error::source(&error)
-            .unwrap()
-            .to_string()
-            .contains("files were changed")
-    );
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("files were changed"));
     // Other tools read it as OCI layout and as docker-archive.
     let directory = tempfile::tempdir().unwrap();
     let place = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let mut archive = Vec::new();
-    other
-        .images
-        .save(&["app:1".to_owned()], &mut archive)
-        .unwrap();
+    other.images.save(&["app:1".to_owned()], &mut archive).unwrap();
     fs_err::write(place("saved.tar"), archive).unwrap();
     for kind in ["oci-archive", "docker-archive"] {
         let source = format!("{kind}:{}", place("saved.tar"));
@@ -325,24 +206,8 @@ fn a_saved_archive_has_the_same_layers_and_is_loaded_again() {
         let ran = run("skopeo", &["--insecure-policy", "copy", &source, &target]);
         assert!(ran.is_some() || !Path::new("/usr/bin/skopeo").exists());
     }
-    other
-        .images
-        .remove(
-            "app:1",
-            image::RemoveOptions {
-                force: true,
-                ..Default::default()
-            },
-            &|_| false,
-        )
-        .unwrap();
-    other
-        .images
-        .remove("app:2", image::RemoveOptions::default(), &|_| false)
-        .unwrap();
-    other
-        .images
-        .remove("x/y:z", image::RemoveOptions::default(), &|_| false)
-        .unwrap();
+    other.images.remove("app:1", image::RemoveOptions { force: true, ..Default::default() }, &|_| false).unwrap();
+    other.images.remove("app:2", image::RemoveOptions::default(), &|_| false).unwrap();
+    other.images.remove("x/y:z", image::RemoveOptions::default(), &|_| false).unwrap();
     assert_eq!(names(&other.path("tapes")), [""; 0]);
 }

@@ -10,10 +10,7 @@ use crate::{Fixture, config, docker_archive, load, names};
 /// Imports a tar that must be refused and leave nothing.
 fn refused(tar: Tarball) -> ImportError {
     let fixture = Fixture::new();
-    let error = fixture
-        .images
-        .import(&tar.end()[..], ImportOptions::default())
-        .unwrap_err();
+    let error = fixture.images.import(&tar.end()[..], ImportOptions::default()).unwrap_err();
     fixture.assert_empty();
     error
 }
@@ -21,23 +18,12 @@ fn refused(tar: Tarball) -> ImportError {
 #[test]
 fn names_that_climb_are_refused() {
     for name in ["../escape", "a/../../escape", "/../escape", ".."] {
-        assert!(
-            refused(Tarball::new().file(name, b"x"))
-                .to_string()
-                .contains("leads outside of the layer")
-        );
-        assert!(
-            refused(Tarball::new().directory(name))
-                .to_string()
-                .contains("leads outside of the layer")
-        );
+        assert!(refused(Tarball::new().file(name, b"x")).to_string().contains("leads outside of the layer"));
+        assert!(refused(Tarball::new().directory(name)).to_string().contains("leads outside of the layer"));
     }
     for target in ["../../etc/passwd", "/../etc/passwd"] {
         let error = refused(Tarball::new().link("passwd", target));
-        assert!(
-            error.to_string().contains("leads outside of the layer"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("leads outside of the layer"), "{error}");
     }
     // An absolute target means the layer, where there is no such file.
     refused(Tarball::new().link("passwd", "/etc/passwd"));
@@ -71,18 +57,9 @@ fn links_do_not_lead_out_of_the_layer() {
     let id = fixture.import(&tar.end(), "");
     let root = fixture.layer(&id);
     assert_eq!(names(outside.path()), ["secret"]);
-    assert_eq!(
-        fs_err::read_to_string(outside.path().join("secret")).unwrap(),
-        "secret"
-    );
-    assert_eq!(
-        fs_err::metadata(outside.path()).unwrap().permissions(),
-        mode
-    );
-    assert_eq!(
-        fs_err::read(root.join(&target[1..]).join("planted")).unwrap(),
-        b"x"
-    );
+    assert_eq!(fs_err::read_to_string(outside.path().join("secret")).unwrap(), "secret");
+    assert_eq!(fs_err::metadata(outside.path()).unwrap().permissions(), mode);
+    assert_eq!(fs_err::read(root.join(&target[1..]).join("planted")).unwrap(), b"x");
     assert_eq!(names(&root.join("over")), ["planted"]);
     assert_eq!(fs_err::read(root.join("through")).unwrap(), b"mine");
     assert_eq!(names(&root.join("below")), [""; 0]);
@@ -109,11 +86,7 @@ fn entries_that_replace_each_other_end_as_the_last() {
     assert!(root.join("dir").is_dir());
     // A file cannot be the parent of another.
     refused(Tarball::new().file("f", b"").file("f/g", b""));
-    refused(
-        Tarball::new()
-            .symlink("dangling", "nowhere")
-            .file("dangling/x", b""),
-    );
+    refused(Tarball::new().symlink("dangling", "nowhere").file("dangling/x", b""));
     refused(Tarball::new().symlink("loop", "loop").file("loop/x", b""));
 }
 
@@ -122,13 +95,7 @@ fn broken_streams_leave_nothing() {
     let whole = Tarball::new().file("a", &[1; 5000]).file("b", b"2").end();
     for end in [1, 511, 700, 5000, 6143] {
         let fixture = Fixture::new();
-        assert!(
-            fixture
-                .images
-                .import(&whole[..end], ImportOptions::default())
-                .is_err(),
-            "{end}"
-        );
+        assert!(fixture.images.import(&whole[..end], ImportOptions::default()).is_err(), "{end}");
         fixture.assert_empty();
     }
     let mut zipped = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -137,20 +104,10 @@ fn broken_streams_leave_nothing() {
     let mut wrong_sum = zipped.clone();
     let at = wrong_sum.len() - 6;
     wrong_sum[at] ^= 1;
-    let cases: [&[u8]; 4] = [
-        &zipped[..zipped.len() - 9],
-        &wrong_sum,
-        b"not a tar at all",
-        b"BZh91AY",
-    ];
+    let cases: [&[u8]; 4] = [&zipped[..zipped.len() - 9], &wrong_sum, b"not a tar at all", b"BZh91AY"];
     for case in cases {
         let fixture = Fixture::new();
-        assert!(
-            fixture
-                .images
-                .import(case, ImportOptions::default())
-                .is_err()
-        );
+        assert!(fixture.images.import(case, ImportOptions::default()).is_err());
         assert!(load(&fixture.images, case).is_err());
         fixture.assert_empty();
     }
@@ -177,13 +134,8 @@ fn digests_that_do_not_fit_are_refused() {
     let sound = docker_archive(&[&layer], &["app"]);
     // The configuration lists another layer.
     let config = config(&[&other]);
-    let manifest =
-        json!([{"Config": "c.json", "RepoTags": null, "Layers": ["l/layer.tar"]}]).to_string();
-    let swapped = Tarball::new()
-        .file("c.json", &config)
-        .file("l/layer.tar", &layer)
-        .file("manifest.json", manifest.as_bytes())
-        .end();
+    let manifest = json!([{"Config": "c.json", "RepoTags": null, "Layers": ["l/layer.tar"]}]).to_string();
+    let swapped = Tarball::new().file("c.json", &config).file("l/layer.tar", &layer).file("manifest.json", manifest.as_bytes()).end();
     // A blob has a name that does not fit.
     let name = format!("blobs/sha256/{}", Digest::of(&other).hex());
     let misnamed = Tarball::new().file(&name, &layer).end();
@@ -205,42 +157,20 @@ fn documents_that_make_no_sense_are_refused() {
     let layer = Tarball::new().file("a", b"1").end();
     let sound = config(&[&layer]);
     let with = |manifest: serde_json::Value, config: &[u8]| {
-        Tarball::new()
-            .file("c.json", config)
-            .file("l.tar", &layer)
-            .file("manifest.json", manifest.to_string().as_bytes())
-            .end()
+        Tarball::new().file("c.json", config).file("l.tar", &layer).file("manifest.json", manifest.to_string().as_bytes()).end()
     };
     let entry = |layers: &[&str], tags: &[&str]| json!([{"Config": "c.json", "RepoTags": tags, "Layers": layers}]);
     let cases = [
         (with(json!({}), &sound), "cannot read manifest.json"),
         (with(json!([]), &sound), "no image in the archive"),
         (with(entry(&[], &[]), &sound), "layers length mismatch"),
-        (
-            with(entry(&["../../l.tar"], &[]), &sound),
-            "missing in the archive",
-        ),
+        (with(entry(&["../../l.tar"], &[]), &sound), "missing in the archive"),
         (with(entry(&["c.json"], &[]), &sound), "is no tar archive"),
-        (
-            with(entry(&["l.tar"], &["UPPER"]), &sound),
-            "must be lowercase",
-        ),
-        (
-            with(entry(&["l.tar"], &[]), b"{}"),
-            "layers length mismatch",
-        ),
-        (
-            with(entry(&["l.tar"], &[]), b"{\"os\":\"windows\"}"),
-            "cannot load windows image on linux",
-        ),
-        (
-            with(json!([{"Config": "/etc/passwd"}]), &sound),
-            "configuration /etc/passwd is missing",
-        ),
-        (
-            Tarball::new().file("x", b"y").end(),
-            "does not contain a manifest.json",
-        ),
+        (with(entry(&["l.tar"], &["UPPER"]), &sound), "must be lowercase"),
+        (with(entry(&["l.tar"], &[]), b"{}"), "layers length mismatch"),
+        (with(entry(&["l.tar"], &[]), b"{\"os\":\"windows\"}"), "cannot load windows image on linux"),
+        (with(json!([{"Config": "/etc/passwd"}]), &sound), "configuration /etc/passwd is missing"),
+        (Tarball::new().file("x", b"y").end(), "does not contain a manifest.json"),
         (Tarball::new().end(), "does not contain a manifest.json"),
     ];
     for (archive, text) in cases {

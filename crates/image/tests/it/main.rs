@@ -25,11 +25,7 @@ impl Fixture {
     pub(crate) fn new() -> Self {
         // In memory where possible: each load syncs its whole file system.
         let memory = Path::new("/dev/shm");
-        let place = if memory.is_dir() {
-            memory.to_owned()
-        } else {
-            std::env::temp_dir()
-        };
+        let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let directory = tempfile::tempdir_in(place).unwrap();
         let images = Images::open(directory.path()).unwrap();
         Self { directory, images }
@@ -40,20 +36,8 @@ impl Fixture {
     }
 
     pub(crate) fn import(&self, tar: &[u8], name: &str) -> ImageId {
-        let reference = if name.is_empty() {
-            None
-        } else {
-            Some(name.parse().unwrap())
-        };
-        self.images
-            .import(
-                tar,
-                ImportOptions {
-                    reference,
-                    ..ImportOptions::default()
-                },
-            )
-            .unwrap()
+        let reference = if name.is_empty() { None } else { Some(name.parse().unwrap()) };
+        self.images.import(tar, ImportOptions { reference, ..ImportOptions::default() }).unwrap()
     }
 
     /// Returns the directory of the only layer of an image.
@@ -73,19 +57,14 @@ impl Fixture {
 
 pub(crate) fn names(directory: &Path) -> Vec<String> {
     let entries = fs_err::read_dir(directory).unwrap();
-    let mut names: Vec<String> = entries
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
 }
 
 /// The configuration of an image with these layers.
 pub(crate) fn config(layers: &[&[u8]]) -> Vec<u8> {
-    let diff_ids: Vec<String> = layers
-        .iter()
-        .map(|layer| Digest::of(layer).to_string())
-        .collect();
+    let diff_ids: Vec<String> = layers.iter().map(|layer| Digest::of(layer).to_string()).collect();
     serde_json::to_vec(&json!({
         "architecture": "amd64", "os": "linux", "created": "2026-01-02T03:04:05Z",
         "config": {"Cmd": ["sh"], "Env": null},
@@ -99,9 +78,7 @@ pub(crate) fn config(layers: &[&[u8]]) -> Vec<u8> {
 pub(crate) fn docker_archive(layers: &[&[u8]], tags: &[&str]) -> Vec<u8> {
     let config = config(layers);
     let blob = |bytes: &[u8]| format!("blobs/sha256/{}", Digest::of(bytes).hex());
-    let mut tar = tarball::Tarball::new()
-        .directory("blobs/")
-        .directory("blobs/sha256/");
+    let mut tar = tarball::Tarball::new().directory("blobs/").directory("blobs/sha256/");
     for layer in layers {
         tar = tar.file(&blob(layer), layer);
     }
@@ -109,27 +86,18 @@ pub(crate) fn docker_archive(layers: &[&[u8]], tags: &[&str]) -> Vec<u8> {
         "Config": blob(&config), "RepoTags": tags,
         "Layers": layers.iter().map(|layer| blob(layer)).collect::<Vec<_>>(),
     }]);
-    tar.file(&blob(&config), &config)
-        .file("manifest.json", manifest.to_string().as_bytes())
-        .end()
+    tar.file(&blob(&config), &config).file("manifest.json", manifest.to_string().as_bytes()).end()
 }
 
-pub(crate) fn load(
-    images: &Images,
-    archive: &[u8],
-) -> Result<Vec<image::Loaded>, image::LoadError> {
+pub(crate) fn load(images: &Images, archive: &[u8]) -> Result<Vec<image::Loaded>, image::LoadError> {
     images.load(archive, None, &mut |_| {})
 }
 
 #[test]
 fn no_test_file_is_forgotten() {
-    let main =
-        fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/main.rs")).unwrap();
+    let main = fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/main.rs")).unwrap();
     for name in names(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it"))) {
         let stem = name.trim_end_matches(".rs");
-        assert!(
-            stem == "main" || main.contains(&format!("mod {stem};")),
-            "{name}"
-        );
+        assert!(stem == "main" || main.contains(&format!("mod {stem};")), "{name}");
     }
 }

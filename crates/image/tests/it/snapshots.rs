@@ -14,11 +14,7 @@ fn in_private_mounts(test: impl FnOnce() + Send) {
     std::thread::scope(|scope| {
         let thread = scope.spawn(|| {
             unshare_mounts();
-            rustix::mount::mount_change(
-                "/",
-                MountPropagationFlags::REC | MountPropagationFlags::PRIVATE,
-            )
-            .unwrap();
+            rustix::mount::mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).unwrap();
             test();
         });
         thread.join().unwrap();
@@ -26,16 +22,13 @@ fn in_private_mounts(test: impl FnOnce() + Send) {
 }
 
 /// The thread's own mounts; they end with it.
-#[expect(
-    deprecated,
-    reason = "the successor is unsafe only for sharing of descriptors, which stays as it is"
-)]
+#[expect(deprecated, reason = "the successor is unsafe only for sharing of descriptors, which stays as it is")]
 fn unshare_mounts() {
     rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNS).unwrap();
 }
 
 #[test]
-#[expect(clippy::too_many_lines, reason = "one scene, told once")]
+#[allow(clippy::too_many_lines, reason = "one scene, told once")]
 fn layers_whiteouts_and_writes_are_merged_as_docker_does() {
     let lower = Tarball::new()
         .directory("./")
@@ -64,38 +57,15 @@ fn layers_whiteouts_and_writes_are_merged_as_docker_does() {
         .file(".wh..wh.plnk/ignored", b"")
         .end();
     let fixture = Fixture::new();
-    let id = load(
-        &fixture.images,
-        &docker_archive(&[&lower, &upper], &["app"]),
-    )
-    .unwrap()[0]
-        .id;
-    let snapshot = fixture
-        .images
-        .snapshot("holder", &id, SnapshotOptions::default())
-        .unwrap();
-    assert!(
-        fs_err::symlink_metadata(snapshot.lower[0].join("gone"))
-            .unwrap()
-            .file_type()
-            .is_char_device()
-    );
+    let id = load(&fixture.images, &docker_archive(&[&lower, &upper], &["app"])).unwrap()[0].id;
+    let snapshot = fixture.images.snapshot("holder", &id, SnapshotOptions::default()).unwrap();
+    assert!(fs_err::symlink_metadata(snapshot.lower[0].join("gone")).unwrap().file_type().is_char_device());
     let target = fixture.path("mounted");
     fs_err::create_dir(&target).unwrap();
     in_private_mounts(|| {
         let options = std::ffi::CString::new(snapshot.mount.options.join(",")).unwrap();
-        rustix::mount::mount(
-            "overlay",
-            &target,
-            "overlay",
-            MountFlags::empty(),
-            Some(options.as_c_str()),
-        )
-        .unwrap();
-        assert_eq!(
-            names(&target),
-            ["again", "dir", "implied", "kept", "opaque"]
-        );
+        rustix::mount::mount("overlay", &target, "overlay", MountFlags::empty(), Some(options.as_c_str())).unwrap();
+        assert_eq!(names(&target), ["again", "dir", "implied", "kept", "opaque"]);
         assert_eq!(names(&target.join("dir")), ["new", "old"]);
         for hidden in ["again", "implied", "opaque"] {
             assert_eq!(names(&target.join(hidden)), ["new"], "{hidden}");
@@ -103,18 +73,12 @@ fn layers_whiteouts_and_writes_are_merged_as_docker_does() {
         fs_err::write(target.join("kept"), "changed").unwrap();
     });
     assert!(names(&target).is_empty());
-    assert_eq!(
-        fs_err::read(snapshot.upper.join("kept")).unwrap(),
-        b"changed"
-    );
+    assert_eq!(fs_err::read(snapshot.upper.join("kept")).unwrap(), b"changed");
     assert_eq!(fixture.images.snapshot_size("holder").unwrap(), 7);
     // The detached view shows the same.
     let root = fixture.images.open_root(&snapshot).unwrap();
     let view = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&root));
-    assert_eq!(
-        names(Path::new(&view)),
-        ["again", "dir", "implied", "kept", "opaque"]
-    );
+    assert_eq!(names(Path::new(&view)), ["again", "dir", "implied", "kept", "opaque"]);
     assert!(fs_err::write(Path::new(&view).join("new"), "x").is_err());
     // The image itself is unchanged.
     let read = |path: &str| fixture.images.read_file(&id, Path::new(path)).unwrap();
@@ -133,21 +97,12 @@ fn snapshots_are_kept_by_their_holder_and_go_at_once() {
     let options = SnapshotOptions { volatile: true };
     let made = images.snapshot("one", &id, options).unwrap();
     let upper = fs_err::metadata(&made.upper).unwrap();
-    assert_eq!(
-        (upper.uid(), upper.gid(), upper.mode() & 0o7777),
-        (5, 6, 0o711)
-    );
+    assert_eq!((upper.uid(), upper.gid(), upper.mode() & 0o7777), (5, 6, 0o711));
     assert!(made.mount.options.contains(&"volatile".to_owned()));
     assert_eq!(images.open_snapshot("one", options).unwrap(), made);
-    assert!(matches!(
-        images.snapshot("one", &id, options),
-        Err(SnapshotError::Exists { .. })
-    ));
+    assert!(matches!(images.snapshot("one", &id, options), Err(SnapshotError::Exists { .. })));
     for holder in ["", "..", ".x", "a/b"] {
-        assert!(matches!(
-            images.snapshot(holder, &id, options),
-            Err(SnapshotError::Holder { .. })
-        ));
+        assert!(matches!(images.snapshot(holder, &id, options), Err(SnapshotError::Holder { .. })));
         assert!(!images.remove_snapshot(holder).unwrap());
     }
     assert_eq!(images.get(&id).unwrap().holders, ["one"]);

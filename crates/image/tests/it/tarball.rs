@@ -12,10 +12,7 @@ pub(crate) struct Tarball {
 
 impl Tarball {
     pub(crate) fn new() -> Self {
-        Self {
-            mtime: 1_600_000_000,
-            ..Self::default()
-        }
+        Self { mtime: 1_600_000_000, ..Self::default() }
     }
 
     /// Adds a PAX record to the next entry.
@@ -25,8 +22,7 @@ impl Tarball {
         while length != body + length.to_string().len() {
             length = body + length.to_string().len();
         }
-        self.records
-            .extend([format!("{length} {key}=").as_bytes(), value, b"\n"].concat());
+        self.records.extend([format!("{length} {key}=").as_bytes(), value, b"\n"].concat());
         self
     }
 
@@ -70,10 +66,7 @@ impl Tarball {
             self.header("PaxHeader", b'x', "", records.len(), 0o644);
             self.data(&records);
         }
-        let mode = self
-            .mode
-            .take()
-            .unwrap_or(if kind == b'5' { 0o755 } else { 0o644 });
+        let mode = self.mode.take().unwrap_or(if kind == b'5' { 0o755 } else { 0o644 });
         self.header(name, kind, link, data.len(), mode);
         self.data(data);
         self

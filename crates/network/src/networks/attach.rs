@@ -30,11 +30,7 @@ pub(super) struct Place {
 }
 
 impl Networks {
-    pub(super) fn attach_endpoint(
-        &self,
-        sandbox: &Sandbox<'_>,
-        spec: &EndpointSpec,
-    ) -> Result<Endpoint, AttachError> {
+    pub(super) fn attach_endpoint(&self, sandbox: &Sandbox<'_>, spec: &EndpointSpec) -> Result<Endpoint, AttachError> {
         if let Some(endpoint) = self.adopt(sandbox.holder, spec)? {
             return Ok(endpoint);
         }
@@ -51,22 +47,13 @@ impl Networks {
     fn reserve(&self, holder: &str, spec: &EndpointSpec) -> Result<(Endpoint, Place), AttachError> {
         let mut state = self.state();
         let (endpoint, place) = plan(&mut state, holder, spec)?;
-        state
-            .endpoints
-            .entry(holder.to_owned())
-            .or_default()
-            .push(endpoint.clone());
+        state.endpoints.entry(holder.to_owned()).or_default().push(endpoint.clone());
         Ok((endpoint, place))
     }
 
     /// Brings the kernel to what was reserved. The record comes first, so that a crash after any step leaves
     /// something by which `sweep` finds the rest.
-    fn connect(
-        &self,
-        netns: BorrowedFd<'_>,
-        endpoint: &Endpoint,
-        place: &Place,
-    ) -> Result<(), AttachError> {
+    fn connect(&self, netns: BorrowedFd<'_>, endpoint: &Endpoint, place: &Place) -> Result<(), AttachError> {
         self.record_endpoint(endpoint)?;
         self.link_up(netns, endpoint, place)?;
         self.publish(endpoint)
@@ -74,27 +61,17 @@ impl Networks {
 
     pub(super) fn record_endpoint(&self, endpoint: &Endpoint) -> Result<(), AttachError> {
         let key = endpoint.id.to_string();
-        let put = self
-            .endpoint_records
-            .put(&key, endpoint, Durability::Volatile);
+        let put = self.endpoint_records.put(&key, endpoint, Durability::Volatile);
         put.map_err(|source| AttachError::Put { source })
     }
 
     /// Makes the links and sets the container's end up.
-    pub(super) fn link_up(
-        &self,
-        netns: BorrowedFd<'_>,
-        endpoint: &Endpoint,
-        place: &Place,
-    ) -> Result<(), AttachError> {
+    pub(super) fn link_up(&self, netns: BorrowedFd<'_>, endpoint: &Endpoint, place: &Place) -> Result<(), AttachError> {
         self.create_link(netns, endpoint, place)?;
         let address = Subnet::new(endpoint.address, endpoint.prefix);
-        let address =
-            address.ok_or_else(|| refused("add address", io::ErrorKind::InvalidInput.into()))?;
+        let address = address.ok_or_else(|| refused("add address", io::ErrorKind::InvalidInput.into()))?;
         let first = endpoint.interface == "eth0";
-        let gateway = endpoint
-            .gateway
-            .filter(|_| first || !self.has_gateway(endpoint));
+        let gateway = endpoint.gateway.filter(|_| first || !self.has_gateway(endpoint));
         sys::netlink::inside(netns, || configure(&endpoint.interface, address, gateway))
             .map_err(|source| refused("enter the network namespace", source))??;
         Ok(())
@@ -110,9 +87,7 @@ impl Networks {
             return Ok(());
         }
         let ports = ports_of(endpoint);
-        match filter.commit(&transaction(|batch| {
-            ruleset::add_ports(batch, self.table(), &ports)
-        })) {
+        match filter.commit(&transaction(|batch| ruleset::add_ports(batch, self.table(), &ports))) {
             // The table was written anew meanwhile, with this endpoint's ports.
             Err(refused) if !refused.is(Errno::EXIST) => return Err(refused.into()),
             Ok(()) | Err(_) => {}
@@ -122,12 +97,7 @@ impl Networks {
     }
 
     /// Creates the pair of links; brings the bridge back once if somebody has taken it away.
-    fn create_link(
-        &self,
-        netns: BorrowedFd<'_>,
-        endpoint: &Endpoint,
-        place: &Place,
-    ) -> Result<(), Refused> {
+    fn create_link(&self, netns: BorrowedFd<'_>, endpoint: &Endpoint, place: &Place) -> Result<(), Refused> {
         // Where packets inside of a bridge pass the rules, destinations are translated before the bridge looks at
         // its ports: a container's own port needs the hairpin, and the rules alone keep neighbours apart, for an
         // isolated port would drop what comes by way of a published port.
@@ -137,14 +107,8 @@ impl Networks {
         let mut route = self.route();
         let create = |index: u32, route: &mut Connection| {
             let mut batch = Batch::new();
-            let veth = Veth {
-                host: &endpoint.link,
-                peer: &endpoint.interface,
-                mac: endpoint.mac,
-                mtu: place.bridge.mtu,
-                bridge: index,
-                netns,
-            };
+            let veth =
+                Veth { host: &endpoint.link, peer: &endpoint.interface, mac: endpoint.mac, mtu: place.bridge.mtu, bridge: index, netns };
             link::create_veth(&mut batch, &veth);
             link::no_link_local(&mut batch, &endpoint.link);
             if hairpin {
@@ -157,11 +121,7 @@ impl Networks {
             route.run(&batch)
         };
         // Index 0 would mean no bridge at all to the kernel.
-        let made = if place.index == 0 {
-            None
-        } else {
-            Some(create(place.index, &mut route))
-        };
+        let made = if place.index == 0 { None } else { Some(create(place.index, &mut route)) };
         if let Some(Ok(())) = made {
             return Ok(());
         }
@@ -180,9 +140,7 @@ impl Networks {
     /// Whether another endpoint of the same owner leads out already.
     fn has_gateway(&self, endpoint: &Endpoint) -> bool {
         let others = self.endpoints(&endpoint.holder);
-        others
-            .iter()
-            .any(|other| other.id != endpoint.id && other.gateway.is_some())
+        others.iter().any(|other| other.id != endpoint.id && other.gateway.is_some())
     }
 
     /// Takes back whatever a failed attachment has done.
@@ -194,9 +152,7 @@ impl Networks {
         let mut filter = self.filter();
         let _ = self.withdraw(&mut filter, endpoint);
         drop(filter);
-        let _ = self
-            .endpoint_records
-            .remove(&endpoint.id.to_string(), Durability::Volatile);
+        let _ = self.endpoint_records.remove(&endpoint.id.to_string(), Durability::Volatile);
         self.state().forget(endpoint);
     }
 
@@ -210,24 +166,14 @@ impl Networks {
         first.map_err(SweepError::from)
     }
 
-    pub(super) fn disconnect_endpoint(
-        &self,
-        holder: &str,
-        network: &str,
-    ) -> Result<Endpoint, DisconnectError> {
+    pub(super) fn disconnect_endpoint(&self, holder: &str, network: &str) -> Result<Endpoint, DisconnectError> {
         let (id, name) = {
             let state = self.state();
             let member = state.resolve(network)?;
             (member.record.id, member.record.name.clone())
         };
-        let found = self
-            .endpoints(holder)
-            .into_iter()
-            .find(|endpoint| endpoint.network == id);
-        let endpoint = found.ok_or_else(|| DisconnectError::NotAttached {
-            holder: holder.to_owned(),
-            network: name,
-        })?;
+        let found = self.endpoints(holder).into_iter().find(|endpoint| endpoint.network == id);
+        let endpoint = found.ok_or_else(|| DisconnectError::NotAttached { holder: holder.to_owned(), network: name })?;
         self.release(&endpoint, Ending::Now)?;
         Ok(endpoint)
     }
@@ -238,75 +184,43 @@ impl Networks {
         let mut batch = Batch::new();
         match ending {
             Ending::Now => link::delete(&mut batch, &endpoint.link),
-            Ending::WithNamespace => {
-                link::set_port(&mut batch, &endpoint.link, BridgePort::Disabled)
-            }
+            Ending::WithNamespace => link::set_port(&mut batch, &endpoint.link, BridgePort::Disabled),
         }
         batch.optional(); // It may be gone already.
         let mut result = self.route().run(&batch);
         let mut filter = self.filter();
         let withdrawn = self.withdraw(&mut filter, endpoint);
         drop(filter);
-        let removed = self
-            .endpoint_records
-            .remove(&endpoint.id.to_string(), Durability::Volatile);
+        let removed = self.endpoint_records.remove(&endpoint.id.to_string(), Durability::Volatile);
         self.state().forget(endpoint);
         if withdrawn.is_err() {
             // An element was missing and nothing of the transaction happened; the whole is right in any case.
             let state = self.state();
             result = result.and(self.rebuild(&state, &mut self.filter()));
         }
-        result.and(
-            removed
-                .map(drop)
-                .map_err(|error| refused("remove the record of an endpoint", error.source)),
-        )
+        result.and(removed.map(drop).map_err(|error| refused("remove the record of an endpoint", error.source)))
     }
 }
 
 /// Takes address and ports for an endpoint of an owner.
-pub(super) fn plan(
-    state: &mut State,
-    holder: &str,
-    spec: &EndpointSpec,
-) -> Result<(Endpoint, Place), AttachError> {
-    let id = EndpointId::random().map_err(|source| Refused {
-        what: "draw random numbers",
-        source,
-    })?;
+pub(super) fn plan(state: &mut State, holder: &str, spec: &EndpointSpec) -> Result<(Endpoint, Place), AttachError> {
+    let id = EndpointId::random().map_err(|source| Refused { what: "draw random numbers", source })?;
     let number = state.place(&spec.network)?;
-    let member = state
-        .networks
-        .get_mut(number)
-        .ok_or_else(|| not_bridge(&spec.network))?;
+    let member = state.networks.get_mut(number).ok_or_else(|| not_bridge(&spec.network))?;
     let (Some(bridge), Some(pool)) = (member.record.bridge.clone(), member.pool.as_mut()) else {
         return Err(not_bridge(&member.record.name));
     };
     let network = member.record.name.clone();
-    let others = state
-        .endpoints
-        .get(holder)
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let others = state.endpoints.get(holder).map(Vec::as_slice).unwrap_or_default();
     if others.iter().any(|other| other.network == member.record.id) {
-        return Err(AttachError::AlreadyAttached {
-            container_name: spec.container_name.clone(),
-            network,
-        });
+        return Err(AttachError::AlreadyAttached { container_name: spec.container_name.clone(), network });
     }
     let interface = free_interface(others);
     let address = take_address(pool, spec.ip, &network)?;
-    let ports = state
-        .bindings
-        .bind(&with_host_ip(&spec.ports, bridge.host_ip), address)
-        .map_err(|source| {
-            pool.release(address);
-            AttachError::Bind {
-                container_name: spec.container_name.clone(),
-                endpoint: id,
-                source,
-            }
-        })?;
+    let ports = state.bindings.bind(&with_host_ip(&spec.ports, bridge.host_ip), address).map_err(|source| {
+        pool.release(address);
+        AttachError::Bind { container_name: spec.container_name.clone(), endpoint: id, source }
+    })?;
     let endpoint = Endpoint {
         holder: holder.to_owned(),
         network: member.record.id,
@@ -340,21 +254,13 @@ fn refused(what: &'static str, source: io::Error) -> Refused {
 }
 
 fn not_bridge(network: &str) -> AttachError {
-    AttachError::NotBridge {
-        network: network.to_owned(),
-    }
+    AttachError::NotBridge { network: network.to_owned() }
 }
 
 /// Takes the wanted address, or the next.
-fn take_address(
-    pool: &mut Pool,
-    wanted: Option<Ipv4Addr>,
-    network: &str,
-) -> Result<Ipv4Addr, AttachError> {
+fn take_address(pool: &mut Pool, wanted: Option<Ipv4Addr>, network: &str) -> Result<Ipv4Addr, AttachError> {
     let Some(address) = wanted else {
-        let exhausted = || AttachError::PoolExhausted {
-            network: network.to_owned(),
-        };
+        let exhausted = || AttachError::PoolExhausted { network: network.to_owned() };
         return pool.allocate().ok_or_else(exhausted);
     };
     match pool.reserve(address) {
@@ -367,15 +273,8 @@ fn take_address(
 /// Replaces "all addresses" by the network's own choice.
 pub(super) fn with_host_ip(ports: &[PortSpec], host_ip: Ipv4Addr) -> Vec<PortSpec> {
     let choose = |port: &PortSpec| {
-        let host_ip = if port.host_ip.is_unspecified() {
-            host_ip
-        } else {
-            port.host_ip
-        };
-        PortSpec {
-            host_ip,
-            ..port.clone()
-        }
+        let host_ip = if port.host_ip.is_unspecified() { host_ip } else { port.host_ip };
+        PortSpec { host_ip, ..port.clone() }
     };
     ports.iter().map(choose).collect()
 }
@@ -389,15 +288,9 @@ fn free_interface(others: &[Endpoint]) -> String {
 
 /// Sets the container's end up; runs inside its network namespace.
 fn configure(interface: &str, address: Subnet, gateway: Option<Ipv4Addr>) -> Result<(), Refused> {
-    let mut connection = Connection::open(Family::Route)
-        .map_err(|source| refused("open a netlink socket", source))?;
+    let mut connection = Connection::open(Family::Route).map_err(|source| refused("open a netlink socket", source))?;
     let found = link::get(&mut connection, interface)?;
-    let link = found.ok_or_else(|| {
-        refused(
-            "find the container's interface",
-            io::ErrorKind::NotFound.into(),
-        )
-    })?;
+    let link = found.ok_or_else(|| refused("find the container's interface", io::ErrorKind::NotFound.into()))?;
     let mut batch = Batch::new();
     link::up_index(&mut batch, LOOPBACK);
     link::no_link_local(&mut batch, interface);

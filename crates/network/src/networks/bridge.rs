@@ -18,24 +18,15 @@ pub(super) fn ensure(route: &mut Connection, bridge: &Bridge) -> Result<u32, Ref
     let found = match link::get(route, name)? {
         Some(found) if found.kind == "bridge" => found,
         Some(_) => {
-            let source = io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "another interface has its name",
-            );
-            return Err(Refused {
-                what: "create bridge",
-                source,
-            });
+            let source = io::Error::new(io::ErrorKind::AlreadyExists, "another interface has its name");
+            return Err(Refused { what: "create bridge", source });
         }
         None => {
             let mut create = Batch::new();
             link::create_bridge(&mut create, name, Mac::of(bridge.gateway), bridge.mtu);
             link::no_link_local(&mut create, name);
             route.run(&create)?;
-            link::get(route, name)?.ok_or_else(|| Refused {
-                what: "create bridge",
-                source: io::ErrorKind::NotFound.into(),
-            })?
+            link::get(route, name)?.ok_or_else(|| Refused { what: "create bridge", source: io::ErrorKind::NotFound.into() })?
         }
     };
     if let Some(address) = Subnet::new(bridge.gateway, bridge.subnet.prefix())
@@ -64,25 +55,18 @@ fn set_sysctl(key: &str, value: &str) -> Result<(), Refused> {
         }
         fs_err::write(&path, value)
     };
-    set().map_err(|source| Refused {
-        what: "set a sysctl of the network",
-        source,
-    })
+    set().map_err(|source| Refused { what: "set a sysctl of the network", source })
 }
 
 /// Whether packets inside of a bridge pass the IP rules too.
 pub(super) fn bridges_call_rules() -> bool {
-    fs_err::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables")
-        .is_ok_and(|value| value.trim() != "0")
+    fs_err::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables").is_ok_and(|value| value.trim() != "0")
 }
 
 /// The bytes of the largest packet on the default route's interface.
 pub(super) fn default_mtu(route: &mut Connection) -> Result<u32, Refused> {
     let routes = link::routes(route)?;
-    let default = routes
-        .iter()
-        .find(|route| route.destination.prefix() == 0)
-        .and_then(|route| route.link);
+    let default = routes.iter().find(|route| route.destination.prefix() == 0).and_then(|route| route.link);
     let links = link::list(route)?;
     let found = links.iter().find(|link| Some(link.index) == default);
     Ok(found.map_or(MTU_DEFAULT, |link| link.mtu))
@@ -92,11 +76,6 @@ pub(super) fn default_mtu(route: &mut Connection) -> Result<u32, Refused> {
 pub(super) fn used_subnets(route: &mut Connection, own: u32) -> Result<Vec<Subnet>, Refused> {
     let routes = link::routes(route)?.into_iter();
     let routed = routes.filter(|route| route.destination.prefix() > 0 && route.link != Some(own));
-    let addresses = link::addresses(route)?
-        .into_iter()
-        .filter(|(index, _)| *index != own);
-    Ok(routed
-        .map(|route| route.destination)
-        .chain(addresses.map(|(_, address)| address))
-        .collect())
+    let addresses = link::addresses(route)?.into_iter().filter(|(index, _)| *index != own);
+    Ok(routed.map(|route| route.destination).chain(addresses.map(|(_, address)| address)).collect())
 }

@@ -26,40 +26,19 @@ const MTU_MIN: u32 = 68;
 impl Networks {
     pub(super) fn create_network(&self, spec: NetworkSpec) -> Result<NetworkId, CreateError> {
         if !is_name(&spec.name) {
-            return Err(invalid(format!(
-                "invalid network name: \"{}\": only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
-                spec.name
-            )));
+            return Err(invalid(format!("invalid network name: \"{}\": only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", spec.name)));
         }
-        let id = NetworkId::random().map_err(|source| Refused {
-            what: "draw random numbers",
-            source,
-        })?;
+        let id = NetworkId::random().map_err(|source| Refused { what: "draw random numbers", source })?;
         let mut state = self.state();
-        if state
-            .networks
-            .iter()
-            .any(|member| member.record.name == spec.name)
-        {
+        if state.networks.iter().any(|member| member.record.name == spec.name) {
             return Err(CreateError::NameTaken { name: spec.name });
         }
         let mut route = self.route();
-        let known: Vec<Subnet> = state
-            .members()
-            .iter()
-            .map(|member| member.bridge.subnet)
-            .collect();
+        let known: Vec<Subnet> = state.members().iter().map(|member| member.bridge.subnet).collect();
         let bridge = self.plan(&mut route, &spec, id, &known)?;
-        if state
-            .members()
-            .iter()
-            .any(|member| member.bridge.link == bridge.link)
-            || link::get(&mut route, bridge.link.as_str())?.is_some()
+        if state.members().iter().any(|member| member.bridge.link == bridge.link) || link::get(&mut route, bridge.link.as_str())?.is_some()
         {
-            return Err(invalid(format!(
-                "bridge name {} already exists",
-                bridge.link
-            )));
+            return Err(invalid(format!("bridge name {} already exists", bridge.link)));
         }
         let record = Record {
             bridge: Some(bridge.clone()),
@@ -69,16 +48,11 @@ impl Networks {
             labels: spec.labels,
             ..Record::new(id, &spec.name, Driver::Bridge)
         };
-        self.records
-            .put(&id.to_string(), &record, Durability::Durable)
-            .map_err(|source| CreateError::Put { source })?;
+        self.records.put(&id.to_string(), &record, Durability::Durable).map_err(|source| CreateError::Put { source })?;
         let made = bridge::ensure(&mut route, &bridge).and_then(|index| {
             state.networks.push(Member::new(record, index));
             let mut filter = self.filter();
-            let member = RulesetMember {
-                bridge: &bridge,
-                internal: spec.internal,
-            };
+            let member = RulesetMember { bridge: &bridge, internal: spec.internal };
             // Written anew if it was flushed, else only this bridge is added.
             self.add_member(&mut filter, &member)?;
             self.ensure_rules(&state, &mut filter)
@@ -96,14 +70,8 @@ impl Networks {
         Ok(id)
     }
 
-    fn add_member(
-        &self,
-        filter: &mut Connection,
-        member: &RulesetMember<'_>,
-    ) -> Result<(), Refused> {
-        let added = filter.commit(&transaction(|batch| {
-            ruleset::add_member(batch, self.table(), member)
-        }));
+    fn add_member(&self, filter: &mut Connection, member: &RulesetMember<'_>) -> Result<(), Refused> {
+        let added = filter.commit(&transaction(|batch| ruleset::add_member(batch, self.table(), member)));
         match added {
             // The table is missing: `ensure_rules` writes it whole.
             Err(refused) if refused.is(rustix::io::Errno::NOENT) => Ok(()),
@@ -112,13 +80,7 @@ impl Networks {
     }
 
     /// Decides what the bridge will be.
-    fn plan(
-        &self,
-        route: &mut Connection,
-        spec: &NetworkSpec,
-        id: NetworkId,
-        known: &[Subnet],
-    ) -> Result<Bridge, CreateError> {
+    fn plan(&self, route: &mut Connection, spec: &NetworkSpec, id: NetworkId, known: &[Subnet]) -> Result<Bridge, CreateError> {
         let subnet = match spec.subnet {
             Some(subnet) if known.iter().any(|known| known.overlaps(subnet)) => {
                 return Err(CreateError::Overlap);
@@ -130,46 +92,30 @@ impl Networks {
                 ipam::free_subnet(&used).ok_or(CreateError::NoSubnet)?
             }
         };
-        if let Some(range) = spec.ip_range.filter(|range| {
-            !(subnet.contains(range.address()) && range.prefix() >= subnet.prefix())
-        }) {
-            return Err(invalid(format!(
-                "invalid network config: ip-range {range} is not within subnet {subnet}"
-            )));
+        if let Some(range) = spec.ip_range.filter(|range| !(subnet.contains(range.address()) && range.prefix() >= subnet.prefix())) {
+            return Err(invalid(format!("invalid network config: ip-range {range} is not within subnet {subnet}")));
         }
         let range_first = spec.ip_range.map_or(ipam::first_host(subnet), |range| {
-            if range.first() == subnet.first() {
-                ipam::first_host(subnet)
-            } else {
-                Ipv4Addr::from(range.first())
-            }
+            if range.first() == subnet.first() { ipam::first_host(subnet) } else { Ipv4Addr::from(range.first()) }
         });
         let gateway = spec.gateway.unwrap_or(range_first);
         if !subnet.contains(gateway) {
             return Err(invalid(format!("no matching subnet for gateway {gateway}")));
         }
-        let option = |name: &str| {
-            spec.options
-                .get(&format!("{PREFIX}{name}"))
-                .map(String::as_str)
-        };
+        let option = |name: &str| spec.options.get(&format!("{PREFIX}{name}")).map(String::as_str);
         let flag = |name: &str| match option(name) {
             None | Some("true" | "1" | "t" | "T" | "TRUE" | "True") => Ok(true),
             Some("false" | "0" | "f" | "F" | "FALSE" | "False") => Ok(false),
-            Some(other) => Err(invalid(format!(
-                "invalid value for {PREFIX}{name}: {other}"
-            ))),
+            Some(other) => Err(invalid(format!("invalid value for {PREFIX}{name}: {other}"))),
         };
         let link = match option("name") {
             Some(name) => name.parse::<LinkName>(),
             None => format!("br-{}", id.short()).parse(),
         };
         let mtu = match spec.options.get(MTU_OPTION) {
-            Some(text) => text
-                .parse()
-                .ok()
-                .filter(|mtu| *mtu >= MTU_MIN)
-                .ok_or_else(|| invalid(format!("invalid value for {MTU_OPTION}: {text}")))?,
+            Some(text) => {
+                text.parse().ok().filter(|mtu| *mtu >= MTU_MIN).ok_or_else(|| invalid(format!("invalid value for {MTU_OPTION}: {text}")))?
+            }
             None => self.mtu,
         };
         let host_ip = option("host_binding_ipv4").unwrap_or("0.0.0.0");
@@ -181,9 +127,7 @@ impl Networks {
             mtu,
             icc: flag("enable_icc")?,
             masquerade: flag("enable_ip_masquerade")?,
-            host_ip: host_ip
-                .parse()
-                .map_err(|_| invalid(format!("invalid IP address: {host_ip}")))?,
+            host_ip: host_ip.parse().map_err(|_| invalid(format!("invalid IP address: {host_ip}")))?,
         })
     }
 
@@ -195,25 +139,14 @@ impl Networks {
             return Err(RemoveError::Predefined { name: network.name });
         }
         if !network.endpoints.is_empty() {
-            let names = network.endpoints.iter().map(|endpoint| {
-                format!(
-                    "name:\"{}\" id:\"{}\"",
-                    endpoint.container_name,
-                    endpoint.id.short()
-                )
-            });
-            return Err(RemoveError::InUse {
-                holders: names.collect::<Vec<_>>().join(", "),
-                name: network.name,
-            });
+            let names =
+                network.endpoints.iter().map(|endpoint| format!("name:\"{}\" id:\"{}\"", endpoint.container_name, endpoint.id.short()));
+            return Err(RemoveError::InUse { holders: names.collect::<Vec<_>>().join(", "), name: network.name });
         }
         // The record goes first: what is left of a crash after it is a bridge that nobody uses.
         self.records
             .remove(&network.id.to_string(), Durability::Durable)
-            .map_err(|source| RemoveError::Record {
-                name: network.name.clone(),
-                source,
-            })?;
+            .map_err(|source| RemoveError::Record { name: network.name.clone(), source })?;
         state.networks.remove(place);
         if let Some(bridge) = &network.bridge {
             let mut batch = Batch::new();
@@ -222,10 +155,7 @@ impl Networks {
             self.route().run(&batch)?;
             let mut filter = self.filter();
             rules::unpass_foreign(&mut filter, bridge.link.as_str())?;
-            let member = RulesetMember {
-                bridge,
-                internal: network.internal,
-            };
+            let member = RulesetMember { bridge, internal: network.internal };
             let deleted = transaction(|batch| ruleset::delete_member(batch, self.table(), &member));
             if filter.commit(&deleted).is_err() {
                 self.rebuild(&state, &mut filter)?;
@@ -242,8 +172,6 @@ fn invalid(reason: String) -> CreateError {
 /// Source: Docker, `names.RestrictedNamePattern`.
 fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
-    bytes
-        .next()
-        .is_some_and(|byte| byte.is_ascii_alphanumeric())
+    bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric())
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
 }

@@ -23,19 +23,11 @@ const DEFAULT_LINK: &str = "teu0";
 /// Opens the networks.
 pub(super) fn open(options: Options) -> Result<Networks, OpenError> {
     let records = |source| OpenError::Records { source };
-    let (records_table, known, _) =
-        store::Table::open(options.data.join("networks")).map_err(records)?;
-    let (endpoint_records, endpoints, _) =
-        store::Table::open(options.run.join("endpoints")).map_err(records)?;
+    let (records_table, known, _) = store::Table::open(options.data.join("networks")).map_err(records)?;
+    let (endpoint_records, endpoints, _) = store::Table::open(options.run.join("endpoints")).map_err(records)?;
     let socket = |family| {
-        let connection = Connection::open(family).map_err(|source| Refused {
-            what: "open a netlink socket",
-            source,
-        })?;
-        connection.enlarge().map_err(|source| Refused {
-            what: "enlarge a netlink socket",
-            source,
-        })?;
+        let connection = Connection::open(family).map_err(|source| Refused { what: "open a netlink socket", source })?;
+        connection.enlarge().map_err(|source| Refused { what: "enlarge a netlink socket", source })?;
         Ok::<_, Refused>(connection)
     };
     let (mut route, filter) = (socket(Family::Route)?, socket(Family::Netfilter)?);
@@ -57,19 +49,12 @@ pub(super) fn open(options: Options) -> Result<Networks, OpenError> {
         route: Mutex::new(route),
         filter: Mutex::new(filter),
     };
-    networks.restore(
-        known.into_iter().map(|(_, record)| record).collect(),
-        endpoints,
-    )?;
+    networks.restore(known.into_iter().map(|(_, record)| record).collect(), endpoints)?;
     Ok(networks)
 }
 
 impl Networks {
-    fn restore(
-        &self,
-        mut known: Vec<Record>,
-        endpoints: Vec<(String, Endpoint)>,
-    ) -> Result<(), OpenError> {
+    fn restore(&self, mut known: Vec<Record>, endpoints: Vec<(String, Endpoint)>) -> Result<(), OpenError> {
         let mut state = self.state();
         let mut route = self.route();
         bridge::allow_forwarding()?;
@@ -78,10 +63,7 @@ impl Networks {
                 known.push(self.record_new(name, driver, None)?);
             }
         }
-        let default = known
-            .iter()
-            .position(|record| record.name == BRIDGE)
-            .map(|place| known.swap_remove(place));
+        let default = known.iter().position(|record| record.name == BRIDGE).map(|place| known.swap_remove(place));
         known.insert(0, self.default_network(&mut route, default, &known)?);
         for record in known {
             let index = match &record.bridge {
@@ -105,31 +87,15 @@ impl Networks {
     }
 
     /// The default network: as on record if its bridge still can be so, else anew.
-    fn default_network(
-        &self,
-        route: &mut Connection,
-        known: Option<Record>,
-        others: &[Record],
-    ) -> Result<Record, OpenError> {
+    fn default_network(&self, route: &mut Connection, known: Option<Record>, others: &[Record]) -> Result<Record, OpenError> {
         let name = &self.options.bridge;
         let existing = link::get(route, name.as_str())?;
         let own = existing.as_ref().map_or(0, |link| link.index);
-        let adopted = link::addresses(route)?
-            .into_iter()
-            .find(|(index, _)| existing.is_some() && *index == own);
-        let recorded = known
-            .as_ref()
-            .and_then(|record| record.bridge.as_ref())
-            .filter(|bridge| bridge.link == *name);
-        let recorded =
-            recorded.and_then(|bridge| Subnet::new(bridge.gateway, bridge.subnet.prefix()));
+        let adopted = link::addresses(route)?.into_iter().find(|(index, _)| existing.is_some() && *index == own);
+        let recorded = known.as_ref().and_then(|record| record.bridge.as_ref()).filter(|bridge| bridge.link == *name);
+        let recorded = recorded.and_then(|bridge| Subnet::new(bridge.gateway, bridge.subnet.prefix()));
         let mut used = bridge::used_subnets(route, own)?;
-        used.extend(
-            others
-                .iter()
-                .filter_map(|record| record.bridge.as_ref())
-                .map(|bridge| bridge.subnet),
-        );
+        used.extend(others.iter().filter_map(|record| record.bridge.as_ref()).map(|bridge| bridge.subnet));
         let free = |address: &Subnet| !used.iter().any(|used| used.overlaps(*address));
         let first = || {
             let subnet = ipam::free_subnet(&used)?;
@@ -141,16 +107,9 @@ impl Networks {
             .or(adopted.map(|(_, address)| address))
             .or(recorded.filter(free))
             .or_else(first)
-            .ok_or_else(|| OpenError::NoSubnet {
-                bridge: name.clone(),
-            })?;
-        if address.prefix() < 31
-            && (address.address() == address.broadcast() || address == address.network())
-        {
-            return Err(OpenError::BadAddress {
-                bridge: name.clone(),
-                address,
-            });
+            .ok_or_else(|| OpenError::NoSubnet { bridge: name.clone() })?;
+        if address.prefix() < 31 && (address.address() == address.broadcast() || address == address.network()) {
+            return Err(OpenError::BadAddress { bridge: name.clone(), address });
         }
         let bridge = Bridge {
             link: name.clone(),
@@ -164,42 +123,20 @@ impl Networks {
         };
         match known {
             Some(record) if record.bridge.as_ref() == Some(&bridge) => Ok(record),
-            Some(record) => self.record(Record {
-                bridge: Some(bridge),
-                options: default_options(self),
-                ..record
-            }),
+            Some(record) => self.record(Record { bridge: Some(bridge), options: default_options(self), ..record }),
             None => self.record_new(BRIDGE, Driver::Bridge, Some(bridge)),
         }
     }
 
-    fn record_new(
-        &self,
-        name: &str,
-        driver: Driver,
-        bridge: Option<Bridge>,
-    ) -> Result<Record, OpenError> {
-        let id = NetworkId::random().map_err(|source| Refused {
-            what: "draw random numbers",
-            source,
-        })?;
-        let options = if bridge.is_some() {
-            default_options(self)
-        } else {
-            BTreeMap::new()
-        };
-        self.record(Record {
-            bridge,
-            options,
-            ..Record::new(id, name, driver)
-        })
+    fn record_new(&self, name: &str, driver: Driver, bridge: Option<Bridge>) -> Result<Record, OpenError> {
+        let id = NetworkId::random().map_err(|source| Refused { what: "draw random numbers", source })?;
+        let options = if bridge.is_some() { default_options(self) } else { BTreeMap::new() };
+        self.record(Record { bridge, options, ..Record::new(id, name, driver) })
     }
 
     fn record(&self, record: Record) -> Result<Record, OpenError> {
         // Not synced: after a power cut the three networks are simply made again.
-        let put = self
-            .records
-            .put(&record.id.to_string(), &record, Durability::Volatile);
+        let put = self.records.put(&record.id.to_string(), &record, Durability::Volatile);
         put.map_err(|source| OpenError::Put { source })?;
         Ok(record)
     }
@@ -214,29 +151,17 @@ fn default_options(networks: &Networks) -> BTreeMap<String, String> {
         ("host_binding_ipv4", "0.0.0.0".to_owned()),
         ("name", networks.options.bridge.to_string()),
     ];
-    let mut options: BTreeMap<String, String> = options
-        .map(|(key, value)| (format!("com.docker.network.bridge.{key}"), value))
-        .into();
-    options.insert(
-        "com.docker.network.driver.mtu".to_owned(),
-        networks.mtu.to_string(),
-    );
+    let mut options: BTreeMap<String, String> = options.map(|(key, value)| (format!("com.docker.network.bridge.{key}"), value)).into();
+    options.insert("com.docker.network.driver.mtu".to_owned(), networks.mtu.to_string());
     options
 }
 
 /// Takes over an endpoint of an earlier life. One whose network is gone is kept for `sweep` to remove.
 fn restore_endpoint(state: &mut State, endpoint: Endpoint) {
-    if let Some(pool) = state
-        .by_id(endpoint.network)
-        .and_then(|member| member.pool.as_mut())
-    {
+    if let Some(pool) = state.by_id(endpoint.network).and_then(|member| member.pool.as_mut()) {
         pool.restore(endpoint.address);
     }
     state.bindings.restore(&endpoint.ports);
     state.restored.insert(endpoint.id);
-    state
-        .endpoints
-        .entry(endpoint.holder.clone())
-        .or_default()
-        .push(endpoint);
+    state.endpoints.entry(endpoint.holder.clone()).or_default().push(endpoint);
 }

@@ -22,10 +22,7 @@ impl Networks {
 
     /// Makes one more, unless there are enough.
     fn prepare_one(&self) -> Result<bool, AttachError> {
-        let spec = EndpointSpec {
-            network: BRIDGE.to_owned(),
-            ..EndpointSpec::default()
-        };
+        let spec = EndpointSpec { network: BRIDGE.to_owned(), ..EndpointSpec::default() };
         let (endpoint, place) = {
             let mut state = self.state();
             if state.ready.len() + state.preparing.len() >= READY_MAX {
@@ -36,17 +33,8 @@ impl Networks {
             planned
         };
         let made = sys::netlink::create_namespace()
-            .map_err(|source| {
-                Refused {
-                    what: "make a network namespace",
-                    source,
-                }
-                .into()
-            })
-            .and_then(|netns| {
-                self.link_up(netns.as_fd(), &endpoint, &place)
-                    .map(|()| netns)
-            });
+            .map_err(|source| Refused { what: "make a network namespace", source }.into())
+            .and_then(|netns| self.link_up(netns.as_fd(), &endpoint, &place).map(|()| netns));
         self.state().preparing.remove(&endpoint.link);
         match made {
             Ok(netns) => {
@@ -83,11 +71,7 @@ impl Networks {
     }
 
     /// Gives an owner the endpoint that it has taken, if that is what it asks for.
-    pub(super) fn adopt(
-        &self,
-        holder: &str,
-        spec: &EndpointSpec,
-    ) -> Result<Option<Endpoint>, AttachError> {
+    pub(super) fn adopt(&self, holder: &str, spec: &EndpointSpec) -> Result<Option<Endpoint>, AttachError> {
         let Some(endpoint) = self.adopt_in_memory(holder, spec)? else {
             return Ok(None);
         };
@@ -106,31 +90,22 @@ impl Networks {
         Ok(Some(endpoint))
     }
 
-    fn adopt_in_memory(
-        &self,
-        holder: &str,
-        spec: &EndpointSpec,
-    ) -> Result<Option<Endpoint>, AttachError> {
+    fn adopt_in_memory(&self, holder: &str, spec: &EndpointSpec) -> Result<Option<Endpoint>, AttachError> {
         let mut guard = self.state();
         let state = &mut *guard;
         let member = state.resolve(&spec.network)?;
         let host_ip = member.record.bridge.as_ref().map(|bridge| bridge.host_ip);
-        let fits = |taken: &&Endpoint| {
-            taken.network == member.record.id && spec.ip.is_none() && spec.mac.is_none()
-        };
+        let fits = |taken: &&Endpoint| taken.network == member.record.id && spec.ip.is_none() && spec.mac.is_none();
         let (Some(taken), Some(host_ip)) = (state.taken.get(holder).filter(fits), host_ip) else {
             return Ok(None);
         };
         let (id, address) = (taken.id, taken.address);
         let wanted = super::attach::with_host_ip(&spec.ports, host_ip);
-        let ports = state
-            .bindings
-            .bind(&wanted, address)
-            .map_err(|source| AttachError::Bind {
-                container_name: spec.container_name.clone(),
-                endpoint: id,
-                source,
-            })?;
+        let ports = state.bindings.bind(&wanted, address).map_err(|source| AttachError::Bind {
+            container_name: spec.container_name.clone(),
+            endpoint: id,
+            source,
+        })?;
         let endpoint = state.taken.remove(holder).map(|taken| Endpoint {
             holder: holder.to_owned(),
             container_name: spec.container_name.clone(),
@@ -139,11 +114,7 @@ impl Networks {
             ..taken
         });
         if let Some(endpoint) = &endpoint {
-            state
-                .endpoints
-                .entry(holder.to_owned())
-                .or_default()
-                .insert(0, endpoint.clone());
+            state.endpoints.entry(holder.to_owned()).or_default().insert(0, endpoint.clone());
         }
         Ok(endpoint)
     }

@@ -12,10 +12,7 @@ use crate::ruleset;
 use crate::wire::{self, Batch};
 
 /// The chain in which iptables, Docker and ufw drop what they do not know.
-const FOREIGN: Table<'static> = Table {
-    family: TableFamily::Ip,
-    name: "filter",
-};
+const FOREIGN: Table<'static> = Table { family: TableFamily::Ip, name: "filter" };
 const FOREIGN_CHAIN: &str = "FORWARD";
 const NFTA_CHAIN_POLICY: u16 = 5;
 const NFTA_RULE_HANDLE: u16 = 3;
@@ -24,26 +21,17 @@ const NFTA_RULE_USERDATA: u16 = 7;
 impl Networks {
     /// The engine's table.
     pub(super) fn table(&self) -> Table<'_> {
-        Table {
-            family: TableFamily::Inet,
-            name: &self.table,
-        }
+        Table { family: TableFamily::Inet, name: &self.table }
     }
 
     /// Writes the whole table from what is known.
     pub(super) fn rebuild(&self, state: &State, filter: &mut Connection) -> Result<(), Refused> {
-        let batch = transaction(|batch| {
-            ruleset::write(batch, self.table(), &state.members(), &state.ports())
-        });
+        let batch = transaction(|batch| ruleset::write(batch, self.table(), &state.members(), &state.ports()));
         filter.commit(&batch)
     }
 
     /// Writes the table again if somebody has flushed it, and makes way in foreign chains that drop by policy.
-    pub(super) fn ensure_rules(
-        &self,
-        state: &State,
-        filter: &mut Connection,
-    ) -> Result<(), Refused> {
+    pub(super) fn ensure_rules(&self, state: &State, filter: &mut Connection) -> Result<(), Refused> {
         let mut batch = Batch::new();
         self.table().get(&mut batch);
         match filter.query(&batch) {
@@ -51,27 +39,17 @@ impl Networks {
             Err(refused) if refused.is(Errno::NOENT) => self.rebuild(state, filter)?,
             Err(refused) => return Err(refused),
         }
-        let bridges: Vec<&str> = state
-            .members()
-            .iter()
-            .map(|member| member.bridge.link.as_str())
-            .collect();
+        let bridges: Vec<&str> = state.members().iter().map(|member| member.bridge.link.as_str()).collect();
         pass_foreign(filter, &bridges)
     }
 
     /// Withdraws an endpoint's ports, and forgets their UDP flows.
-    pub(super) fn withdraw(
-        &self,
-        filter: &mut Connection,
-        endpoint: &Endpoint,
-    ) -> Result<(), Refused> {
+    pub(super) fn withdraw(&self, filter: &mut Connection, endpoint: &Endpoint) -> Result<(), Refused> {
         if endpoint.ports.is_empty() {
             return Ok(());
         }
         let ports = super::state::ports_of(endpoint);
-        let result = filter.commit(&transaction(|batch| {
-            ruleset::delete_ports(batch, self.table(), &ports)
-        }));
+        let result = filter.commit(&transaction(|batch| ruleset::delete_ports(batch, self.table(), &ports)));
         conntrack::flush(filter, &endpoint.ports)?;
         result
     }
@@ -100,10 +78,7 @@ fn pass_foreign(filter: &mut Connection, bridges: &[&str]) -> Result<(), Refused
 /// Deletes the rules that `pass_foreign` inserted for a bridge.
 pub(super) fn unpass_foreign(filter: &mut Connection, bridge: &str) -> Result<(), Refused> {
     let present = foreign_rules(filter)?;
-    let ours: Vec<_> = present
-        .into_iter()
-        .filter(|rule| rule.comment == comment(bridge))
-        .collect();
+    let ours: Vec<_> = present.into_iter().filter(|rule| rule.comment == comment(bridge)).collect();
     if ours.is_empty() {
         return Ok(());
     }
@@ -119,9 +94,7 @@ fn foreign_drops(filter: &mut Connection) -> Result<bool, Refused> {
     FOREIGN.get_chain(&mut batch, FOREIGN_CHAIN);
     match filter.query(&batch) {
         Ok(found) => Ok(found.iter().any(|body| {
-            let policy = body
-                .get(4..)
-                .and_then(|attributes| wire::find(attributes, NFTA_CHAIN_POLICY));
+            let policy = body.get(4..).and_then(|attributes| wire::find(attributes, NFTA_CHAIN_POLICY));
             policy == Some(&[0; 4]) // NF_DROP
         })),
         Err(refused) if refused.is(Errno::NOENT) => Ok(false),
@@ -147,10 +120,7 @@ fn foreign_rules(filter: &mut Connection) -> Result<Vec<ForeignRule>, Refused> {
     let parse = |body: &Vec<u8>| {
         let attributes = body.get(4..)?;
         let handle = wire::find(attributes, NFTA_RULE_HANDLE)?.to_vec();
-        Some(ForeignRule {
-            handle,
-            comment: wire::find(attributes, NFTA_RULE_USERDATA)?.to_vec(),
-        })
+        Some(ForeignRule { handle, comment: wire::find(attributes, NFTA_RULE_USERDATA)?.to_vec() })
     };
     Ok(found.iter().filter_map(parse).collect())
 }

@@ -34,9 +34,7 @@ pub(super) struct Record {
 impl Record {
     /// A network without a bridge and options.
     pub(super) fn new(id: NetworkId, name: &str, driver: Driver) -> Self {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
             id,
             name: name.to_owned(),
@@ -63,15 +61,8 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) fn new(record: Record, index: u32) -> Self {
-        let pool = record
-            .bridge
-            .as_ref()
-            .map(|bridge| Pool::new(bridge.subnet, bridge.ip_range, bridge.gateway));
-        Self {
-            record,
-            pool,
-            index,
-        }
+        let pool = record.bridge.as_ref().map(|bridge| Pool::new(bridge.subnet, bridge.ip_range, bridge.gateway));
+        Self { record, pool, index }
     }
 }
 
@@ -103,49 +94,26 @@ impl State {
     /// Finds a network as Docker does: name, whole identity, unique beginning.
     pub(super) fn resolve(&self, reference: &str) -> Result<&Member, ResolveError> {
         let place = self.place(reference)?;
-        self.networks
-            .get(place)
-            .ok_or_else(|| ResolveError::NotFound {
-                reference: reference.to_owned(),
-            })
+        self.networks.get(place).ok_or_else(|| ResolveError::NotFound { reference: reference.to_owned() })
     }
 
     /// The place of a network in the list.
     pub(super) fn place(&self, reference: &str) -> Result<usize, ResolveError> {
-        if let Some(place) = self
-            .networks
-            .iter()
-            .position(|member| member.record.name == reference)
-        {
+        if let Some(place) = self.networks.iter().position(|member| member.record.name == reference) {
             return Ok(place);
         }
-        let fits = |member: &Member| {
-            !reference.is_empty() && member.record.id.to_string().starts_with(reference)
-        };
-        let found: Vec<usize> = self
-            .networks
-            .iter()
-            .enumerate()
-            .filter(|(_, member)| fits(member))
-            .map(|(place, _)| place)
-            .collect();
+        let fits = |member: &Member| !reference.is_empty() && member.record.id.to_string().starts_with(reference);
+        let found: Vec<usize> = self.networks.iter().enumerate().filter(|(_, member)| fits(member)).map(|(place, _)| place).collect();
         match found.as_slice() {
-            [] => Err(ResolveError::NotFound {
-                reference: reference.to_owned(),
-            }),
+            [] => Err(ResolveError::NotFound { reference: reference.to_owned() }),
             [one] => Ok(*one),
-            several => Err(ResolveError::Ambiguous {
-                reference: reference.to_owned(),
-                count: several.len(),
-            }),
+            several => Err(ResolveError::Ambiguous { reference: reference.to_owned(), count: several.len() }),
         }
     }
 
     /// The network with that identity.
     pub(super) fn by_id(&mut self, id: NetworkId) -> Option<&mut Member> {
-        self.networks
-            .iter_mut()
-            .find(|member| member.record.id == id)
+        self.networks.iter_mut().find(|member| member.record.id == id)
     }
 
     /// A network as the outside sees it.
@@ -154,13 +122,7 @@ impl State {
         let mine = |endpoint: &&Endpoint| endpoint.network == record.id;
         Network {
             id: record.id,
-            endpoints: self
-                .endpoints
-                .values()
-                .flatten()
-                .filter(mine)
-                .cloned()
-                .collect(),
+            endpoints: self.endpoints.values().flatten().filter(mine).cloned().collect(),
             name: record.name,
             driver: record.driver,
             created: SystemTime::UNIX_EPOCH + Duration::from_nanos(record.created),
@@ -174,31 +136,21 @@ impl State {
 
     /// All published ports with the addresses of their containers.
     pub(super) fn ports(&self) -> Vec<(BoundPort, Ipv4Addr)> {
-        self.endpoints
-            .values()
-            .flatten()
-            .flat_map(ports_of)
-            .collect()
+        self.endpoints.values().flatten().flat_map(ports_of).collect()
     }
 
     /// The bridges as the rules see them.
     pub(super) fn members(&self) -> Vec<RulesetMember<'_>> {
         let bridges = self.networks.iter().filter_map(|member| {
             let bridge = member.record.bridge.as_ref()?;
-            Some(RulesetMember {
-                bridge,
-                internal: member.record.internal,
-            })
+            Some(RulesetMember { bridge, internal: member.record.internal })
         });
         bridges.collect()
     }
 
     /// Takes an endpoint out, and gives its address and ports back.
     pub(super) fn forget(&mut self, endpoint: &Endpoint) {
-        if let Some(pool) = self
-            .by_id(endpoint.network)
-            .and_then(|member| member.pool.as_mut())
-        {
+        if let Some(pool) = self.by_id(endpoint.network).and_then(|member| member.pool.as_mut()) {
             pool.release(endpoint.address);
         }
         self.bindings.release(&endpoint.ports);
@@ -214,9 +166,5 @@ impl State {
 
 /// An endpoint's ports, each with the container's address.
 pub(super) fn ports_of(endpoint: &Endpoint) -> Vec<(BoundPort, Ipv4Addr)> {
-    endpoint
-        .ports
-        .iter()
-        .map(|port| (*port, endpoint.address))
-        .collect()
+    endpoint.ports.iter().map(|port| (*port, endpoint.address)).collect()
 }

@@ -16,16 +16,8 @@ impl Networks {
         let dead: Vec<Endpoint> = {
             let state = self.state();
             // What this life attached has an owner, also if the caller's list is older than it.
-            let is_dead = |endpoint: &&Endpoint| {
-                state.restored.contains(&endpoint.id) && !live.contains(&endpoint.holder)
-            };
-            state
-                .endpoints
-                .values()
-                .flatten()
-                .filter(is_dead)
-                .cloned()
-                .collect()
+            let is_dead = |endpoint: &&Endpoint| state.restored.contains(&endpoint.id) && !live.contains(&endpoint.holder);
+            state.endpoints.values().flatten().filter(is_dead).cloned().collect()
         };
         let mut swept = Swept::default();
         let mut first = Ok(());
@@ -47,30 +39,15 @@ impl Networks {
         let state = self.state(); // held, so that no link of a new endpoint is seen before its owner
         let mut route = self.route();
         let links = link::list(&mut route)?;
-        let names: Vec<&str> = state
-            .members()
-            .iter()
-            .map(|member| member.bridge.link.as_str())
-            .collect();
-        let bridges: BTreeSet<u32> = links
-            .iter()
-            .filter(|link| names.contains(&link.name.as_str()))
-            .map(|link| link.index)
-            .collect();
+        let names: Vec<&str> = state.members().iter().map(|member| member.bridge.link.as_str()).collect();
+        let bridges: BTreeSet<u32> = links.iter().filter(|link| names.contains(&link.name.as_str())).map(|link| link.index).collect();
         let waiting = state.ready.iter().map(|ready| &ready.endpoint);
-        let endpoints = state
-            .endpoints
-            .values()
-            .flatten()
-            .chain(state.taken.values())
-            .chain(waiting);
+        let endpoints = state.endpoints.values().flatten().chain(state.taken.values()).chain(waiting);
         let mut owned: BTreeSet<&str> = endpoints.map(|endpoint| endpoint.link.as_str()).collect();
         owned.extend(state.preparing.iter().map(String::as_str));
         let stray = links.iter().filter(|link| {
             let ours = link.master.is_some_and(|master| bridges.contains(&master));
-            ours && link.kind == "veth"
-                && is_ours(&link.name)
-                && !owned.contains(link.name.as_str())
+            ours && link.kind == "veth" && is_ours(&link.name) && !owned.contains(link.name.as_str())
         });
         let stray: Vec<String> = stray.map(|link| link.name.clone()).collect();
         let mut batch = Batch::new();
@@ -93,11 +70,7 @@ impl Networks {
             batch.optional();
             state.forget(&endpoint);
         }
-        let bridges: Vec<&str> = state
-            .members()
-            .iter()
-            .map(|member| member.bridge.link.as_str())
-            .collect();
+        let bridges: Vec<&str> = state.members().iter().map(|member| member.bridge.link.as_str()).collect();
         for bridge in &bridges {
             link::delete(&mut batch, bridge);
             batch.optional();
@@ -120,8 +93,5 @@ impl Networks {
 /// Whether a name looks like one that `attach` gives: `veth` and seven hex digits.
 fn is_ours(name: &str) -> bool {
     let digits = name.strip_prefix("veth").unwrap_or_default();
-    digits.len() == 7
-        && digits
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    digits.len() == 7 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -12,12 +12,7 @@ pub(crate) enum Step {
     /// Loads a fact about the packet into a register.
     Meta(Meta, u32),
     /// Loads bytes of a header into a register.
-    Payload {
-        transport: bool,
-        offset: u32,
-        length: u32,
-        register: u32,
-    },
+    Payload { transport: bool, offset: u32, length: u32, register: u32 },
     /// Loads a fact about the connection into the first register.
     Ct(Ct),
     /// Loads the type of the destination address into the first register.
@@ -66,11 +61,7 @@ pub(crate) enum Ct {
 pub(super) fn write_step(batch: &mut Batch, step: &Step) {
     let expression = |batch: &mut Batch, name: &str, fields: &[(u16, u32)]| {
         batch.text(1, name);
-        batch.nest(2, |batch| {
-            fields
-                .iter()
-                .for_each(|(kind, value)| batch.net32(*kind, *value))
-        });
+        batch.nest(2, |batch| fields.iter().for_each(|(kind, value)| batch.net32(*kind, *value)));
     };
     match step {
         Step::Meta(key, register) => {
@@ -82,18 +73,9 @@ pub(super) fn write_step(batch: &mut Batch, step: &Step) {
             };
             expression(batch, "meta", &[(2, key), (1, *register)]);
         }
-        Step::Payload {
-            transport,
-            offset,
-            length,
-            register,
-        } => {
+        Step::Payload { transport, offset, length, register } => {
             let base = if *transport { 2 } else { 1 };
-            expression(
-                batch,
-                "payload",
-                &[(1, *register), (2, base), (3, *offset), (4, *length)],
-            );
+            expression(batch, "payload", &[(1, *register), (2, base), (3, *offset), (4, *length)]);
         }
         Step::Ct(key) => {
             let key = match key {
@@ -103,11 +85,7 @@ pub(super) fn write_step(batch: &mut Batch, step: &Step) {
             expression(batch, "ct", &[(2, key), (1, REGISTER)]);
         }
         Step::FibDestinationType => expression(batch, "fib", &[(3, 2), (2, 3), (1, REGISTER)]),
-        Step::DestinationNat => expression(
-            batch,
-            "nat",
-            &[(1, 1), (2, 2), (3, REGISTER), (5, REGISTER + 1)],
-        ),
+        Step::DestinationNat => expression(batch, "nat", &[(1, 1), (2, 2), (3, REGISTER), (5, REGISTER + 1)]),
         Step::Masquerade => expression(batch, "masq", &[]),
         Step::Mask(mask) => write_mask(batch, mask),
         Step::Compare { equal, bytes } => {

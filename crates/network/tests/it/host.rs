@@ -46,57 +46,42 @@ impl Namespace {
             let mut words = line.split(' ');
             #[allow(clippy::disallowed_methods, reason = "only tests may start programs")]
             let mut command = std::process::Command::new(words.next().expect("a program"));
-            command
-                .args(words)
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped());
+            command.args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
             let guard = quiet();
             let child = command.spawn().expect("the tool to start");
             drop(guard);
             let output = child.wait_with_output().expect("the tool to end");
-            assert!(
-                output.status.success(),
-                "{line}: {}",
-                String::from_utf8_lossy(&output.stderr)
-            );
+            assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
             String::from_utf8(output.stdout).expect("text")
         })
     }
 
     pub(crate) fn listen(&self, port: u16) -> TcpListener {
-        self.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
-            .expect("to listen")
+        self.run(|| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port))).expect("to listen")
     }
 
     pub(crate) fn udp(&self, address: Ipv4Addr, port: u16) -> UdpSocket {
-        let socket = self
-            .run(|| UdpSocket::bind((address, port)))
-            .expect("to bind");
+        let socket = self.run(|| UdpSocket::bind((address, port))).expect("to bind");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         socket
     }
 
     /// Connects, and exchanges a byte with the listener in both directions; returns whom the listener saw.
     pub(crate) fn reach(&self, to: (Ipv4Addr, u16), listener: &TcpListener) -> Ipv4Addr {
-        let mut client = self
-            .run(|| TcpStream::connect_timeout(&address(to), PATIENCE))
-            .expect("to connect");
+        let mut client = self.run(|| TcpStream::connect_timeout(&address(to), PATIENCE)).expect("to connect");
         let (mut server, peer) = listener.accept().expect("a connection");
         server.write_all(b"s").expect("to write");
         client.write_all(b"c").expect("to write");
         let mut byte = [0];
         client.read_exact(&mut byte).expect("to read");
         server.read_exact(&mut byte).expect("to read");
-        let SocketAddr::V4(peer) = peer else {
-            panic!("{peer}")
-        };
+        let SocketAddr::V4(peer) = peer else { panic!("{peer}") };
         *peer.ip()
     }
 
     /// Whether nothing answers.
     pub(crate) fn is_blocked(&self, to: (Ipv4Addr, u16)) -> bool {
-        self.run(|| TcpStream::connect_timeout(&address(to), IMPATIENCE))
-            .is_err()
+        self.run(|| TcpStream::connect_timeout(&address(to), IMPATIENCE)).is_err()
     }
 }
 
@@ -125,30 +110,17 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new() -> Self {
-        let host = Self {
-            namespace: Namespace::new(),
-            outside: Namespace::new(),
-            directory: tempfile::tempdir().expect("a directory"),
-        };
+        let host = Self { namespace: Namespace::new(), outside: Namespace::new(), directory: tempfile::tempdir().expect("a directory") };
         // The outside's link is made on the host's side and moved by the file of its namespace.
-        let path = format!(
-            "/proc/{}/fd/{}",
-            std::process::id(),
-            host.outside.as_fd().as_raw_fd()
-        );
+        let path = format!("/proc/{}/fd/{}", std::process::id(), host.outside.as_fd().as_raw_fd());
         host.namespace.tool("ip link set lo up");
-        host.namespace.tool(&format!(
-            "ip link add up0 mtu 1400 type veth peer name eth0 mtu 1400 netns {path}"
-        ));
-        host.namespace
-            .tool(&format!("ip address add {UPLINK}/24 dev up0"));
+        host.namespace.tool(&format!("ip link add up0 mtu 1400 type veth peer name eth0 mtu 1400 netns {path}"));
+        host.namespace.tool(&format!("ip address add {UPLINK}/24 dev up0"));
         host.namespace.tool("ip link set up0 up");
         host.outside.tool("ip link set lo up");
-        host.outside
-            .tool(&format!("ip address add {OUTSIDE}/24 dev eth0"));
+        host.outside.tool(&format!("ip address add {OUTSIDE}/24 dev eth0"));
         host.outside.tool("ip link set eth0 up");
-        host.namespace
-            .tool(&format!("ip route add default via {OUTSIDE}"));
+        host.namespace.tool(&format!("ip route add default via {OUTSIDE}"));
         host
     }
 
@@ -156,11 +128,10 @@ impl Host {
     /// have it. Without the kernel's module they never do.
     pub(crate) fn bridges_call_rules(&self, yes: bool) {
         let key = "/proc/sys/net/bridge/bridge-nf-call-iptables";
-        self.namespace
-            .run(|| match fs_err::write(key, if yes { "1" } else { "0" }) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{error}"),
-                Err(_) | Ok(()) => {}
-            });
+        self.namespace.run(|| match fs_err::write(key, if yes { "1" } else { "0" }) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{error}"),
+            Err(_) | Ok(()) => {}
+        });
     }
 
     pub(crate) fn options(&self) -> Options {
@@ -174,9 +145,7 @@ impl Host {
     }
 
     pub(crate) fn open(&self) -> Networks {
-        self.namespace
-            .run(|| Networks::open(self.options()))
-            .expect("networks")
+        self.namespace.run(|| Networks::open(self.options())).expect("networks")
     }
 
     pub(crate) fn attach(
@@ -186,12 +155,7 @@ impl Host {
         container: &Namespace,
         ports: Vec<PortSpec>,
     ) -> Result<Endpoint, AttachError> {
-        let spec = EndpointSpec {
-            network: "bridge".to_owned(),
-            container_name: holder.to_owned(),
-            ports,
-            ..EndpointSpec::default()
-        };
+        let spec = EndpointSpec { network: "bridge".to_owned(), container_name: holder.to_owned(), ports, ..EndpointSpec::default() };
         self.attach_as(networks, holder, container, &spec)
     }
 
@@ -202,15 +166,7 @@ impl Host {
         container: &Namespace,
         spec: &EndpointSpec,
     ) -> Result<Endpoint, AttachError> {
-        self.namespace.run(|| {
-            networks.attach(
-                &Sandbox {
-                    holder,
-                    netns: container.as_fd(),
-                },
-                spec,
-            )
-        })
+        self.namespace.run(|| networks.attach(&Sandbox { holder, netns: container.as_fd() }, spec))
     }
 
     /// Removes everything and checks that nothing is left.
@@ -218,9 +174,7 @@ impl Host {
         self.namespace.run(|| {
             for network in networks.list() {
                 for endpoint in network.endpoints {
-                    networks
-                        .disconnect(&endpoint.holder, &network.name)
-                        .expect("to disconnect");
+                    networks.disconnect(&endpoint.holder, &network.name).expect("to disconnect");
                 }
             }
             networks.sweep(&BTreeSet::new()).expect("to sweep");
@@ -234,10 +188,5 @@ impl Host {
 
 /// A port to publish on all addresses.
 pub(crate) fn port(protocol: Protocol, host: u16, container: u16) -> PortSpec {
-    PortSpec {
-        protocol,
-        host_ip: Ipv4Addr::UNSPECIFIED,
-        host_port: (host != 0).then_some(host..=host),
-        container_port: container,
-    }
+    PortSpec { protocol, host_ip: Ipv4Addr::UNSPECIFIED, host_port: (host != 0).then_some(host..=host), container_port: container }
 }

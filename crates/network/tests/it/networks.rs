@@ -11,139 +11,68 @@ use network::{CreateError, Networks, RemoveError, ResolveError};
 use crate::host::{Host, Namespace, OUTSIDE, UPLINK, port};
 
 fn create(host: &Host, networks: &Networks, spec: NetworkSpec) -> Result<String, CreateError> {
-    host.namespace
-        .run(|| networks.create(spec))
-        .map(|id| id.to_string())
+    host.namespace.run(|| networks.create(spec)).map(|id| id.to_string())
 }
 
 fn named(name: &str) -> NetworkSpec {
-    NetworkSpec {
-        name: name.to_owned(),
-        ..NetworkSpec::default()
-    }
+    NetworkSpec { name: name.to_owned(), ..NetworkSpec::default() }
 }
 
 fn on(network: &str) -> EndpointSpec {
-    EndpointSpec {
-        network: network.to_owned(),
-        container_name: "c".to_owned(),
-        ..EndpointSpec::default()
-    }
+    EndpointSpec { network: network.to_owned(), container_name: "c".to_owned(), ..EndpointSpec::default() }
 }
 
 #[test]
 fn networks_are_kept_apart_but_published_ports_are_not() {
-    let (host, a, b, c) = (
-        Host::new(),
-        Namespace::new(),
-        Namespace::new(),
-        Namespace::new(),
-    );
+    let (host, a, b, c) = (Host::new(), Namespace::new(), Namespace::new(), Namespace::new());
     let networks = host.open();
     let id = create(&host, &networks, named("one")).expect("a network");
     create(&host, &networks, named("two")).expect("a network");
     let shown = networks.inspect(&id[..12]).expect("the network");
     let bridge = shown.bridge.expect("a bridge");
-    assert_eq!(
-        (bridge.subnet.to_string(), bridge.link.to_string()),
-        ("172.18.0.0/16".to_owned(), format!("br-{}", &id[..12]))
-    );
+    assert_eq!((bridge.subnet.to_string(), bridge.link.to_string()), ("172.18.0.0/16".to_owned(), format!("br-{}", &id[..12])));
 
-    let first = EndpointSpec {
-        ports: vec![port(Protocol::Tcp, 8080, 80)],
-        ..on("one")
-    };
-    let first = host
-        .attach_as(&networks, "a", &a, &first)
-        .expect("to attach");
-    host.attach_as(&networks, "b", &b, &on("one"))
-        .expect("to attach");
-    let third = host
-        .attach_as(&networks, "c", &c, &on("two"))
-        .expect("to attach");
+    let first = EndpointSpec { ports: vec![port(Protocol::Tcp, 8080, 80)], ..on("one") };
+    let first = host.attach_as(&networks, "a", &a, &first).expect("to attach");
+    host.attach_as(&networks, "b", &b, &on("one")).expect("to attach");
+    let third = host.attach_as(&networks, "c", &c, &on("two")).expect("to attach");
     let listener = a.listen(80);
-    assert_eq!(
-        b.reach((first.address, 80), &listener),
-        Ipv4Addr::new(172, 18, 0, 3)
-    );
+    assert_eq!(b.reach((first.address, 80), &listener), Ipv4Addr::new(172, 18, 0, 3));
     assert!(c.is_blocked((first.address, 80)), "another network");
-    assert_eq!(
-        c.reach((UPLINK, 8080), &listener),
-        third.address,
-        "a published port, under the true address"
-    );
+    assert_eq!(c.reach((UPLINK, 8080), &listener), third.address, "a published port, under the true address");
     assert_eq!(c.reach((OUTSIDE, 7000), &host.outside.listen(7000)), UPLINK);
 
     // A second network of a running container, and out of it again.
-    let second = host
-        .attach_as(&networks, "c", &c, &on("one"))
-        .expect("to attach");
+    let second = host.attach_as(&networks, "c", &c, &on("one")).expect("to attach");
     assert_eq!(second.interface, "eth1");
     assert_eq!(c.reach((first.address, 80), &listener), second.address);
-    assert!(matches!(
-        networks.remove("one"),
-        Err(RemoveError::InUse { .. })
-    ));
-    host.namespace
-        .run(|| networks.disconnect("c", "one"))
-        .expect("to disconnect");
+    assert!(matches!(networks.remove("one"), Err(RemoveError::InUse { .. })));
+    host.namespace.run(|| networks.disconnect("c", "one")).expect("to disconnect");
     assert!(!c.tool("ip -o link show").contains("eth1"));
     for (holder, network) in [("a", "one"), ("b", "one"), ("c", "two")] {
-        host.namespace
-            .run(|| networks.disconnect(holder, network))
-            .expect("to disconnect");
+        host.namespace.run(|| networks.disconnect(holder, network)).expect("to disconnect");
     }
     for name in ["one", "two"] {
-        host.namespace
-            .run(|| networks.remove(name))
-            .expect("to remove");
+        host.namespace.run(|| networks.remove(name)).expect("to remove");
     }
     assert!(!host.namespace.tool("ip -o link show").contains("br-"));
-    assert!(
-        !host
-            .namespace
-            .tool("nft list table inet teu")
-            .contains("br-")
-    );
+    assert!(!host.namespace.tool("nft list table inet teu").contains("br-"));
     host.close(&networks);
 }
 
 #[test]
 fn an_internal_network_has_no_way_out_or_in() {
-    let (host, a, b, c) = (
-        Host::new(),
-        Namespace::new(),
-        Namespace::new(),
-        Namespace::new(),
-    );
+    let (host, a, b, c) = (Host::new(), Namespace::new(), Namespace::new(), Namespace::new());
     let networks = host.open();
-    create(
-        &host,
-        &networks,
-        NetworkSpec {
-            internal: true,
-            ..named("closed")
-        },
-    )
-    .expect("a network");
-    let published = EndpointSpec {
-        ports: vec![port(Protocol::Tcp, 8080, 80)],
-        ..on("closed")
-    };
-    let first = host
-        .attach_as(&networks, "a", &a, &published)
-        .expect("to attach");
+    create(&host, &networks, NetworkSpec { internal: true, ..named("closed") }).expect("a network");
+    let published = EndpointSpec { ports: vec![port(Protocol::Tcp, 8080, 80)], ..on("closed") };
+    let first = host.attach_as(&networks, "a", &a, &published).expect("to attach");
     assert_eq!(first.gateway, None);
-    host.attach_as(&networks, "b", &b, &on("closed"))
-        .expect("to attach");
-    host.attach_as(&networks, "c", &c, &on("bridge"))
-        .expect("to attach");
+    host.attach_as(&networks, "b", &b, &on("closed")).expect("to attach");
+    host.attach_as(&networks, "c", &c, &on("bridge")).expect("to attach");
     let listener = a.listen(80);
     b.reach((first.address, 80), &listener);
-    assert_eq!(
-        host.namespace.reach((first.address, 80), &listener),
-        Ipv4Addr::new(172, 18, 0, 1)
-    );
+    assert_eq!(host.namespace.reach((first.address, 80), &listener), Ipv4Addr::new(172, 18, 0, 1));
     assert!(host.outside.is_blocked((UPLINK, 8080)));
     assert!(c.is_blocked((first.address, 80)));
     a.tool("ip route add default via 172.18.0.1");
@@ -171,28 +100,11 @@ fn without_icc(bridges_call_rules: bool) {
     let (host, a, b) = (Host::new(), Namespace::new(), Namespace::new());
     host.bridges_call_rules(bridges_call_rules);
     let networks = host.open();
-    let options = BTreeMap::from([(
-        "com.docker.network.bridge.enable_icc".to_owned(),
-        "false".to_owned(),
-    )]);
-    create(
-        &host,
-        &networks,
-        NetworkSpec {
-            options,
-            ..named("shy")
-        },
-    )
-    .expect("a network");
-    let published = EndpointSpec {
-        ports: vec![port(Protocol::Tcp, 8080, 80)],
-        ..on("shy")
-    };
-    let first = host
-        .attach_as(&networks, "a", &a, &published)
-        .expect("to attach");
-    host.attach_as(&networks, "b", &b, &on("shy"))
-        .expect("to attach");
+    let options = BTreeMap::from([("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned())]);
+    create(&host, &networks, NetworkSpec { options, ..named("shy") }).expect("a network");
+    let published = EndpointSpec { ports: vec![port(Protocol::Tcp, 8080, 80)], ..on("shy") };
+    let first = host.attach_as(&networks, "a", &a, &published).expect("to attach");
+    host.attach_as(&networks, "b", &b, &on("shy")).expect("to attach");
     let listener = a.listen(80);
     assert!(b.is_blocked((first.address, 80)));
     b.reach((UPLINK, 8080), &listener);
@@ -208,73 +120,24 @@ fn without_icc(bridges_call_rules: bool) {
 fn bad_requests_are_refused() {
     let host = Host::new();
     let networks = host.open();
-    create(
-        &host,
-        &networks,
-        NetworkSpec {
-            subnet: Some("10.1.0.0/24".parse().expect("a subnet")),
-            ..named("one")
-        },
-    )
-    .expect("a network");
-    assert!(matches!(
-        create(&host, &networks, named("one")),
-        Err(CreateError::NameTaken { .. })
-    ));
-    assert!(matches!(
-        create(&host, &networks, named("bridge")),
-        Err(CreateError::NameTaken { .. })
-    ));
-    assert!(matches!(
-        create(&host, &networks, named("a/b")),
-        Err(CreateError::Invalid { .. })
-    ));
-    let overlap = NetworkSpec {
-        subnet: Some("10.1.0.128/25".parse().expect("a subnet")),
-        ..named("two")
-    };
-    assert!(matches!(
-        create(&host, &networks, overlap),
-        Err(CreateError::Overlap)
-    ));
-    let foreign = NetworkSpec {
-        subnet: Some("10.2.0.0/24".parse().expect("a subnet")),
-        gateway: Some(Ipv4Addr::new(10, 3, 0, 1)),
-        ..named("two")
-    };
-    assert!(matches!(
-        create(&host, &networks, foreign),
-        Err(CreateError::Invalid { .. })
-    ));
+    create(&host, &networks, NetworkSpec { subnet: Some("10.1.0.0/24".parse().expect("a subnet")), ..named("one") }).expect("a network");
+    assert!(matches!(create(&host, &networks, named("one")), Err(CreateError::NameTaken { .. })));
+    assert!(matches!(create(&host, &networks, named("bridge")), Err(CreateError::NameTaken { .. })));
+    assert!(matches!(create(&host, &networks, named("a/b")), Err(CreateError::Invalid { .. })));
+    let overlap = NetworkSpec { subnet: Some("10.1.0.128/25".parse().expect("a subnet")), ..named("two") };
+    assert!(matches!(create(&host, &networks, overlap), Err(CreateError::Overlap)));
+    let foreign =
+        NetworkSpec { subnet: Some("10.2.0.0/24".parse().expect("a subnet")), gateway: Some(Ipv4Addr::new(10, 3, 0, 1)), ..named("two") };
+    assert!(matches!(create(&host, &networks, foreign), Err(CreateError::Invalid { .. })));
     for name in ["bridge", "host", "none"] {
-        let error = host
-            .namespace
-            .run(|| networks.remove(name))
-            .expect_err("a predefined network");
-        assert_eq!(
-            error.to_string(),
-            format!("{name} is a pre-defined network and cannot be removed")
-        );
+        let error = host.namespace.run(|| networks.remove(name)).expect_err("a predefined network");
+        assert_eq!(error.to_string(), format!("{name} is a pre-defined network and cannot be removed"));
     }
-    assert!(matches!(
-        networks.inspect("nosuch"),
-        Err(ResolveError::NotFound { .. })
-    ));
+    assert!(matches!(networks.inspect("nosuch"), Err(ResolveError::NotFound { .. })));
     // A network on record is there again after a restart.
     drop(networks);
     let networks = host.open();
-    assert_eq!(
-        networks
-            .inspect("one")
-            .expect("the network")
-            .bridge
-            .expect("a bridge")
-            .subnet
-            .to_string(),
-        "10.1.0.0/24"
-    );
-    host.namespace
-        .run(|| networks.remove("one"))
-        .expect("to remove");
+    assert_eq!(networks.inspect("one").expect("the network").bridge.expect("a bridge").subnet.to_string(), "10.1.0.0/24");
+    host.namespace.run(|| networks.remove("one")).expect("to remove");
     host.close(&networks);
 }

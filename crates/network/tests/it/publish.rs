@@ -22,18 +22,10 @@ fn published_tcp_port(bridges_call_rules: bool) {
     let (host, web, other) = (Host::new(), Namespace::new(), Namespace::new());
     host.bridges_call_rules(bridges_call_rules);
     let networks = host.open();
-    let endpoint = host
-        .attach(&networks, "web", &web, vec![port(Protocol::Tcp, 8080, 80)])
-        .expect("to attach");
-    let neighbour = host
-        .attach(&networks, "other", &other, Vec::new())
-        .expect("to attach");
+    let endpoint = host.attach(&networks, "web", &web, vec![port(Protocol::Tcp, 8080, 80)]).expect("to attach");
+    let neighbour = host.attach(&networks, "other", &other, Vec::new()).expect("to attach");
     let listener = web.listen(80);
-    assert_eq!(
-        host.outside.reach((UPLINK, 8080), &listener),
-        OUTSIDE,
-        "the source address is kept"
-    );
+    assert_eq!(host.outside.reach((UPLINK, 8080), &listener), OUTSIDE, "the source address is kept");
     let gateway = Ipv4Addr::new(172, 17, 0, 1);
     assert_eq!(host.namespace.reach((LOCALHOST, 8080), &listener), gateway);
     assert_eq!(host.namespace.reach((UPLINK, 8080), &listener), UPLINK);
@@ -43,14 +35,11 @@ fn published_tcp_port(bridges_call_rules: bool) {
     assert_ne!(neighbour.address, endpoint.address);
     // Another port is not open, and a route to the container does not help.
     let hidden = web.listen(81);
-    host.outside
-        .tool(&format!("ip route add 172.17.0.0/16 via {UPLINK}"));
+    host.outside.tool(&format!("ip route add 172.17.0.0/16 via {UPLINK}"));
     assert!(host.outside.is_blocked((endpoint.address, 80)));
     assert!(host.outside.is_blocked((endpoint.address, 81)));
     drop(hidden);
-    host.namespace
-        .run(|| networks.detach("web"))
-        .expect("to detach");
+    host.namespace.run(|| networks.detach("web")).expect("to detach");
     assert!(host.outside.is_blocked((UPLINK, 8080)));
     host.close(&networks);
 }
@@ -59,14 +48,11 @@ fn published_tcp_port(bridges_call_rules: bool) {
 fn a_published_udp_port_answers_from_everywhere() {
     let (host, web) = (Host::new(), Namespace::new());
     let networks = host.open();
-    host.attach(&networks, "web", &web, vec![port(Protocol::Udp, 5353, 53)])
-        .expect("to attach");
+    host.attach(&networks, "web", &web, vec![port(Protocol::Udp, 5353, 53)]).expect("to attach");
     let server = web.udp(Ipv4Addr::UNSPECIFIED, 53);
-    for (client, to) in [
-        (host.outside.udp(OUTSIDE, 0), UPLINK),
-        (host.namespace.udp(LOCALHOST, 0), LOCALHOST),
-        (host.namespace.udp(UPLINK, 0), UPLINK),
-    ] {
+    for (client, to) in
+        [(host.outside.udp(OUTSIDE, 0), UPLINK), (host.namespace.udp(LOCALHOST, 0), LOCALHOST), (host.namespace.udp(UPLINK, 0), UPLINK)]
+    {
         exchange(&client, (to, 5353), &server);
     }
     host.close(&networks);
@@ -93,17 +79,13 @@ fn a_udp_flow_follows_its_port() {
     exchange(&client, (UPLINK, 5353), &own);
     let guard = quiet();
     drop(own);
-    host.attach(&networks, "old", &old, ports())
-        .expect("to attach");
+    host.attach(&networks, "old", &old, ports()).expect("to attach");
     exchange(&client, (UPLINK, 5353), &old.udp(Ipv4Addr::UNSPECIFIED, 53));
     drop(guard);
     // The same flow goes to the next container that has the port.
     let guard = quiet();
-    host.namespace
-        .run(|| networks.detach("old"))
-        .expect("to detach");
-    host.attach(&networks, "new", &new, ports())
-        .expect("to attach");
+    host.namespace.run(|| networks.detach("old")).expect("to detach");
+    host.attach(&networks, "new", &new, ports()).expect("to attach");
     exchange(&client, (UPLINK, 5353), &new.udp(Ipv4Addr::UNSPECIFIED, 53));
     drop(guard);
     host.close(&networks);
@@ -113,13 +95,9 @@ fn a_udp_flow_follows_its_port() {
 fn a_port_on_one_address_is_closed_on_others() {
     let (host, web, other) = (Host::new(), Namespace::new(), Namespace::new());
     let networks = host.open();
-    let on = |host_ip, number, container_port| PortSpec {
-        host_ip,
-        ..port(Protocol::Tcp, number, container_port)
-    };
+    let on = |host_ip, number, container_port| PortSpec { host_ip, ..port(Protocol::Tcp, number, container_port) };
     let ports = vec![on(LOCALHOST, 8080, 80), on(UPLINK, 8081, 81)];
-    host.attach(&networks, "web", &web, ports)
-        .expect("to attach");
+    host.attach(&networks, "web", &web, ports).expect("to attach");
     let (private, public) = (web.listen(80), web.listen(81));
     let gateway = Ipv4Addr::new(172, 17, 0, 1);
     assert_eq!(host.namespace.reach((LOCALHOST, 8080), &private), gateway);
@@ -128,13 +106,10 @@ fn a_port_on_one_address_is_closed_on_others() {
     assert!(host.outside.is_blocked((UPLINK, 8080)));
     // A neighbour, or a container, that sends packets for 127.0.0.1 gets nowhere.
     host.outside.tool("ip link set lo down");
-    host.outside
-        .tool("sysctl -qw net.ipv4.conf.eth0.route_localnet=1");
-    host.outside
-        .tool(&format!("ip route add 127.0.0.0/8 via {UPLINK}"));
+    host.outside.tool("sysctl -qw net.ipv4.conf.eth0.route_localnet=1");
+    host.outside.tool(&format!("ip route add 127.0.0.0/8 via {UPLINK}"));
     assert!(host.outside.is_blocked((LOCALHOST, 8080)));
-    host.attach(&networks, "other", &other, Vec::new())
-        .expect("to attach");
+    host.attach(&networks, "other", &other, Vec::new()).expect("to attach");
     other.tool("ip link set lo down");
     other.tool("sysctl -qw net.ipv4.conf.eth0.route_localnet=1");
     other.tool("ip route add 127.0.0.0/8 via 172.17.0.1");
@@ -146,60 +121,28 @@ fn a_port_on_one_address_is_closed_on_others() {
 fn conflicts_are_told_in_dockers_words() {
     let (host, one, two) = (Host::new(), Namespace::new(), Namespace::new());
     let networks = host.open();
-    host.attach(&networks, "one", &one, vec![port(Protocol::Tcp, 8080, 80)])
-        .expect("to attach");
-    let error = host
-        .attach(&networks, "two", &two, vec![port(Protocol::Tcp, 8080, 80)])
-        .expect_err("a conflict");
+    host.attach(&networks, "one", &one, vec![port(Protocol::Tcp, 8080, 80)]).expect("to attach");
+    let error = host.attach(&networks, "two", &two, vec![port(Protocol::Tcp, 8080, 80)]).expect_err("a conflict");
     let text = error.to_string();
-    assert!(
-        text.starts_with("driver failed programming external connectivity on endpoint two ("),
-        "{text}"
-    );
-    assert!(
-        text.ends_with("): Bind for 0.0.0.0:8080 failed: port is already allocated"),
-        "{text}"
-    );
+    assert!(text.starts_with("driver failed programming external connectivity on endpoint two ("), "{text}");
+    assert!(text.ends_with("): Bind for 0.0.0.0:8080 failed: port is already allocated"), "{text}");
     // The same number is free for the other protocol.
-    host.attach(&networks, "udp", &two, vec![port(Protocol::Udp, 8080, 80)])
-        .expect("to attach");
-    host.namespace
-        .run(|| networks.disconnect("udp", "bridge"))
-        .expect("to disconnect");
+    host.attach(&networks, "udp", &two, vec![port(Protocol::Udp, 8080, 80)]).expect("to attach");
+    host.namespace.run(|| networks.disconnect("udp", "bridge")).expect("to disconnect");
 
     for (protocol, number) in [(Protocol::Tcp, 9090), (Protocol::Udp, 9091)] {
-        let (tcp, udp) = (
-            host.namespace.listen(number),
-            host.namespace.udp(LOCALHOST, number),
-        );
-        let error = host
-            .attach(&networks, "two", &two, vec![port(protocol, number, 80)])
-            .expect_err("a conflict");
+        let (tcp, udp) = (host.namespace.listen(number), host.namespace.udp(LOCALHOST, number));
+        let error = host.attach(&networks, "two", &two, vec![port(protocol, number, 80)]).expect_err("a conflict");
         let text = error.to_string();
-        assert!(
-            text.contains(&format!(
-                "failed to bind host port for 0.0.0.0:{number}:172.17.0."
-            )),
-            "{text}"
-        );
-        assert!(
-            text.ends_with(&format!(":80/{protocol}: address already in use")),
-            "{text}"
-        );
+        assert!(text.contains(&format!("failed to bind host port for 0.0.0.0:{number}:172.17.0.")), "{text}");
+        assert!(text.ends_with(&format!(":80/{protocol}: address already in use")), "{text}");
         drop((tcp, udp));
     }
     // And the other way round: a process of the host cannot take a published port.
-    assert!(
-        host.namespace
-            .run(|| std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080)))
-            .is_err()
-    );
+    assert!(host.namespace.run(|| std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, 8080))).is_err());
     let guard = quiet();
-    host.namespace
-        .run(|| networks.detach("one"))
-        .expect("to detach");
-    host.attach(&networks, "two", &two, vec![port(Protocol::Tcp, 8080, 80)])
-        .expect("a port that is free again");
+    host.namespace.run(|| networks.detach("one")).expect("to detach");
+    host.attach(&networks, "two", &two, vec![port(Protocol::Tcp, 8080, 80)]).expect("a port that is free again");
     drop(guard);
     host.close(&networks);
 }
@@ -208,34 +151,18 @@ fn conflicts_are_told_in_dockers_words() {
 fn a_range_gives_its_first_free_port_and_zero_any() {
     let (host, one, two) = (Host::new(), Namespace::new(), Namespace::new());
     let networks = host.open();
-    let range = || {
-        vec![PortSpec {
-            host_port: Some(9000..=9002),
-            ..port(Protocol::Tcp, 1, 80)
-        }]
-    };
+    let range = || vec![PortSpec { host_port: Some(9000..=9002), ..port(Protocol::Tcp, 1, 80) }];
     let taken = host.namespace.listen(9000);
-    let first = host
-        .attach(&networks, "one", &one, range())
-        .expect("to attach");
+    let first = host.attach(&networks, "one", &one, range()).expect("to attach");
     assert_eq!(first.ports[0].host_port, 9001);
     let many = (0..3).flat_map(|_| range()).collect();
-    let error = host
-        .attach(&networks, "two", &two, many)
-        .expect_err("a full range");
-    assert!(
-        error.to_string().ends_with("all ports are allocated"),
-        "{error}"
-    );
+    let error = host.attach(&networks, "two", &two, many).expect_err("a full range");
+    assert!(error.to_string().ends_with("all ports are allocated"), "{error}");
     drop(taken);
     let any = vec![port(Protocol::Tcp, 0, 80), port(Protocol::Udp, 0, 80)];
     let second = host.attach(&networks, "two", &two, any).expect("to attach");
     let listener = two.listen(80);
-    assert_eq!(
-        host.outside
-            .reach((UPLINK, second.ports[0].host_port), &listener),
-        OUTSIDE
-    );
+    assert_eq!(host.outside.reach((UPLINK, second.ports[0].host_port), &listener), OUTSIDE);
     assert_ne!(second.ports[1].host_port, 0);
     host.close(&networks);
 }
@@ -244,21 +171,11 @@ fn a_range_gives_its_first_free_port_and_zero_any() {
 fn a_thousand_ports_are_one_transaction() {
     let (host, web) = (Host::new(), Namespace::new());
     let networks = host.open();
-    let ports = (0..1000)
-        .map(|number| port(Protocol::Tcp, 20_000 + number, 10_000 + number))
-        .collect();
-    host.attach(&networks, "web", &web, ports)
-        .expect("to attach");
+    let ports = (0..1000).map(|number| port(Protocol::Tcp, 20_000 + number, 10_000 + number)).collect();
+    host.attach(&networks, "web", &web, ports).expect("to attach");
     let listener = web.listen(10_999);
     assert_eq!(host.outside.reach((UPLINK, 20_999), &listener), OUTSIDE);
-    host.namespace
-        .run(|| networks.detach("web"))
-        .expect("to detach");
-    assert!(
-        !host
-            .namespace
-            .tool("nft list map inet teu pub4")
-            .contains("172.17")
-    );
+    host.namespace.run(|| networks.detach("web")).expect("to detach");
+    assert!(!host.namespace.tool("nft list map inet teu pub4").contains("172.17"));
     host.close(&networks);
 }

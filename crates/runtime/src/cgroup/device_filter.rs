@@ -61,15 +61,8 @@ fn compile(rules: &[DeviceRule]) -> io::Result<Vec<[u8; 8]>> {
         for (index, (code, left, right, value)) in tests.into_iter().enumerate() {
             // Jumps lead behind the answer; those of arithmetic are none.
             let jumps = code & 7 == 5;
-            let over =
-                i16::try_from(length - index - 1 + 2).map_err(|_| io::ErrorKind::InvalidInput)?;
-            program.push(instruction(
-                code,
-                left,
-                right,
-                if jumps { over } else { 0 },
-                value,
-            ));
+            let over = i16::try_from(length - index - 1 + 2).map_err(|_| io::ErrorKind::InvalidInput)?;
+            program.push(instruction(code, left, right, if jumps { over } else { 0 }, value));
         }
         program.push(instruction(MOVE_VALUE, ANSWER, 0, 0, rule.allow.into()));
         program.push(instruction(EXIT, 0, 0, 0, 0));
@@ -88,11 +81,7 @@ type Test = (u8, u8, u8, i32);
 /// What must hold for a rule to decide, and whether nothing need.
 fn tests(rule: &DeviceRule) -> io::Result<(Vec<Test>, bool)> {
     let mut tests: Vec<Test> = Vec::new();
-    let letters = rule
-        .access
-        .as_deref()
-        .filter(|access| !access.is_empty())
-        .unwrap_or("rwm");
+    let letters = rule.access.as_deref().filter(|access| !access.is_empty()).unwrap_or("rwm");
     let access = [('m', MAKE), ('r', READ), ('w', WRITE)]
         .into_iter()
         .filter(|(letter, _)| letters.contains(*letter))
@@ -114,11 +103,7 @@ fn tests(rule: &DeviceRule) -> io::Result<(Vec<Test>, bool)> {
         tests.push((MOVE, SCRATCH, ACCESS, 0));
         tests.push((AND, SCRATCH, 0, access));
         // Allowed is what a rule allows as a whole, denied what it denies in part.
-        tests.push(if rule.allow {
-            (JUMP_UNEQUAL, SCRATCH, ACCESS, 0)
-        } else {
-            (JUMP_EQUAL_VALUE, SCRATCH, 0, 0)
-        });
+        tests.push(if rule.allow { (JUMP_UNEQUAL, SCRATCH, ACCESS, 0) } else { (JUMP_EQUAL_VALUE, SCRATCH, 0, 0) });
     }
     let always = tests.is_empty();
     Ok((tests, always))
@@ -135,13 +120,7 @@ mod tests_of_programs {
     use super::*;
 
     fn rule(allow: bool, kind: &str, numbers: (i64, i64), access: &str) -> DeviceRule {
-        DeviceRule {
-            allow,
-            kind: Some(kind.into()),
-            major: Some(numbers.0),
-            minor: Some(numbers.1),
-            access: Some(access.into()),
-        }
+        DeviceRule { allow, kind: Some(kind.into()), major: Some(numbers.0), minor: Some(numbers.1), access: Some(access.into()) }
     }
 
     /// Runs a program as the kernel would.
@@ -151,10 +130,7 @@ mod tests_of_programs {
         loop {
             let [code, both, low, high, v @ ..] = program[at];
             let (left, right) = (usize::from(both & 15), usize::from(both >> 4));
-            let (over, value) = (
-                i16::from_le_bytes([low, high]),
-                i64::from(i32::from_le_bytes(v)),
-            );
+            let (over, value) = (i16::from_le_bytes([low, high]), i64::from(i32::from_le_bytes(v)));
             let mut jump = false;
             match code {
                 LOAD_WORD => {
@@ -173,11 +149,7 @@ mod tests_of_programs {
                 JUMP_UNEQUAL => jump = registers[left] != registers[right],
                 _ => return registers[0] != 0,
             }
-            at += 1 + if jump {
-                usize::try_from(over).unwrap()
-            } else {
-                0
-            };
+            at += 1 + if jump { usize::try_from(over).unwrap() } else { 0 };
         }
     }
 
@@ -202,10 +174,7 @@ mod tests_of_programs {
 
     #[test]
     fn the_kernel_takes_the_program_of_the_default_rules() {
-        let deny = DeviceRule {
-            access: Some("rwm".into()),
-            ..DeviceRule::default()
-        };
+        let deny = DeviceRule { access: Some("rwm".into()), ..DeviceRule::default() };
         let rules = super::super::devices::rules(&[deny]).unwrap();
         sys::bpf::load_device_filter(&compile(&rules).unwrap()).unwrap();
         let open = [rule(true, "c", (1, 3), "r"), rule(false, "b", (8, 0), "w")];

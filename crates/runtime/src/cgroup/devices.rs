@@ -31,36 +31,21 @@ pub(super) fn rules(own: &[DeviceRule]) -> Option<Vec<DeviceRule>> {
         access: Some(access.into()),
     });
     // What no rule names is denied, as runc reads a list that begins otherwise.
-    let deny = DeviceRule {
-        access: Some("rwm".into()),
-        ..DeviceRule::default()
-    };
+    let deny = DeviceRule { access: Some("rwm".into()), ..DeviceRule::default() };
     let first = (!own.first().is_some_and(covers_all)).then_some(deny);
-    Some(
-        first
-            .into_iter()
-            .chain(own.iter().cloned())
-            .chain(always)
-            .collect(),
-    )
+    Some(first.into_iter().chain(own.iter().cloned()).chain(always).collect())
 }
 
 /// Whether a rule allows everything.
 fn allows_all(rule: &DeviceRule) -> bool {
     rule.allow
         && covers_all(rule)
-        && rule.access.as_deref().is_none_or(|access| {
-            access.is_empty() || ["r", "w", "m"].iter().all(|letter| access.contains(letter))
-        })
+        && rule.access.as_deref().is_none_or(|access| access.is_empty() || ["r", "w", "m"].iter().all(|letter| access.contains(letter)))
 }
 
 /// Whether a rule is about every device.
 pub(super) fn covers_all(rule: &DeviceRule) -> bool {
-    rule.kind
-        .as_deref()
-        .is_none_or(|kind| kind == "a" || kind.is_empty())
-        && number(rule.major).is_none()
-        && number(rule.minor).is_none()
+    rule.kind.as_deref().is_none_or(|kind| kind == "a" || kind.is_empty()) && number(rule.major).is_none() && number(rule.minor).is_none()
 }
 
 /// A device number; negative ones mean any, as absent ones do.
@@ -74,11 +59,7 @@ mod tests {
 
     #[test]
     fn only_restricting_lists_are_enforced() {
-        let all = |allow| DeviceRule {
-            allow,
-            access: Some("rwm".into()),
-            ..DeviceRule::default()
-        };
+        let all = |allow| DeviceRule { allow, access: Some("rwm".into()), ..DeviceRule::default() };
         assert_eq!(rules(&[]), None);
         assert_eq!(rules(&[all(true)]), None);
         assert_eq!(rules(&[all(false)]).unwrap().len(), 12);

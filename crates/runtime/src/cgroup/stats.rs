@@ -43,9 +43,7 @@ pub struct Stats {
 
 /// The value after `key` in lines of `key value`.
 pub(super) fn keyed(text: &str, key: &str) -> Option<u64> {
-    text.lines()
-        .find_map(|line| line.split_once(' ').filter(|(name, _)| *name == key))
-        .and_then(|(_, value)| value.trim().parse().ok())
+    text.lines().find_map(|line| line.split_once(' ').filter(|(name, _)| *name == key)).and_then(|(_, value)| value.trim().parse().ok())
 }
 
 fn text(folder: &Path, file: &str) -> String {
@@ -55,11 +53,7 @@ fn text(folder: &Path, file: &str) -> String {
 /// A file with one number; `max` and huge v1 values are no limit.
 fn number(folder: &Path, file: &str) -> u64 {
     let text = text(folder, file);
-    if text.trim() == "max" {
-        u64::MAX
-    } else {
-        text.trim().parse().unwrap_or_default()
-    }
+    if text.trim() == "max" { u64::MAX } else { text.trim().parse().unwrap_or_default() }
 }
 
 impl Stats {
@@ -75,16 +69,7 @@ impl Stats {
         let cpu = text(folder, "cpu.stat");
         let micro = |key| keyed(&cpu, key).unwrap_or_default();
         let io = text(folder, "io.stat");
-        let sum = |key: &str| {
-            io.split_whitespace()
-                .filter_map(|word| {
-                    word.strip_prefix(key)?
-                        .strip_prefix('=')?
-                        .parse::<u64>()
-                        .ok()
-                })
-                .sum()
-        };
+        let sum = |key: &str| io.split_whitespace().filter_map(|word| word.strip_prefix(key)?.strip_prefix('=')?.parse::<u64>().ok()).sum();
         Self {
             cpu_total: micro("usage_usec") * 1000,
             cpu_user: micro("user_usec") * 1000,
@@ -95,8 +80,7 @@ impl Stats {
             memory_usage: number(folder, "memory.current"),
             memory_peak: number(folder, "memory.peak"),
             memory_limit: number(folder, "memory.max"),
-            memory_inactive_file: keyed(&text(folder, "memory.stat"), "inactive_file")
-                .unwrap_or_default(),
+            memory_inactive_file: keyed(&text(folder, "memory.stat"), "inactive_file").unwrap_or_default(),
             memory_failures: keyed(&text(folder, "memory.events"), "max").unwrap_or_default(),
             pids: number(folder, "pids.current"),
             pids_limit: number(folder, "pids.max"),
@@ -107,11 +91,7 @@ impl Stats {
 
     fn v1(group: &Cgroup) -> Self {
         const TICK: u64 = 10_000_000; // USER_HZ is 100
-        let mut stats = Self {
-            memory_limit: u64::MAX,
-            pids_limit: u64::MAX,
-            ..Self::default()
-        };
+        let mut stats = Self { memory_limit: u64::MAX, pids_limit: u64::MAX, ..Self::default() };
         if let Some(folder) = group.controller("cpuacct") {
             let text = text(&folder, "cpuacct.stat");
             stats.cpu_total = number(&folder, "cpuacct.usage");
@@ -130,8 +110,7 @@ impl Stats {
             stats.memory_peak = number(&folder, "memory.max_usage_in_bytes");
             // Without a limit v1 shows the largest multiple of the page size.
             stats.memory_limit = if limit >= 1 << 62 { u64::MAX } else { limit };
-            stats.memory_inactive_file =
-                keyed(&text(&folder, "memory.stat"), "total_inactive_file").unwrap_or_default();
+            stats.memory_inactive_file = keyed(&text(&folder, "memory.stat"), "total_inactive_file").unwrap_or_default();
             stats.memory_failures = number(&folder, "memory.failcnt");
         }
         if let Some(folder) = group.controller("pids") {

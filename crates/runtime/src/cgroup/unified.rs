@@ -10,15 +10,10 @@ use super::{Cgroup, CgroupError, ROOT, set};
 
 pub(super) fn make(group: &mut Cgroup, resources: Option<&Resources>) -> Result<(), CgroupError> {
     let Some(hierarchy) = group.hierarchies.first() else {
-        return Err(CgroupError::new(
-            &group.path,
-            "no cgroup file system is mounted",
-            io::ErrorKind::NotFound.into(),
-        ));
+        return Err(CgroupError::new(&group.path, "no cgroup file system is mounted", io::ErrorKind::NotFound.into()));
     };
     let folder = group.folder(hierarchy);
-    std::fs::create_dir_all(&folder)
-        .map_err(|error| CgroupError::new(&folder, "making the group", error))?;
+    std::fs::create_dir_all(&folder).map_err(|error| CgroupError::new(&folder, "making the group", error))?;
     delegate(&folder);
     group.folders.push(folder);
     match resources {
@@ -30,45 +25,26 @@ pub(super) fn make(group: &mut Cgroup, resources: Option<&Resources>) -> Result<
 /// Turns the controllers on from the root down to the parent of `folder`; one that is refused is missed by the limit that
 /// needs it, which then names it.
 fn delegate(folder: &Path) {
-    let available =
-        std::fs::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap_or_default();
-    let mut levels: Vec<&Path> = folder
-        .ancestors()
-        .skip(1)
-        .take_while(|level| level.starts_with(ROOT))
-        .collect();
+    let available = std::fs::read_to_string(Path::new(ROOT).join("cgroup.controllers")).unwrap_or_default();
+    let mut levels: Vec<&Path> = folder.ancestors().skip(1).take_while(|level| level.starts_with(ROOT)).collect();
     levels.reverse();
     for level in levels {
         let on = std::fs::read_to_string(level.join("cgroup.subtree_control")).unwrap_or_default();
-        for controller in available
-            .split_whitespace()
-            .filter(|name| !on.split_whitespace().any(|on| on == *name))
-        {
-            let _refused = std::fs::write(
-                level.join("cgroup.subtree_control"),
-                format!("+{controller}"),
-            );
+        for controller in available.split_whitespace().filter(|name| !on.split_whitespace().any(|on| on == *name)) {
+            let _refused = std::fs::write(level.join("cgroup.subtree_control"), format!("+{controller}"));
         }
     }
 }
 
 pub(super) fn limit(group: &Cgroup, resources: &Resources) -> Result<(), CgroupError> {
     let Some(folder) = group.folders.first() else {
-        return Err(CgroupError::new(
-            &group.path,
-            "the group is gone",
-            io::ErrorKind::NotFound.into(),
-        ));
+        return Err(CgroupError::new(&group.path, "the group is gone", io::ErrorKind::NotFound.into()));
     };
     if let Some(limits) = &resources.memory {
         memory(folder, limits)?;
     }
     if let Some(pids) = &resources.pids {
-        set(
-            folder,
-            "pids.max",
-            or_max(Some(pids.limit).filter(|limit| *limit > 0)),
-        )?;
+        set(folder, "pids.max", or_max(Some(pids.limit).filter(|limit| *limit > 0)))?;
     }
     if let Some(limits) = &resources.cpu {
         cpu(folder, limits)?;
@@ -77,35 +53,22 @@ pub(super) fn limit(group: &Cgroup, resources: &Resources) -> Result<(), CgroupE
         block_io(folder, limits)?;
     }
     for limit in &resources.hugepage_limits {
-        set(
-            folder,
-            &format!("hugetlb.{}.max", limit.page_size),
-            limit.limit,
-        )?;
+        set(folder, &format!("hugetlb.{}.max", limit.page_size), limit.limit)?;
     }
     for (device, limits) in &resources.rdma {
         let value = |value: Option<u32>| value.map_or("max".to_owned(), |value| value.to_string());
         set(
             folder,
             "rdma.max",
-            format_args!(
-                "{device} hca_handle={} hca_object={}",
-                value(limits.hca_handles),
-                value(limits.hca_objects)
-            ),
+            format_args!("{device} hca_handle={} hca_object={}", value(limits.hca_handles), value(limits.hca_objects)),
         )?;
     }
     if let Some(rules) = super::devices::rules(&resources.devices) {
-        super::device_filter::enforce(folder, &rules)
-            .map_err(|error| CgroupError::new(folder, "restricting devices", error))?;
+        super::device_filter::enforce(folder, &rules).map_err(|error| CgroupError::new(folder, "restricting devices", error))?;
     }
     for (file, value) in &resources.unified {
         if file.contains('/') {
-            return Err(CgroupError::new(
-                folder,
-                format!("unified: `{file}` is not a file name"),
-                io::ErrorKind::InvalidInput.into(),
-            ));
+            return Err(CgroupError::new(folder, format!("unified: `{file}` is not a file name"), io::ErrorKind::InvalidInput.into()));
         }
         set(folder, file, value)?;
     }
@@ -118,11 +81,7 @@ fn cpu(folder: &Path, cpu: &oci::runtime::Cpu) -> Result<(), CgroupError> {
     }
     if cpu.quota.is_some() || cpu.period.is_some() {
         let period = cpu.period.filter(|period| *period > 0).unwrap_or(100_000);
-        set(
-            folder,
-            "cpu.max",
-            format_args!("{} {period}", or_max(cpu.quota.filter(|quota| *quota > 0))),
-        )?;
+        set(folder, "cpu.max", format_args!("{} {period}", or_max(cpu.quota.filter(|quota| *quota > 0))))?;
     }
     if let Some(burst) = cpu.burst {
         set(folder, "cpu.max.burst", burst)?;
@@ -145,21 +104,12 @@ fn memory(folder: &Path, limits: &Memory) -> Result<(), CgroupError> {
         set(folder, "memory.max", or_max(positive(limit)))?;
     }
     if let Some(reservation) = limits.reservation {
-        set(
-            folder,
-            "memory.low",
-            positive(reservation).unwrap_or_default(),
-        )?;
+        set(folder, "memory.low", positive(reservation).unwrap_or_default())?;
     }
     // v1 and Docker count memory and swap together, v2 counts swap alone.
-    if let Some(swap) = limits
-        .swap
-        .filter(|_| folder.join("memory.swap.max").exists())
-    {
+    if let Some(swap) = limits.swap.filter(|_| folder.join("memory.swap.max").exists()) {
         match (positive(swap), limits.limit.and_then(positive)) {
-            (Some(swap), Some(limit)) => {
-                set(folder, "memory.swap.max", swap.saturating_sub(limit).max(0))?
-            }
+            (Some(swap), Some(limit)) => set(folder, "memory.swap.max", swap.saturating_sub(limit).max(0))?,
             (Some(_), None) => {}
             (None, _) => set(folder, "memory.swap.max", "max")?,
         }
@@ -184,15 +134,7 @@ fn block_io(folder: &Path, limits: &BlockIo) -> Result<(), CgroupError> {
     ];
     for (key, devices) in rates {
         for device in devices {
-            set(
-                folder,
-                "io.max",
-                super::device_line(
-                    device.major,
-                    device.minor,
-                    format_args!("{key}={}", device.rate),
-                ),
-            )?;
+            set(folder, "io.max", super::device_line(device.major, device.minor, format_args!("{key}={}", device.rate)))?;
         }
     }
     Ok(())
@@ -216,16 +158,10 @@ pub(super) fn set_frozen(folder: &Path, frozen: bool) -> io::Result<()> {
         let mut text = [0; 256];
         let length = rustix::io::pread(&events, &mut text, 0)?;
         let wanted: &[u8] = if frozen { b"frozen 1" } else { b"frozen 0" };
-        if text[..length]
-            .windows(wanted.len())
-            .any(|part| part == wanted)
-        {
+        if text[..length].windows(wanted.len()).any(|part| part == wanted) {
             return Ok(());
         }
-        let limit = rustix::event::Timespec {
-            tv_sec: 10,
-            tv_nsec: 0,
-        };
+        let limit = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
         if poll(&mut wait, Some(&limit))? == 0 {
             return Err(io::ErrorKind::TimedOut.into());
         }

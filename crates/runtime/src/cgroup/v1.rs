@@ -27,17 +27,12 @@ pub(super) fn make(group: &mut Cgroup, resources: Option<&Resources>) -> Result<
 }
 
 pub(super) fn update(group: &mut Cgroup, resources: &Resources) -> Result<(), CgroupError> {
-    let processes = group
-        .processes()
-        .map_err(|error| CgroupError::new(&group.path, "listing processes", error))?;
+    let processes = group.processes().map_err(|error| CgroupError::new(&group.path, "listing processes", error))?;
     for controller in needs(resources) {
         if let Some(folder) = add(group, controller)? {
             for pid in &processes {
                 // One that has ended meanwhile needs no place.
-                let _already_gone = std::fs::write(
-                    folder.join("cgroup.procs"),
-                    pid.as_raw_nonzero().to_string(),
-                );
+                let _already_gone = std::fs::write(folder.join("cgroup.procs"), pid.as_raw_nonzero().to_string());
             }
         }
     }
@@ -49,9 +44,7 @@ fn needs(resources: &Resources) -> Vec<&'static str> {
     let mut needed = Vec::new();
     let cpu = resources.cpu.as_ref();
     let memory = resources.memory.as_ref();
-    if cpu.is_some_and(|cpu| *cpu != Cpu::default())
-        || memory.is_some_and(|memory| *memory != Memory::default())
-    {
+    if cpu.is_some_and(|cpu| *cpu != Cpu::default()) || memory.is_some_and(|memory| *memory != Memory::default()) {
         // Language runtimes believe limits only where they find all of these mounted.
         // **Source:** OpenJDK, `cgroupSubsystem_linux.cpp`.
         needed.extend(["cpu", "cpuset"]);
@@ -74,11 +67,7 @@ fn needs(resources: &Resources) -> Vec<&'static str> {
 
 /// Makes the folder of a controller, if this machine has it; returns it if it is new to the container.
 fn add(group: &mut Cgroup, controller: &str) -> Result<Option<PathBuf>, CgroupError> {
-    let Some(hierarchy) = group
-        .hierarchies
-        .iter()
-        .find(|hierarchy| hierarchy.name.split(',').any(|part| part == controller))
-    else {
+    let Some(hierarchy) = group.hierarchies.iter().find(|hierarchy| hierarchy.name.split(',').any(|part| part == controller)) else {
         return Ok(None);
     };
     let folder = group.folder(hierarchy);
@@ -86,8 +75,7 @@ fn add(group: &mut Cgroup, controller: &str) -> Result<Option<PathBuf>, CgroupEr
         return Ok(None);
     }
     let mount = hierarchy.mount.clone();
-    std::fs::create_dir_all(&folder)
-        .map_err(|error| CgroupError::new(&folder, "making the group", error))?;
+    std::fs::create_dir_all(&folder).map_err(|error| CgroupError::new(&folder, "making the group", error))?;
     if controller == "cpuset" {
         inherit_cpuset(&mount, &folder)?;
     }
@@ -97,16 +85,12 @@ fn add(group: &mut Cgroup, controller: &str) -> Result<Option<PathBuf>, CgroupEr
 
 /// A new cpuset is empty and takes no process: each level copies its parent's. **Source:** cpuset(7).
 fn inherit_cpuset(mount: &Path, folder: &Path) -> Result<(), CgroupError> {
-    let mut levels: Vec<&Path> = folder
-        .ancestors()
-        .take_while(|level| *level != mount)
-        .collect();
+    let mut levels: Vec<&Path> = folder.ancestors().take_while(|level| *level != mount).collect();
     levels.reverse();
     for level in levels {
         for file in ["cpuset.cpus", "cpuset.mems"] {
             let read = |folder: &Path| {
-                std::fs::read_to_string(folder.join(file))
-                    .map_err(|error| CgroupError::new(folder, format!("reading {file}"), error))
+                std::fs::read_to_string(folder.join(file)).map_err(|error| CgroupError::new(folder, format!("reading {file}"), error))
             };
             if read(level)?.trim().is_empty() {
                 set(level, file, read(level.parent().unwrap_or(mount))?.trim())?;
@@ -117,23 +101,14 @@ fn inherit_cpuset(mount: &Path, folder: &Path) -> Result<(), CgroupError> {
 }
 
 fn limit(group: &Cgroup, resources: &Resources) -> Result<(), CgroupError> {
-    let missing = |name: &str| {
-        CgroupError::new(
-            &group.path,
-            format!("this machine has no {name} controller"),
-            io::ErrorKind::NotFound.into(),
-        )
-    };
+    let missing =
+        |name: &str| CgroupError::new(&group.path, format!("this machine has no {name} controller"), io::ErrorKind::NotFound.into());
     let folder = |name: &str| group.controller(name).ok_or_else(|| missing(name));
     if let Some(limits) = &resources.memory {
         memory(&folder("memory")?, limits)?;
     }
     if let Some(pids) = &resources.pids {
-        let value = if pids.limit > 0 {
-            pids.limit.to_string()
-        } else {
-            "max".into()
-        };
+        let value = if pids.limit > 0 { pids.limit.to_string() } else { "max".into() };
         set(&folder("pids")?, "pids.max", value)?;
     }
     if let Some(limits) = &resources.cpu {
@@ -146,22 +121,14 @@ fn limit(group: &Cgroup, resources: &Resources) -> Result<(), CgroupError> {
         block_io(&folder("blkio")?, limits)?;
     }
     for limit in &resources.hugepage_limits {
-        set(
-            &folder("hugetlb")?,
-            &format!("hugetlb.{}.limit_in_bytes", limit.page_size),
-            limit.limit,
-        )?;
+        set(&folder("hugetlb")?, &format!("hugetlb.{}.limit_in_bytes", limit.page_size), limit.limit)?;
     }
     if let Some(network) = &resources.network {
         if let Some(class) = network.class_id {
             set(&folder("net_cls")?, "net_cls.classid", class)?;
         }
         for priority in &network.priorities {
-            set(
-                &folder("net_prio")?,
-                "net_prio.ifpriomap",
-                format_args!("{} {}", priority.name, priority.priority),
-            )?;
+            set(&folder("net_prio")?, "net_prio.ifpriomap", format_args!("{} {}", priority.name, priority.priority))?;
         }
     }
     Ok(())
@@ -172,10 +139,8 @@ fn memory(folder: &Path, limits: &Memory) -> Result<(), CgroupError> {
     // Memory may never be above memory and swap: raise the outer one first, lower the inner one first.
     let order = match (limits.limit, limits.swap) {
         (Some(limit), Some(swap)) => {
-            let current = std::fs::read_to_string(folder.join(swap_file))
-                .ok()
-                .and_then(|text| text.trim().parse::<i64>().ok())
-                .unwrap_or(i64::MAX);
+            let current =
+                std::fs::read_to_string(folder.join(swap_file)).ok().and_then(|text| text.trim().parse::<i64>().ok()).unwrap_or(i64::MAX);
             if swap == -1 || limit > current {
                 vec![(swap_file, swap), (limit_file, limit)]
             } else {
@@ -207,44 +172,14 @@ fn memory(folder: &Path, limits: &Memory) -> Result<(), CgroupError> {
     Ok(())
 }
 
-fn cpu(
-    folder: &dyn Fn(&str) -> Result<PathBuf, CgroupError>,
-    limits: &Cpu,
-) -> Result<(), CgroupError> {
+fn cpu(folder: &dyn Fn(&str) -> Result<PathBuf, CgroupError>, limits: &Cpu) -> Result<(), CgroupError> {
     let values = [
-        (
-            "cpu.shares",
-            limits
-                .shares
-                .filter(|shares| *shares > 0)
-                .map(|value| value.to_string()),
-        ),
-        (
-            "cpu.cfs_period_us",
-            limits
-                .period
-                .filter(|period| *period > 0)
-                .map(|value| value.to_string()),
-        ),
-        (
-            "cpu.cfs_quota_us",
-            limits
-                .quota
-                .filter(|quota| *quota != 0)
-                .map(|value| value.to_string()),
-        ),
-        (
-            "cpu.cfs_burst_us",
-            limits.burst.map(|value| value.to_string()),
-        ),
-        (
-            "cpu.rt_period_us",
-            limits.realtime_period.map(|value| value.to_string()),
-        ),
-        (
-            "cpu.rt_runtime_us",
-            limits.realtime_runtime.map(|value| value.to_string()),
-        ),
+        ("cpu.shares", limits.shares.filter(|shares| *shares > 0).map(|value| value.to_string())),
+        ("cpu.cfs_period_us", limits.period.filter(|period| *period > 0).map(|value| value.to_string())),
+        ("cpu.cfs_quota_us", limits.quota.filter(|quota| *quota != 0).map(|value| value.to_string())),
+        ("cpu.cfs_burst_us", limits.burst.map(|value| value.to_string())),
+        ("cpu.rt_period_us", limits.realtime_period.map(|value| value.to_string())),
+        ("cpu.rt_runtime_us", limits.realtime_runtime.map(|value| value.to_string())),
         ("cpu.idle", limits.idle.map(|value| value.to_string())),
     ];
     for (file, value) in values {
@@ -263,24 +198,14 @@ fn cpu(
 
 fn devices(folder: &Path, rules: &[DeviceRule]) -> Result<(), CgroupError> {
     for rule in rules {
-        let file = if rule.allow {
-            "devices.allow"
-        } else {
-            "devices.deny"
-        };
+        let file = if rule.allow { "devices.allow" } else { "devices.deny" };
         if super::devices::covers_all(rule) {
             set(folder, file, "a")?;
             continue;
         }
-        let number = |number: Option<i64>| {
-            super::devices::number(number).map_or("*".into(), |number| number.to_string())
-        };
+        let number = |number: Option<i64>| super::devices::number(number).map_or("*".into(), |number| number.to_string());
         let (major, minor) = (number(rule.major), number(rule.minor));
-        let access = rule
-            .access
-            .as_deref()
-            .filter(|access| !access.is_empty())
-            .unwrap_or("rwm");
+        let access = rule.access.as_deref().filter(|access| !access.is_empty()).unwrap_or("rwm");
         // The kernel reads `a` as every device, whatever the numbers behind it say.
         let kinds: &[&str] = match rule.kind.as_deref() {
             Some("b") => &["b"],
@@ -288,11 +213,7 @@ fn devices(folder: &Path, rules: &[DeviceRule]) -> Result<(), CgroupError> {
             _ => &["b", "c"],
         };
         for kind in kinds {
-            set(
-                folder,
-                file,
-                format_args!("{kind} {major}:{minor} {access}"),
-            )?;
+            set(folder, file, format_args!("{kind} {major}:{minor} {access}"))?;
         }
     }
     Ok(())
@@ -300,48 +221,24 @@ fn devices(folder: &Path, rules: &[DeviceRule]) -> Result<(), CgroupError> {
 
 fn block_io(folder: &Path, limits: &BlockIo) -> Result<(), CgroupError> {
     // The weights moved with the scheduler: `blkio.bfq.weight` where BFQ is in use.
-    let weight_file = if folder.join("blkio.weight").exists() {
-        "blkio.weight"
-    } else {
-        "blkio.bfq.weight"
-    };
+    let weight_file = if folder.join("blkio.weight").exists() { "blkio.weight" } else { "blkio.bfq.weight" };
     if let Some(weight) = limits.weight.filter(|weight| *weight > 0) {
         set(folder, weight_file, weight)?;
     }
     for device in &limits.weight_device {
         if let Some(weight) = device.weight {
-            set(
-                folder,
-                &format!("{weight_file}_device"),
-                device_line(device.major, device.minor, weight),
-            )?;
+            set(folder, &format!("{weight_file}_device"), device_line(device.major, device.minor, weight))?;
         }
     }
     let rates = [
-        (
-            "blkio.throttle.read_bps_device",
-            &limits.throttle_read_bps_device,
-        ),
-        (
-            "blkio.throttle.write_bps_device",
-            &limits.throttle_write_bps_device,
-        ),
-        (
-            "blkio.throttle.read_iops_device",
-            &limits.throttle_read_iops_device,
-        ),
-        (
-            "blkio.throttle.write_iops_device",
-            &limits.throttle_write_iops_device,
-        ),
+        ("blkio.throttle.read_bps_device", &limits.throttle_read_bps_device),
+        ("blkio.throttle.write_bps_device", &limits.throttle_write_bps_device),
+        ("blkio.throttle.read_iops_device", &limits.throttle_read_iops_device),
+        ("blkio.throttle.write_iops_device", &limits.throttle_write_iops_device),
     ];
     for (file, devices) in rates {
         for device in devices {
-            set(
-                folder,
-                file,
-                device_line(device.major, device.minor, device.rate),
-            )?;
+            set(folder, file, device_line(device.major, device.minor, device.rate))?;
         }
     }
     Ok(())

@@ -17,27 +17,13 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn new(user: &User) -> Self {
-        let groups = user
-            .additional_gids
-            .iter()
-            .map(|gid| Gid::from_raw(*gid))
-            .collect();
-        Self {
-            uid: Uid::from_raw(user.uid),
-            gid: Gid::from_raw(user.gid),
-            groups,
-            umask: user.umask,
-        }
+        let groups = user.additional_gids.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        Self { uid: Uid::from_raw(user.uid), gid: Gid::from_raw(user.gid), groups, umask: user.umask }
     }
 
     /// Root of the namespace: what a process must become after its ids were mapped.
     pub(crate) fn root() -> Self {
-        Self {
-            uid: Uid::ROOT,
-            gid: Gid::ROOT,
-            groups: Vec::new(),
-            umask: None,
-        }
+        Self { uid: Uid::ROOT, gid: Gid::ROOT, groups: Vec::new(), umask: None }
     }
 
     /// Groups first, the user last: afterwards nothing of it is allowed any more. The groups are set exactly, so that none of
@@ -48,9 +34,7 @@ impl Identity {
             // A user namespace of an unprivileged user denies setgroups; then there is nothing to drop either.
             Err(rustix::io::Errno::PERM) if self.groups.is_empty() => {}
             Err(error) => {
-                return Err(Failure(format!(
-                    "setting the supplementary groups: {error}"
-                )));
+                return Err(Failure(format!("setting the supplementary groups: {error}")));
             }
         }
         set_thread_gid(self.gid).trying(|| format!("setting group {}", self.gid.as_raw()))?;
@@ -88,34 +72,18 @@ pub(crate) fn apply_limits(process: &Process) -> Outcome<Vec<String>> {
     let mut warnings = Vec::new();
     for limit in &process.rlimits {
         let what = || format!("error setting rlimit type {}", limit.kind);
-        let resource = LIMITS
-            .iter()
-            .find(|(name, _)| *name == limit.kind)
-            .ok_or_else(|| Failure(format!("{}: unknown", what())))?
-            .1;
+        let resource = LIMITS.iter().find(|(name, _)| *name == limit.kind).ok_or_else(|| Failure(format!("{}: unknown", what())))?.1;
         let value = |value: u64| (value != u64::MAX).then_some(value);
-        let wanted = Rlimit {
-            current: value(limit.soft),
-            maximum: value(limit.hard),
-        };
+        let wanted = Rlimit { current: value(limit.soft), maximum: value(limit.hard) };
         let own = getrlimit(resource);
         match setrlimit(resource, wanted) {
             Ok(()) => {}
             Err(rustix::io::Errno::PERM) => {
                 let hard = own.maximum.unwrap_or(u64::MAX);
                 let soft = limit.soft.min(hard);
-                setrlimit(
-                    resource,
-                    Rlimit {
-                        current: value(soft),
-                        maximum: own.maximum,
-                    },
-                )
-                .trying(what)?;
-                warnings.push(format!(
-                    "{}: raising the hard limit to {} needs CAP_SYS_RESOURCE; it stays at {hard}",
-                    limit.kind, limit.hard
-                ));
+                setrlimit(resource, Rlimit { current: value(soft), maximum: own.maximum }).trying(what)?;
+                warnings
+                    .push(format!("{}: raising the hard limit to {} needs CAP_SYS_RESOURCE; it stays at {hard}", limit.kind, limit.hard));
             }
             Err(error) => return Err(Failure(format!("{}: {error}", what()))),
         }
@@ -156,17 +124,12 @@ pub(crate) fn apply_scheduling(process: &Process) -> Outcome<()> {
             "SCHED_FLAG_UTIL_CLAMP_MAX" => Ok(0x40),
             other => Err(Failure(format!("scheduler: unknown flag {other}"))),
         };
-        let flags = scheduler
-            .flags
-            .iter()
-            .try_fold(0, |all, name| Ok::<u64, Failure>(all | flag(name)?))?;
+        let flags = scheduler.flags.iter().try_fold(0, |all, name| Ok::<u64, Failure>(all | flag(name)?))?;
         let attributes = sys::process::SchedulerAttributes {
             policy,
             flags,
-            nice: i32::try_from(scheduler.nice.unwrap_or_default())
-                .trying(|| "scheduler: nice".into())?,
-            priority: u32::try_from(scheduler.priority.unwrap_or_default())
-                .trying(|| "scheduler: priority".into())?,
+            nice: i32::try_from(scheduler.nice.unwrap_or_default()).trying(|| "scheduler: nice".into())?,
+            priority: u32::try_from(scheduler.priority.unwrap_or_default()).trying(|| "scheduler: priority".into())?,
             runtime: scheduler.runtime.unwrap_or_default(),
             deadline: scheduler.deadline.unwrap_or_default(),
             period: scheduler.period.unwrap_or_default(),

@@ -22,15 +22,10 @@ pub(crate) fn apply(spec: &Spec, root: &OwnedFd) -> Outcome<()> {
             Err(Errno::NOENT | Errno::NOTDIR) => continue,
             Err(error) => return Err(Failure(format!("{}: {error}", what()))),
         };
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_EMPTY_PATH
-            | OpenTreeFlags::AT_RECURSIVE;
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::AT_RECURSIVE;
         let tree = open_tree(&target, "", flags).trying(what)?;
-        let attributes = sys::mount::Attributes {
-            set: sys::mount::READ_ONLY,
-            ..Default::default()
-        };
+        let attributes = sys::mount::Attributes { set: sys::mount::READ_ONLY, ..Default::default() };
         sys::mount::set_attributes(tree.as_fd(), true, attributes).trying(what)?;
         mount::place(&tree, &target)?;
     }
@@ -54,9 +49,7 @@ pub(crate) fn apply(spec: &Spec, root: &OwnedFd) -> Outcome<()> {
         } else {
             &null
         };
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_EMPTY_PATH;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
         let tree = open_tree(source, "", flags).trying(what)?;
         mount::place(&tree, &target)?;
     }
@@ -66,36 +59,17 @@ pub(crate) fn apply(spec: &Spec, root: &OwnedFd) -> Outcome<()> {
 /// The host's null device, checked by its number: the container's own may be anything (CVE-2025-31133).
 fn null() -> Outcome<OwnedFd> {
     let what = || "opening /dev/null".to_owned();
-    let null = openat2(
-        CWD,
-        "/dev/null",
-        OFlags::PATH | OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-        ResolveFlags::NO_SYMLINKS,
-    )
-    .trying(what)?;
+    let null =
+        openat2(CWD, "/dev/null", OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty(), ResolveFlags::NO_SYMLINKS).trying(what)?;
     let stat = fstat(&null).trying(what)?;
-    let device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-        && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3);
-    if device {
-        Ok(null)
-    } else {
-        Err(Failure("/dev/null is not the null device".into()))
-    }
+    let device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && (major(stat.st_rdev), minor(stat.st_rdev)) == (1, 3);
+    if device { Ok(null) } else { Err(Failure("/dev/null is not the null device".into())) }
 }
 
 /// An empty read-only folder.
 fn folder() -> Outcome<OwnedFd> {
-    let tree = mount::make(
-        "tmpfs",
-        None,
-        &["size=0".into(), "nr_inodes=1".into(), "mode=755".into()],
-    )?;
-    let attributes = sys::mount::Attributes {
-        set: sys::mount::READ_ONLY,
-        ..Default::default()
-    };
-    sys::mount::set_attributes(tree.as_fd(), false, attributes)
-        .trying(|| "masking a folder".into())?;
+    let tree = mount::make("tmpfs", None, &["size=0".into(), "nr_inodes=1".into(), "mode=755".into()])?;
+    let attributes = sys::mount::Attributes { set: sys::mount::READ_ONLY, ..Default::default() };
+    sys::mount::set_attributes(tree.as_fd(), false, attributes).trying(|| "masking a folder".into())?;
     Ok(tree)
 }

@@ -10,9 +10,8 @@ use std::path::Path;
 use oci::runtime::{Mount, NamespaceType, Spec};
 use rustix::fs::CWD;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
-    OpenTreeFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
-    move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
 };
 use sys::mount::Attributes;
 
@@ -43,11 +42,7 @@ pub(super) fn propagation(name: &str) -> Option<MountPropagationFlags> {
         "unbindable" => Flags::UNBINDABLE,
         _ => return None,
     };
-    Some(if name.starts_with('r') {
-        kind | Flags::REC
-    } else {
-        kind
-    })
+    Some(if name.starts_with('r') { kind | Flags::REC } else { kind })
 }
 
 /// Attribute options: name, bits set, bits cleared. **Source:** runtime-spec, `config.md`, Linux mount options.
@@ -75,17 +70,11 @@ const ATTRIBUTES: [(&str, u64, u64); 19] = [
 
 impl Options {
     fn parse(mount: &Mount) -> Self {
-        let mut options = Self {
-            bind: mount.kind.as_deref() == Some("bind"),
-            ..Self::default()
-        };
+        let mut options = Self { bind: mount.kind.as_deref() == Some("bind"), ..Self::default() };
         for option in &mount.options {
             options.add(option);
         }
-        if mount.kind.as_deref() == Some("bind")
-            && !options.recursive
-            && mount.options.iter().all(|option| option != "bind")
-        {
+        if mount.kind.as_deref() == Some("bind") && !options.recursive && mount.options.iter().all(|option| option != "bind") {
             options.recursive = true;
         }
         options
@@ -124,11 +113,7 @@ pub(crate) fn all(spec: &Spec, root: &OwnedFd, cgroup: &crate::cgroup::Cgroup) -
     for mount in &spec.mounts {
         one(spec, root, mount, cgroup).map_err(|failure| {
             let source = mount.source.as_deref().unwrap_or(Path::new("none"));
-            Failure(format!(
-                "error mounting \"{}\" to rootfs at \"{}\": {failure}",
-                source.display(),
-                mount.destination.display()
-            ))
+            Failure(format!("error mounting \"{}\" to rootfs at \"{}\": {failure}", source.display(), mount.destination.display()))
         })?;
     }
     Ok(())
@@ -138,28 +123,13 @@ fn one(spec: &Spec, root: &OwnedFd, mount: &Mount, cgroup: &crate::cgroup::Cgrou
     let options = Options::parse(mount);
     let kind = mount.kind.as_deref().unwrap_or("none");
     if options.bind {
-        let source = mount
-            .source
-            .as_deref()
-            .ok_or_else(|| Failure("a bind mount needs a source".into()))?;
+        let source = mount.source.as_deref().ok_or_else(|| Failure("a bind mount needs a source".into()))?;
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | if options.recursive {
-                OpenTreeFlags::AT_RECURSIVE
-            } else {
-                OpenTreeFlags::empty()
-            };
-        let tree =
-            open_tree(CWD, source, flags).trying(|| format!("mount src={}", source.display()))?;
+            | if options.recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
+        let tree = open_tree(CWD, source, flags).trying(|| format!("mount src={}", source.display()))?;
         let folder = path::is_folder(&tree).trying(|| "stat".into())?;
-        return attach(
-            spec,
-            root,
-            mount,
-            &options,
-            tree,
-            if folder { Kind::Folder } else { Kind::File },
-        );
+        return attach(spec, root, mount, &options, tree, if folder { Kind::Folder } else { Kind::File });
     }
     match kind {
         "cgroup" | "cgroup2" => return cgroups::mount(spec, root, mount, cgroup),
@@ -183,16 +153,8 @@ fn spec_user(spec: &Spec) -> bool {
 }
 
 /// A user namespace that does not own the namespace behind a file system cannot mount it anew: the host's is passed on.
-fn rebind(
-    spec: &Spec,
-    root: &OwnedFd,
-    mount: &Mount,
-    options: &Options,
-    source: &str,
-) -> Outcome<()> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE;
+fn rebind(spec: &Spec, root: &OwnedFd, mount: &Mount, options: &Options, source: &str) -> Outcome<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let tree = open_tree(CWD, source, flags).trying(|| format!("opening {source}"))?;
     attach(spec, root, mount, options, tree, Kind::Folder)
 }
@@ -210,36 +172,21 @@ pub(super) fn make(kind: &str, source: Option<&Path>, data: &[String]) -> Outcom
         .trying(|| format!("option {option}"))?;
     }
     fsconfig_create(&fs).trying(|| format!("mounting {kind}"))?;
-    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
-        .trying(|| format!("mounting {kind}"))
+    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty()).trying(|| format!("mounting {kind}"))
 }
 
-#[allow(
-    clippy::too_many_arguments,
-    reason = "one mount has these six sides, all of them only here"
-)]
+#[allow(clippy::too_many_arguments, reason = "one mount has these six sides, all of them only here")]
 /// Sets the attributes of a detached tree and attaches it at its place in the root.
-fn attach(
-    spec: &Spec,
-    root: &OwnedFd,
-    mount: &Mount,
-    options: &Options,
-    tree: OwnedFd,
-    kind: Kind,
-) -> Outcome<()> {
+fn attach(spec: &Spec, root: &OwnedFd, mount: &Mount, options: &Options, tree: OwnedFd, kind: Kind) -> Outcome<()> {
     let what = || "setting mount attributes".to_owned();
-    if let Some(recursive) = options
-        .idmap
-        .or_else(|| (!mount.uid_mappings.is_empty()).then_some(options.recursive))
-    {
+    if let Some(recursive) = options.idmap.or_else(|| (!mount.uid_mappings.is_empty()).then_some(options.recursive)) {
         idmap::apply(spec, mount, tree.as_fd(), recursive)?;
     }
     if options.attributes != Attributes::default() {
         sys::mount::set_attributes(tree.as_fd(), false, options.attributes).trying(what)?;
     }
     if options.recursive_attributes != Attributes::default() {
-        sys::mount::set_attributes(tree.as_fd(), true, options.recursive_attributes)
-            .trying(what)?;
+        sys::mount::set_attributes(tree.as_fd(), true, options.recursive_attributes).trying(what)?;
     }
     let target = target(root, &mount.destination, mount.kind.as_deref(), kind)?;
     if options.copy_up {
@@ -249,15 +196,8 @@ fn attach(
     for flags in &options.propagation {
         let recursive = flags.contains(MountPropagationFlags::REC);
         let propagation = u64::from((*flags - MountPropagationFlags::REC).bits());
-        sys::mount::set_attributes(
-            tree.as_fd(),
-            recursive,
-            Attributes {
-                propagation,
-                ..Default::default()
-            },
-        )
-        .trying(|| "setting propagation".into())?;
+        sys::mount::set_attributes(tree.as_fd(), recursive, Attributes { propagation, ..Default::default() })
+            .trying(|| "setting propagation".into())?;
     }
     Ok(())
 }
@@ -266,8 +206,7 @@ fn attach(
 fn target(root: &OwnedFd, destination: &Path, fs: Option<&str>, kind: Kind) -> Outcome<OwnedFd> {
     if matches!(fs, Some("proc" | "sysfs")) {
         path::ensure(root, destination, kind)?;
-        return path::resolve_plain(root, destination)
-            .trying(|| format!("{} must be a folder, not a link", destination.display()));
+        return path::resolve_plain(root, destination).trying(|| format!("{} must be a folder, not a link", destination.display()));
     }
     let target = path::ensure(root, destination, kind)?;
     let folder = path::is_folder(&target).trying(|| "stat".into())?;

@@ -28,11 +28,7 @@ pub(crate) fn is_new(spec: &Spec, kind: NamespaceType) -> bool {
 
 /// The namespace of a kind, if the specification names one.
 pub(crate) fn find(spec: &Spec, kind: NamespaceType) -> Option<&Namespace> {
-    spec.linux
-        .as_ref()?
-        .namespaces
-        .iter()
-        .find(|namespace| namespace.kind == kind)
+    spec.linux.as_ref()?.namespaces.iter().find(|namespace| namespace.kind == kind)
 }
 
 /// Joins the namespaces given by path (the pid namespace was joined by the parent) and makes those that clone cannot.
@@ -44,13 +40,11 @@ pub(crate) fn enter(spec: &Spec) -> Outcome<()> {
         let Some(path) = find(spec, kind).and_then(|namespace| namespace.path.as_ref()) else {
             continue;
         };
-        let fd = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-            .trying(|| format!("opening namespace {}", path.display()))?;
+        let fd = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).trying(|| format!("opening namespace {}", path.display()))?;
         joined.push((kind, fd, path));
     }
     for (kind, fd, path) in joined {
-        sys::process::setns(fd.as_fd(), flag(kind))
-            .trying(|| format!("joining namespace {}", path.display()))?;
+        sys::process::setns(fd.as_fd(), flag(kind)).trying(|| format!("joining namespace {}", path.display()))?;
     }
     if is_new(spec, Cgroup) {
         // Made here, not by clone: its root is the cgroup that the parent has moved this process into.
@@ -68,28 +62,20 @@ fn make_time(spec: &Spec) -> Outcome<()> {
     let offsets = spec.linux.as_ref().map(|linux| &linux.time_offsets);
     for (clock, offset) in offsets.into_iter().flatten() {
         let line = format!("{clock} {} {}\n", offset.secs, offset.nanosecs);
-        std::fs::write("/proc/self/timens_offsets", &line)
-            .trying(|| format!("setting the offset of clock {clock}"))?;
+        std::fs::write("/proc/self/timens_offsets", &line).trying(|| format!("setting the offset of clock {clock}"))?;
     }
-    let own = open(
-        "/proc/self/ns/time_for_children",
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .trying(|| "opening the time namespace".into())?;
-    sys::process::setns(own.as_fd(), flag(NamespaceType::Time))
-        .trying(|| "entering the time namespace".into())
+    let own = open("/proc/self/ns/time_for_children", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .trying(|| "opening the time namespace".into())?;
+    sys::process::setns(own.as_fd(), flag(NamespaceType::Time)).trying(|| "entering the time namespace".into())
 }
 
 /// Host and domain name.
 pub(crate) fn names(spec: &Spec) -> Outcome<()> {
     if let Some(name) = &spec.hostname {
-        rustix::system::sethostname(name.as_bytes())
-            .trying(|| format!("setting the host name {name}"))?;
+        rustix::system::sethostname(name.as_bytes()).trying(|| format!("setting the host name {name}"))?;
     }
     if let Some(name) = &spec.domainname {
-        rustix::system::setdomainname(name.as_bytes())
-            .trying(|| format!("setting the domain name {name}"))?;
+        rustix::system::setdomainname(name.as_bytes()).trying(|| format!("setting the domain name {name}"))?;
     }
     Ok(())
 }

@@ -17,47 +17,24 @@ pub(crate) enum Kind {
 
 /// Opens a root folder of this or another container.
 pub(crate) fn open_root(path: &Path) -> Outcome<OwnedFd> {
-    open(
-        path,
-        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .trying(|| format!("opening the root {}", path.display()))
+    open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).trying(|| format!("opening the root {}", path.display()))
 }
 
 /// Opens `path` as the container would see it: links stay inside the root, magic links are refused.
 pub(crate) fn resolve(root: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
-    lookup(
-        root,
-        path,
-        ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-    )
+    lookup(root, path, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
 }
 
 /// As [`resolve`], without following any link: for /proc, /sys and /dev, whose place an image must not choose.
 pub(crate) fn resolve_plain(root: impl AsFd, path: &Path) -> rustix::io::Result<OwnedFd> {
-    lookup(
-        root,
-        path,
-        ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS,
-    )
+    lookup(root, path, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)
 }
 
 fn lookup(root: impl AsFd, path: &Path, resolve: ResolveFlags) -> rustix::io::Result<OwnedFd> {
     let relative = path.strip_prefix("/").unwrap_or(path);
-    let relative = if relative.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        relative
-    };
+    let relative = if relative.as_os_str().is_empty() { Path::new(".") } else { relative };
     loop {
-        match openat2(
-            &root,
-            relative,
-            OFlags::PATH | OFlags::CLOEXEC,
-            Mode::empty(),
-            resolve,
-        ) {
+        match openat2(&root, relative, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
             // A rename elsewhere raced with the look-up of `..`: the kernel asks to try again.
             Err(Errno::AGAIN | Errno::INTR) => {}
             result => return result,
@@ -70,10 +47,7 @@ pub(crate) fn ensure(root: impl AsFd, path: &Path, kind: Kind) -> Outcome<OwnedF
     match resolve(&root, path) {
         Ok(fd) => Ok(fd),
         Err(Errno::NOENT) => make(root, path, kind),
-        Err(error) => Err(Failure(format!(
-            "opening {} in the container: {error}",
-            path.display()
-        ))),
+        Err(error) => Err(Failure(format!("opening {} in the container: {error}", path.display()))),
     }
 }
 
@@ -82,13 +56,7 @@ fn make(root: impl AsFd, path: &Path, kind: Kind) -> Outcome<OwnedFd> {
     let what = || format!("making {} in the container", path.display());
     let parts: Vec<_> = normal(path)
         .components()
-        .filter_map(|part| {
-            if let Component::Normal(name) = part {
-                Some(name.to_owned())
-            } else {
-                None
-            }
-        })
+        .filter_map(|part| if let Component::Normal(name) = part { Some(name.to_owned()) } else { None })
         .collect();
     let mut folder = resolve(&root, Path::new("/")).trying(what)?;
     let mut walked = PathBuf::from("/");
@@ -103,8 +71,7 @@ fn make(root: impl AsFd, path: &Path, kind: Kind) -> Outcome<OwnedFd> {
             Err(error) => return Err(Failure(format!("{}: {error}", what()))),
         }
         if kind == Kind::File && index + 1 == parts.len() {
-            let flags =
-                OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
             rustix::fs::openat(&folder, name, flags, Mode::from_raw_mode(0o644)).trying(what)?;
         } else {
             match mkdirat(&folder, name, Mode::from_raw_mode(0o755)) {
@@ -112,12 +79,7 @@ fn make(root: impl AsFd, path: &Path, kind: Kind) -> Outcome<OwnedFd> {
                 Err(error) => return Err(Failure(format!("{}: {error}", what()))),
             }
         }
-        folder = lookup(
-            &folder,
-            Path::new(name),
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
-        )
-        .trying(what)?;
+        folder = lookup(&folder, Path::new(name), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS).trying(what)?;
     }
     Ok(folder)
 }
@@ -144,25 +106,13 @@ pub(crate) fn is_folder(fd: impl AsFd) -> rustix::io::Result<bool> {
 
 /// Changes into the working directory, which is made if it is missing, and checks that it lies inside the root.
 pub(crate) fn change_directory(cwd: &Path) -> Outcome<()> {
-    let cwd = if cwd.as_os_str().is_empty() {
-        Path::new("/")
-    } else {
-        cwd
-    };
-    let what = || {
-        format!(
-            "chdir to cwd (\"{}\") set in config.json failed",
-            cwd.display()
-        )
-    };
+    let cwd = if cwd.as_os_str().is_empty() { Path::new("/") } else { cwd };
+    let what = || format!("chdir to cwd (\"{}\") set in config.json failed", cwd.display());
     rustix::process::chdir(cwd).trying(what)?;
     // A leaked descriptor of the host as cwd shows as unreachable (CVE-2024-21626).
     let reached = rustix::process::getcwd(Vec::new()).trying(what)?;
     if reached.to_bytes().first() != Some(&b'/') {
-        return Err(Failure(format!(
-            "{}: it is outside of the container's root",
-            what()
-        )));
+        return Err(Failure(format!("{}: it is outside of the container's root", what())));
     }
     Ok(())
 }

@@ -42,28 +42,16 @@ fn home(uid: u32) -> String {
 
 /// Finds the program inside the container, with the texts and kinds of errors that Docker's clients look for.
 pub(crate) fn find(process: &Process) -> Outcome<CString> {
-    let name = process
-        .args
-        .first()
-        .filter(|name| !name.is_empty())
-        .ok_or_else(|| Failure("exec: \"\": no command specified".into()))?;
+    let name = process.args.first().filter(|name| !name.is_empty()).ok_or_else(|| Failure("exec: \"\": no command specified".into()))?;
     if name.contains('/') {
         return check(name).map_err(|error| match error {
-            Errno::NOENT => Failure(format!(
-                "exec: \"{name}\": stat {name}: no such file or directory"
-            )),
-            Errno::ISDIR => Failure(format!(
-                "exec: \"{name}\": is a directory: permission denied"
-            )),
+            Errno::NOENT => Failure(format!("exec: \"{name}\": stat {name}: no such file or directory")),
+            Errno::ISDIR => Failure(format!("exec: \"{name}\": is a directory: permission denied")),
             Errno::ACCESS => Failure(format!("exec: \"{name}\": permission denied")),
             error => Failure(format!("exec: \"{name}\": {}", explain(&error.into()))),
         });
     }
-    let path = process
-        .env
-        .iter()
-        .find_map(|entry| entry.strip_prefix("PATH="))
-        .unwrap_or(PATH);
+    let path = process.env.iter().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(PATH);
     let mut denied = false;
     for folder in path.split(':') {
         let folder = if folder.is_empty() { "." } else { folder };
@@ -72,11 +60,7 @@ pub(crate) fn find(process: &Process) -> Outcome<CString> {
             Err(error) => denied |= error == Errno::ACCESS,
         }
     }
-    let reason = if denied {
-        "permission denied"
-    } else {
-        "executable file not found in $PATH"
-    };
+    let reason = if denied { "permission denied" } else { "executable file not found in $PATH" };
     Err(Failure(format!("exec: \"{name}\": {reason}")))
 }
 
@@ -103,7 +87,5 @@ pub(crate) fn explain(error: &std::io::Error) -> String {
 
 /// Strings as exec takes them.
 pub(crate) fn strings(list: &[String]) -> Outcome<Vec<CString>> {
-    list.iter()
-        .map(|item| CString::new(item.as_str()).trying(|| format!("{item:?}")))
-        .collect()
+    list.iter().map(|item| CString::new(item.as_str()).trying(|| format!("{item:?}"))).collect()
 }

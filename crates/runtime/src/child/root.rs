@@ -6,9 +6,8 @@ use std::path::Path;
 use oci::runtime::{Mount, Spec};
 use rustix::fs::CWD;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags,
-    OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount,
-    fsopen, mount_change, move_mount, open_tree, unmount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree, unmount,
 };
 
 use super::path::{Kind, ensure, open_root};
@@ -17,12 +16,9 @@ use super::{Failure, Outcome, Trying as _};
 /// Mounts the root over its own place and returns it.
 pub(crate) fn mount(spec: &Spec, bundle: &Path, root_mount: Option<&Mount>) -> Outcome<OwnedFd> {
     let linux = spec.linux.as_ref();
-    let propagation = linux
-        .and_then(|linux| linux.rootfs_propagation.as_deref())
-        .unwrap_or("rslave");
+    let propagation = linux.and_then(|linux| linux.rootfs_propagation.as_deref()).unwrap_or("rslave");
     // At least a slave: nothing mounted from here on may reach the host unless it was asked for.
-    let flags = super::mount::propagation(propagation)
-        .ok_or_else(|| Failure(format!("rootfsPropagation: unknown value {propagation}")))?;
+    let flags = super::mount::propagation(propagation).ok_or_else(|| Failure(format!("rootfsPropagation: unknown value {propagation}")))?;
     let first = if flags.contains(MountPropagationFlags::SHARED) {
         MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC
     } else {
@@ -34,24 +30,12 @@ pub(crate) fn mount(spec: &Spec, bundle: &Path, root_mount: Option<&Mount>) -> O
         Some(mount) => (overlay(mount)?, bundle.to_owned()),
         None => {
             let path = spec_root.ok_or_else(|| Failure("root: missing in config.json".into()))?;
-            let flags = OpenTreeFlags::OPEN_TREE_CLONE
-                | OpenTreeFlags::OPEN_TREE_CLOEXEC
-                | OpenTreeFlags::AT_RECURSIVE;
-            (
-                open_tree(CWD, &path, flags)
-                    .trying(|| format!("opening root.path {}", path.display()))?,
-                path,
-            )
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+            (open_tree(CWD, &path, flags).trying(|| format!("opening root.path {}", path.display()))?, path)
         }
     };
-    move_mount(
-        &tree,
-        "",
-        CWD,
-        &place,
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-    )
-    .trying(|| format!("mounting the root on {}", place.display()))?;
+    move_mount(&tree, "", CWD, &place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .trying(|| format!("mounting the root on {}", place.display()))?;
     // pivot_root refuses a shared parent, and unmounting the old root must not reach the host.
     Ok(tree)
 }
@@ -60,8 +44,7 @@ pub(crate) fn mount(spec: &Spec, bundle: &Path, root_mount: Option<&Mount>) -> O
 /// number and length have no limit but the kernel's 500.
 pub(crate) fn overlay(mount: &Mount) -> Outcome<OwnedFd> {
     let kind = mount.kind.as_deref().unwrap_or("overlay");
-    let fs = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)
-        .trying(|| format!("opening file system {kind}"))?;
+    let fs = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).trying(|| format!("opening file system {kind}"))?;
     // The name that df(1) and mount(8) show.
     let source = mount.source.as_deref().unwrap_or(Path::new(kind));
     fsconfig_set_string(&fs, "source", source).trying(|| "source".into())?;
@@ -71,8 +54,7 @@ pub(crate) fn overlay(mount: &Mount) -> Outcome<OwnedFd> {
         match option.split_once('=') {
             Some(("lowerdir", lowers)) if kind == "overlay" => {
                 for lower in lowers.split(':') {
-                    fsconfig_set_string(&fs, "lowerdir+", lower)
-                        .trying(|| format!("lower layer {lower}"))?;
+                    fsconfig_set_string(&fs, "lowerdir+", lower).trying(|| format!("lower layer {lower}"))?;
                 }
             }
             Some((key, value)) => fsconfig_set_string(&fs, key, value).trying(what)?,
@@ -87,8 +69,7 @@ pub(crate) fn overlay(mount: &Mount) -> Outcome<OwnedFd> {
         }
     }
     fsconfig_create(&fs).trying(|| format!("mounting {kind} as the root"))?;
-    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-        .trying(|| format!("mounting {kind} as the root"))
+    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes).trying(|| format!("mounting {kind} as the root"))
 }
 
 /// Makes the container's root the root, leaves the host's, and closes what is read-only.
@@ -100,29 +81,18 @@ pub(crate) fn enter(spec: &Spec, root: OwnedFd) -> Outcome<()> {
     rustix::process::fchdir(&root).trying(|| "entering the root".into())?;
     // Both arguments are the same folder: the old root ends up on top of the new one and is taken off at once. pivot_root(2), notes.
     rustix::process::pivot_root(".", ".").trying(|| "pivot_root".into())?;
-    mount_change(
-        ".",
-        MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
-    )
-    .trying(|| "detaching the host's root".into())?;
+    mount_change(".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).trying(|| "detaching the host's root".into())?;
     unmount(".", UnmountFlags::DETACH).trying(|| "unmounting the host's root".into())?;
     rustix::process::chdir("/").trying(|| "entering the root".into())?;
     drop(root);
-    let propagation = spec
-        .linux
-        .as_ref()
-        .and_then(|linux| linux.rootfs_propagation.as_deref());
+    let propagation = spec.linux.as_ref().and_then(|linux| linux.rootfs_propagation.as_deref());
     if let Some(flags) = propagation.and_then(super::mount::propagation) {
         mount_change("/", flags).trying(|| "setting rootfsPropagation".into())?;
     }
     if spec.root.as_ref().is_some_and(|root| root.readonly) {
         let own = open_root(Path::new("/"))?;
-        let attributes = sys::mount::Attributes {
-            set: sys::mount::READ_ONLY,
-            ..Default::default()
-        };
-        sys::mount::set_attributes(own.as_fd(), false, attributes)
-            .trying(|| "making the root read-only".into())?;
+        let attributes = sys::mount::Attributes { set: sys::mount::READ_ONLY, ..Default::default() };
+        sys::mount::set_attributes(own.as_fd(), false, attributes).trying(|| "making the root read-only".into())?;
     }
     Ok(())
 }

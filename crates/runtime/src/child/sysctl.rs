@@ -13,29 +13,12 @@ pub(crate) fn apply(spec: &Spec) -> Outcome<()> {
     for (name, value) in &linux.sysctl {
         let what = || format!("setting sysctl {name}");
         // `a.b/c` keeps dots of interface names: sysctl(8). The kernel's folders are separated by `/`.
-        let path: String = if name.contains('/') {
-            name.clone()
-        } else {
-            name.replace('.', "/")
-        };
+        let path: String = if name.contains('/') { name.clone() } else { name.replace('.', "/") };
         if path.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err(Failure(format!(
-                "{}: not a name of a kernel parameter",
-                what()
-            )));
+            return Err(Failure(format!("{}: not a name of a kernel parameter", what())));
         }
-        let resolve = ResolveFlags::BENEATH
-            | ResolveFlags::NO_XDEV
-            | ResolveFlags::NO_MAGICLINKS
-            | ResolveFlags::NO_SYMLINKS;
-        let file = openat2(
-            &proc,
-            format!("sys/{path}"),
-            OFlags::WRONLY | OFlags::CLOEXEC,
-            Mode::empty(),
-            resolve,
-        )
-        .trying(what)?;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
+        let file = openat2(&proc, format!("sys/{path}"), OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty(), resolve).trying(what)?;
         rustix::io::write(&file, value.as_bytes()).trying(what)?;
     }
     Ok(())

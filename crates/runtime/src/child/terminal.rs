@@ -37,33 +37,17 @@ pub(crate) fn open(root: &OwnedFd, size: Option<&ConsoleSize>, console: bool) ->
         return Err(Failure(format!("{}: /dev/pts is no devpts", what())));
     }
     unlockpt(&master).trying(what)?;
-    let slave = ioctl_tiocgptpeer(
-        &master,
-        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
-    )
-    .trying(what)?;
+    let slave = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).trying(what)?;
     if let Some(size) = size {
         let cells = |cells: u64| u16::try_from(cells).unwrap_or(u16::MAX);
-        let size = Winsize {
-            ws_row: cells(size.height),
-            ws_col: cells(size.width),
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
+        let size = Winsize { ws_row: cells(size.height), ws_col: cells(size.width), ws_xpixel: 0, ws_ypixel: 0 };
         tcsetwinsize(&master, size).trying(what)?;
     }
     if console {
-        let tree = open_tree(
-            &slave,
-            "",
-            OpenTreeFlags::OPEN_TREE_CLONE
-                | OpenTreeFlags::OPEN_TREE_CLOEXEC
-                | OpenTreeFlags::AT_EMPTY_PATH,
-        )
-        .trying(what)?;
+        let tree = open_tree(&slave, "", OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH)
+            .trying(what)?;
         path::ensure(root, Path::new("/dev/console"), Kind::File)?;
-        let target = path::resolve_plain(root, Path::new("/dev/console"))
-            .trying(|| "/dev/console must not be a link".into())?;
+        let target = path::resolve_plain(root, Path::new("/dev/console")).trying(|| "/dev/console must not be a link".into())?;
         mount::place(&tree, &target)?;
     }
     Ok(Terminal { master, slave })
@@ -74,8 +58,7 @@ pub(crate) fn take(terminal: &Terminal) -> Outcome<()> {
     use std::os::fd::AsFd as _;
     rustix::process::ioctl_tiocsctty(&terminal.slave).trying(|| "taking the terminal".into())?;
     for target in 0..3 {
-        sys::process::redirect(terminal.slave.as_fd(), target)
-            .trying(|| "redirecting to the terminal".into())?;
+        sys::process::redirect(terminal.slave.as_fd(), target).trying(|| "redirecting to the terminal".into())?;
     }
     Ok(())
 }

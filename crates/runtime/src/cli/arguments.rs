@@ -33,13 +33,7 @@ pub(super) struct Parsed {
 
 impl Syntax {
     /// A command whose only arguments are words.
-    pub(super) const WORDS: Self = Self {
-        flags: &[],
-        values: &[],
-        repeated: &[],
-        short: &[],
-        stop_at_word: false,
-    };
+    pub(super) const WORDS: Self = Self { flags: &[], values: &[], repeated: &[], short: &[], stop_at_word: false };
 
     pub(super) fn parse(&self, arguments: Vec<OsString>) -> Result<Parsed, CliError> {
         let mut parser = lexopt::Parser::from_args(arguments);
@@ -55,11 +49,9 @@ impl Syntax {
                     continue;
                 }
                 Arg::Long(name) => name.to_owned(),
-                Arg::Short(letter) => self
-                    .short
-                    .iter()
-                    .find(|(short, _)| *short == letter)
-                    .map_or_else(|| letter.to_string(), |(_, name)| (*name).to_owned()),
+                Arg::Short(letter) => {
+                    self.short.iter().find(|(short, _)| *short == letter).map_or_else(|| letter.to_string(), |(_, name)| (*name).to_owned())
+                }
             };
             if self.flags.contains(&name.as_str()) {
                 // Go's flags may carry a value: `--detach=true`.
@@ -76,9 +68,7 @@ impl Syntax {
                 let value = parser.value()?;
                 parsed.options.insert(name, vec![value]);
             } else {
-                return Err(CliError::Usage(format!(
-                    "flag provided but not defined: -{name}"
-                )));
+                return Err(CliError::Usage(format!("flag provided but not defined: -{name}")));
             }
         }
         Ok(parsed)
@@ -95,52 +85,34 @@ impl Parsed {
     }
 
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
-        self.value(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
+        self.value(name).filter(|value| !value.is_empty()).map(PathBuf::from)
     }
 
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        self.value(name)
-            .map(|value| value.to_string_lossy().into_owned())
+        self.value(name).map(|value| value.to_string_lossy().into_owned())
     }
 
     pub(super) fn all(&self, name: &str) -> Vec<String> {
-        self.options
-            .get(name)
-            .into_iter()
-            .flatten()
-            .map(|value| value.to_string_lossy().into_owned())
-            .collect()
+        self.options.get(name).into_iter().flatten().map(|value| value.to_string_lossy().into_owned()).collect()
     }
 
     /// A number, with the option's name in the error.
     pub(super) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, CliError> {
         self.text(name)
-            .map(|text| {
-                text.parse().map_err(|_| {
-                    CliError::Usage(format!("invalid value \"{text}\" for flag -{name}"))
-                })
-            })
+            .map(|text| text.parse().map_err(|_| CliError::Usage(format!("invalid value \"{text}\" for flag -{name}"))))
             .transpose()
     }
 
     /// The container's id: the first word, which must be there.
     pub(super) fn id(&self) -> Result<String, CliError> {
-        let id = self
-            .words
-            .first()
-            .ok_or_else(|| CliError::Usage("container id cannot be empty".into()))?;
+        let id = self.words.first().ok_or_else(|| CliError::Usage("container id cannot be empty".into()))?;
         super::record::parse_id(&id.to_string_lossy())
     }
 
     /// The id, and nothing behind it.
     pub(super) fn only_id(&self) -> Result<String, CliError> {
         match self.words.get(1) {
-            Some(word) => Err(CliError::Usage(format!(
-                "unexpected argument `{}`",
-                word.to_string_lossy()
-            ))),
+            Some(word) => Err(CliError::Usage(format!("unexpected argument `{}`", word.to_string_lossy()))),
             None => self.id(),
         }
     }

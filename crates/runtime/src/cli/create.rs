@@ -19,20 +19,8 @@ use crate::hook;
 use crate::{Container, CreateRequest};
 
 const SYNTAX: Syntax = Syntax {
-    flags: &[
-        "detach",
-        "keep",
-        "no-pivot",
-        "no-new-keyring",
-        "no-subreaper",
-    ],
-    values: &[
-        "bundle",
-        "console-socket",
-        "pidfd-socket",
-        "pid-file",
-        "preserve-fds",
-    ],
+    flags: &["detach", "keep", "no-pivot", "no-new-keyring", "no-subreaper"],
+    values: &["bundle", "console-socket", "pidfd-socket", "pid-file", "preserve-fds"],
     repeated: &[],
     short: &[('b', "bundle"), ('d', "detach")],
     stop_at_word: false,
@@ -81,13 +69,9 @@ struct Made {
 fn make(global: &Global, parsed: &Parsed, waits: bool) -> Result<Made, CliError> {
     let id = parsed.only_id()?;
     let bundle = parsed.path("bundle").unwrap_or_else(|| PathBuf::from("."));
-    let bundle =
-        fs::canonicalize(&bundle).during(|| format!("cannot open bundle {}", bundle.display()))?;
+    let bundle = fs::canonicalize(&bundle).during(|| format!("cannot open bundle {}", bundle.display()))?;
     let spec = read_spec(&bundle)?;
-    let terminal = spec
-        .process
-        .as_ref()
-        .is_some_and(|process| process.terminal);
+    let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
     let detached = waits || parsed.has("detach");
     let console = Console::new(terminal, detached, parsed.path("console-socket").as_deref())?;
     let folder = record::claim(global, &id)?;
@@ -107,24 +91,9 @@ fn make(global: &Global, parsed: &Parsed, waits: bool) -> Result<Made, CliError>
     }
 }
 
-#[allow(
-    clippy::too_many_arguments,
-    reason = "the parts of one container, each used once"
-)]
-fn make_in(
-    folder: &Path,
-    id: &str,
-    bundle: &Path,
-    spec: &Spec,
-    parsed: &Parsed,
-    console: Console,
-    waits: bool,
-) -> Result<Made, CliError> {
-    let gate = if waits {
-        Gate::Fifo(fifo(&folder.join("exec.fifo"))?)
-    } else {
-        Gate::Message
-    };
+#[allow(clippy::too_many_arguments, reason = "the parts of one container, each used once")]
+fn make_in(folder: &Path, id: &str, bundle: &Path, spec: &Spec, parsed: &Parsed, console: Console, waits: bool) -> Result<Made, CliError> {
+    let gate = if waits { Gate::Fifo(fifo(&folder.join("exec.fifo"))?) } else { Gate::Message };
     // Hooks, root and root mount are relative to it, as are the sources of bind mounts.
     rustix::process::chdir(bundle).during(|| format!("cannot enter {}", bundle.display()))?;
     let request = CreateRequest {
@@ -143,18 +112,12 @@ fn make_in(
         id: id.into(),
         bundle: bundle.to_owned(),
         pid,
-        pid_start: record::stat(pid)
-            .map(|(_, start)| start)
-            .unwrap_or_default(),
+        pid_start: record::stat(pid).map(|(_, start)| start).unwrap_or_default(),
         created: output::time(std::time::SystemTime::now()),
         spec: spec.clone(),
         folder: folder.to_owned(),
     };
-    let made = Made {
-        record,
-        container,
-        receiver: console.receiver,
-    };
+    let made = Made { record, container, receiver: console.receiver };
     if let Err(error) = made.record.save() {
         made.undo();
         return Err(error);
@@ -188,13 +151,7 @@ impl Made {
 
     /// Runs the hooks that follow a start; their failures are warnings. **Source:** runtime-spec, `runtime.md`, Lifecycle.
     fn after_start(&self, global: &Global) {
-        let hooks = self
-            .record
-            .spec
-            .hooks
-            .as_ref()
-            .map(|hooks| hooks.poststart.as_slice())
-            .unwrap_or_default();
+        let hooks = self.record.spec.hooks.as_ref().map(|hooks| hooks.poststart.as_slice()).unwrap_or_default();
         if let Err(failure) = hook::run("poststart", hooks, &self.record.state(Status::Running)) {
             global.log.warn(&failure.to_string());
         }
@@ -202,14 +159,9 @@ impl Made {
 
     fn undo(&self) {
         // The error that led here is what the caller must know.
-        let _already_dead = rustix::process::pidfd_send_signal(
-            self.container.pidfd(),
-            rustix::process::Signal::KILL,
-        );
-        let _reaped = rustix::process::waitid(
-            rustix::process::WaitId::PidFd(self.container.pidfd()),
-            rustix::process::WaitIdOptions::EXITED,
-        );
+        let _already_dead = rustix::process::pidfd_send_signal(self.container.pidfd(), rustix::process::Signal::KILL);
+        let _reaped =
+            rustix::process::waitid(rustix::process::WaitId::PidFd(self.container.pidfd()), rustix::process::WaitIdOptions::EXITED);
         let _best_effort = self.container.cgroup().remove();
         let _best_effort = fs::remove_dir_all(&self.record.folder);
     }
@@ -217,24 +169,16 @@ impl Made {
 
 fn read_spec(bundle: &Path) -> Result<Spec, CliError> {
     let path = bundle.join("config.json");
-    let file = File::open(&path)
-        .during(|| format!("JSON specification file {} not found", path.display()))?;
-    serde_json::from_reader(std::io::BufReader::new(file)).map_err(|source| CliError::Json {
-        what: format!("cannot read {}", path.display()),
-        source,
-    })
+    let file = File::open(&path).during(|| format!("JSON specification file {} not found", path.display()))?;
+    serde_json::from_reader(std::io::BufReader::new(file))
+        .map_err(|source| CliError::Json { what: format!("cannot read {}", path.display()), source })
 }
 
 /// The reading end of a new FIFO; it does not block, the waiting process polls it.
 fn fifo(path: &Path) -> Result<OwnedFd, CliError> {
     let what = || format!("cannot make {}", path.display());
     rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).during(what)?;
-    rustix::fs::open(
-        path,
-        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .during(what)
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()).during(what)
 }
 
 /// Reads a JSON document that an option names.
@@ -247,8 +191,5 @@ pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T
     } else {
         fs::read(path).during(what)?
     };
-    serde_json::from_slice(&text).map_err(|source| CliError::Json {
-        what: what(),
-        source,
-    })
+    serde_json::from_slice(&text).map_err(|source| CliError::Json { what: what(), source })
 }

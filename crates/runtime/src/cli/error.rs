@@ -63,10 +63,7 @@ pub(super) trait During<T> {
 
 impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
     fn during(self, what: impl FnOnce() -> String) -> Result<T, CliError> {
-        self.map_err(|error| CliError::System {
-            what: what(),
-            source: error.into(),
-        })
+        self.map_err(|error| CliError::System { what: what(), source: error.into() })
     }
 }
 

@@ -30,15 +30,7 @@ const SYNTAX: Syntax = Syntax {
         "cgroup",
     ],
     repeated: &["env", "cap", "additional-gids"],
-    short: &[
-        ('e', "env"),
-        ('t', "tty"),
-        ('u', "user"),
-        ('g', "additional-gids"),
-        ('p', "process"),
-        ('d', "detach"),
-        ('c', "cap"),
-    ],
+    short: &[('e', "env"), ('t', "tty"), ('u', "user"), ('g', "additional-gids"), ('p', "process"), ('d', "detach"), ('c', "cap")],
     stop_at_word: true,
 };
 
@@ -50,25 +42,16 @@ pub(super) fn exec(global: &Global, arguments: Vec<OsString>) -> Result<ExitCode
         Status::Running | Status::Created => {}
         Status::Paused if parsed.has("ignore-paused") => {}
         Status::Paused => {
-            return Err(CliError::State(format!(
-                "cannot exec in a paused container {id} (use --ignore-paused to override)"
-            )));
+            return Err(CliError::State(format!("cannot exec in a paused container {id} (use --ignore-paused to override)")));
         }
         Status::Stopped => {
             return Err(CliError::State("cannot exec in a stopped container".into()));
         }
     }
     let process = process(&record, &parsed)?;
-    let console = Console::new(
-        process.terminal,
-        parsed.has("detach"),
-        parsed.path("console-socket").as_deref(),
-    )?;
-    let first = record
-        .process()
-        .ok_or_else(|| CliError::State("cannot exec in a stopped container".into()))?;
-    let pidfd = pidfd_open(first, PidfdFlags::empty())
-        .during(|| "cannot open the container's process".into())?;
+    let console = Console::new(process.terminal, parsed.has("detach"), parsed.path("console-socket").as_deref())?;
+    let first = record.process().ok_or_else(|| CliError::State("cannot exec in a stopped container".into()))?;
+    let pidfd = pidfd_open(first, PidfdFlags::empty()).during(|| "cannot open the container's process".into())?;
     let running = crate::exec(ExecRequest {
         pid: first,
         pidfd: std::os::fd::AsFd::as_fd(&pidfd),
@@ -86,20 +69,13 @@ pub(super) fn exec(global: &Global, arguments: Vec<OsString>) -> Result<ExitCode
         write_pid_file(&path, running.pid)?;
     }
     let mut terminal = running.terminal;
-    if let (Some(receiver), Some(master)) = (
-        &console.receiver,
-        terminal.take_if(|_| console.receiver.is_some()),
-    ) {
+    if let (Some(receiver), Some(master)) = (&console.receiver, terminal.take_if(|_| console.receiver.is_some())) {
         receiver.send(&master, "/dev/ptmx")?;
     }
     if parsed.has("detach") {
         return Ok(ExitCode::SUCCESS);
     }
-    foreground::wait(
-        running.pid,
-        std::os::fd::AsFd::as_fd(&running.pidfd),
-        terminal,
-    )
+    foreground::wait(running.pid, std::os::fd::AsFd::as_fd(&running.pidfd), terminal)
 }
 
 /// The process of `--process`, or the container's own with other arguments.
@@ -107,12 +83,7 @@ fn process(record: &Record, parsed: &Parsed) -> Result<Process, CliError> {
     if let Some(path) = parsed.path("process") {
         return read_json(&path);
     }
-    let args: Vec<String> = parsed
-        .words
-        .iter()
-        .skip(1)
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
+    let args: Vec<String> = parsed.words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     if args.is_empty() {
         return Err(CliError::Usage("process args cannot be empty".into()));
     }
@@ -125,22 +96,15 @@ fn process(record: &Record, parsed: &Parsed) -> Result<Process, CliError> {
         process.cwd = cwd;
     }
     if let Some(user) = parsed.text("user") {
-        process.user = User {
-            umask: process.user.umask,
-            ..parse_user(&user)?
-        };
+        process.user = User { umask: process.user.umask, ..parse_user(&user)? };
     }
     for gid in parsed.all("additional-gids") {
-        let gid = gid
-            .parse()
-            .map_err(|_| CliError::Usage(format!("invalid group {gid}")))?;
+        let gid = gid.parse().map_err(|_| CliError::Usage(format!("invalid group {gid}")))?;
         process.user.additional_gids.push(gid);
     }
     let caps = parsed.all("cap");
     if !caps.is_empty() {
-        let own = process
-            .capabilities
-            .get_or_insert_with(Capabilities::default);
+        let own = process.capabilities.get_or_insert_with(Capabilities::default);
         // No inheritable ones: a program without file capabilities must not keep them (CVE-2022-24769).
         for set in [&mut own.bounding, &mut own.effective, &mut own.permitted] {
             set.extend(caps.iter().cloned());
@@ -151,19 +115,12 @@ fn process(record: &Record, parsed: &Parsed) -> Result<Process, CliError> {
 
 /// `UID[:GID]`, both numbers of 32 bits: names are the caller's to look up.
 fn parse_user(text: &str) -> Result<User, CliError> {
-    let number = |part: &str| {
-        part.parse::<u32>()
-            .map_err(|_| CliError::Usage(format!("invalid user {text}: not a number")))
-    };
+    let number = |part: &str| part.parse::<u32>().map_err(|_| CliError::Usage(format!("invalid user {text}: not a number")));
     let (uid, gid) = match text.split_once(':') {
         Some((uid, gid)) => (number(uid)?, number(gid)?),
         None => (number(text)?, 0),
     };
-    Ok(User {
-        uid,
-        gid,
-        ..User::default()
-    })
+    Ok(User { uid, gid, ..User::default() })
 }
 
 #[cfg(test)]

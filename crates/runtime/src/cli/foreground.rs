@@ -6,33 +6,18 @@ use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, waitid};
-use rustix::termios::{
-    OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
-};
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
 use sys::signalfd::SignalFd;
 
 use super::CliError;
 use super::error::During as _;
 
 /// Signals that are passed on. **Source:** runc, `signals.go`: all but those that concern the runtime itself.
-const FORWARDED: [Signal; 9] = [
-    Signal::HUP,
-    Signal::INT,
-    Signal::QUIT,
-    Signal::TERM,
-    Signal::USR1,
-    Signal::USR2,
-    Signal::CONT,
-    Signal::WINCH,
-    Signal::ALARM,
-];
+const FORWARDED: [Signal; 9] =
+    [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM, Signal::USR1, Signal::USR2, Signal::CONT, Signal::WINCH, Signal::ALARM];
 
 /// Returns when the process has ended, with its exit code (128 and the number of the signal that ended it).
-pub(super) fn wait(
-    pid: Pid,
-    pidfd: BorrowedFd<'_>,
-    terminal: Option<OwnedFd>,
-) -> Result<ExitCode, CliError> {
+pub(super) fn wait(pid: Pid, pidfd: BorrowedFd<'_>, terminal: Option<OwnedFd>) -> Result<ExitCode, CliError> {
     let signals = SignalFd::new(&FORWARDED).during(|| "cannot take signals".into())?;
     let raw = terminal.as_ref().map(|_| Raw::enter());
     let mut joined = terminal.map(Joined::new);
@@ -42,20 +27,12 @@ pub(super) fn wait(
     status(pidfd)
 }
 
-fn pump(
-    pid: Pid,
-    pidfd: BorrowedFd<'_>,
-    signals: &SignalFd,
-    mut joined: Option<&mut Joined>,
-) -> io::Result<()> {
+fn pump(pid: Pid, pidfd: BorrowedFd<'_>, signals: &SignalFd, mut joined: Option<&mut Joined>) -> io::Result<()> {
     if let Some(joined) = &joined {
         joined.resize();
     }
     loop {
-        let mut fds = vec![
-            PollFd::new(&pidfd, PollFlags::IN),
-            PollFd::new(signals, PollFlags::IN),
-        ];
+        let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
         if let Some(joined) = &joined {
             fds.push(PollFd::new(&joined.master, PollFlags::IN));
             if joined.input_open {
@@ -96,17 +73,13 @@ fn pump(
 }
 
 fn status(pidfd: BorrowedFd<'_>) -> Result<ExitCode, CliError> {
-    let status = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED)
-        .during(|| "cannot wait for the process".into())?;
+    let status = waitid(WaitId::PidFd(pidfd), WaitIdOptions::EXITED).during(|| "cannot wait for the process".into())?;
     let code = status.as_ref().map(code).unwrap_or_default();
     Ok(ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX)))
 }
 
 fn code(status: &WaitIdStatus) -> i32 {
-    status
-        .exit_status()
-        .or_else(|| Some(128 + status.terminating_signal()?))
-        .unwrap_or(255)
+    status.exit_status().or_else(|| Some(128 + status.terminating_signal()?)).unwrap_or(255)
 }
 
 /// A container's terminal joined with our own streams.
@@ -119,11 +92,7 @@ struct Joined {
 
 impl Joined {
     fn new(master: OwnedFd) -> Self {
-        Self {
-            master,
-            stdin: io::stdin(),
-            input_open: true,
-        }
+        Self { master, stdin: io::stdin(), input_open: true }
     }
 
     /// Copies what the terminal says; `false` when it has nothing more to say.
@@ -131,10 +100,7 @@ impl Joined {
         let mut buffer = [0; 8192];
         match rustix::io::read(&self.master, &mut buffer) {
             Ok(0) | Err(_) => false,
-            Ok(length) => write_all(
-                io::stdout().as_fd(),
-                buffer.get(..length).unwrap_or_default(),
-            ),
+            Ok(length) => write_all(io::stdout().as_fd(), buffer.get(..length).unwrap_or_default()),
         }
     }
 
@@ -147,10 +113,7 @@ impl Joined {
                 let _no_reader = rustix::io::write(&self.master, &[4]);
             }
             Ok(length) => {
-                self.input_open = write_all(
-                    self.master.as_fd(),
-                    buffer.get(..length).unwrap_or_default(),
-                );
+                self.input_open = write_all(self.master.as_fd(), buffer.get(..length).unwrap_or_default());
             }
         }
     }

@@ -19,32 +19,19 @@ pub(super) fn start(global: &Global, arguments: Vec<OsString>) -> Result<(), Cli
     match record.status() {
         Status::Created => {}
         Status::Stopped => {
-            return Err(CliError::State(
-                "cannot start a container that has stopped".into(),
-            ));
+            return Err(CliError::State("cannot start a container that has stopped".into()));
         }
         Status::Running | Status::Paused => {
-            return Err(CliError::State(
-                "cannot start an already running container".into(),
-            ));
+            return Err(CliError::State("cannot start an already running container".into()));
         }
     }
     let fifo = record.fifo();
     // ENXIO if the process that waits at the other end has just died.
-    let end = rustix::fs::open(
-        &fifo,
-        OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .during(|| "cannot start a container that has stopped".into())?;
+    let end = rustix::fs::open(&fifo, OFlags::WRONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
+        .during(|| "cannot start a container that has stopped".into())?;
     fs::remove_file(&fifo).during(|| format!("cannot remove {}", fifo.display()))?;
     rustix::io::write(&end, b"s").during(|| "cannot tell the container to start".into())?;
-    let hooks = record
-        .spec
-        .hooks
-        .as_ref()
-        .map(|hooks| hooks.poststart.as_slice())
-        .unwrap_or_default();
+    let hooks = record.spec.hooks.as_ref().map(|hooks| hooks.poststart.as_slice()).unwrap_or_default();
     if let Err(failure) = hook::run("poststart", hooks, &record.state(Status::Running)) {
         global.log.warn(&failure.to_string());
     }
@@ -53,26 +40,13 @@ pub(super) fn start(global: &Global, arguments: Vec<OsString>) -> Result<(), Cli
 
 /// Sends a signal, SIGTERM unless another is named.
 pub(super) fn kill(global: &Global, arguments: Vec<OsString>) -> Result<(), CliError> {
-    const SYNTAX: Syntax = Syntax {
-        flags: &["all"],
-        values: &[],
-        repeated: &[],
-        short: &[('a', "all")],
-        stop_at_word: false,
-    };
+    const SYNTAX: Syntax = Syntax { flags: &["all"], values: &[], repeated: &[], short: &[('a', "all")], stop_at_word: false };
     let parsed = SYNTAX.parse(arguments)?;
     let record = Record::load(global, &parsed.id()?)?;
-    let name = parsed
-        .words
-        .get(1)
-        .map_or_else(|| "SIGTERM".into(), |word| word.to_string_lossy());
-    let signal =
-        signal(&name).ok_or_else(|| CliError::Usage(format!("unknown signal \"{name}\"")))?;
+    let name = parsed.words.get(1).map_or_else(|| "SIGTERM".into(), |word| word.to_string_lossy());
+    let signal = signal(&name).ok_or_else(|| CliError::Usage(format!("unknown signal \"{name}\"")))?;
     if parsed.has("all") {
-        return record
-            .cgroup()
-            .signal_all(signal)
-            .during(|| "cannot signal the processes".into());
+        return record.cgroup().signal_all(signal).during(|| "cannot signal the processes".into());
     }
     let gone = || CliError::State("container not running".into());
     let process = record.process().ok_or_else(gone)?;
@@ -89,13 +63,7 @@ pub(super) fn kill(global: &Global, arguments: Vec<OsString>) -> Result<(), CliE
 
 /// Removes a container that has stopped; `--force` kills it first.
 pub(super) fn delete(global: &Global, arguments: Vec<OsString>) -> Result<(), CliError> {
-    const SYNTAX: Syntax = Syntax {
-        flags: &["force"],
-        values: &[],
-        repeated: &[],
-        short: &[('f', "force")],
-        stop_at_word: false,
-    };
+    const SYNTAX: Syntax = Syntax { flags: &["force"], values: &[], repeated: &[], short: &[('f', "force")], stop_at_word: false };
     let parsed = SYNTAX.parse(arguments)?;
     let (id, force) = (parsed.only_id()?, parsed.has("force"));
     let record = match Record::load(global, &id) {
@@ -112,10 +80,7 @@ pub(super) fn delete(global: &Global, arguments: Vec<OsString>) -> Result<(), Cl
         // A container that never ran may go, as with runc.
         Status::Created => {}
         status @ (Status::Running | Status::Paused) if !force => {
-            return Err(CliError::State(format!(
-                "cannot delete container {id} that is not stopped: {}",
-                status.name()
-            )));
+            return Err(CliError::State(format!("cannot delete container {id} that is not stopped: {}", status.name())));
         }
         Status::Running | Status::Paused => {}
     }
@@ -133,21 +98,11 @@ pub(super) fn destroy(global: &Global, record: &Record) -> Result<(), CliError> 
             cgroup.thaw().during(|| "cannot resume".into())?;
         }
         let mut wait = [PollFd::new(&pidfd, PollFlags::IN)];
-        rustix::io::retry_on_intr(|| poll(&mut wait, None))
-            .during(|| "cannot wait for the process".into())?;
+        rustix::io::retry_on_intr(|| poll(&mut wait, None)).during(|| "cannot wait for the process".into())?;
     }
-    record
-        .cgroup()
-        .remove()
-        .during(|| "cannot remove the cgroup".into())?;
-    fs::remove_dir_all(&record.folder)
-        .during(|| format!("cannot remove {}", record.folder.display()))?;
-    let hooks = record
-        .spec
-        .hooks
-        .as_ref()
-        .map(|hooks| hooks.poststop.as_slice())
-        .unwrap_or_default();
+    record.cgroup().remove().during(|| "cannot remove the cgroup".into())?;
+    fs::remove_dir_all(&record.folder).during(|| format!("cannot remove {}", record.folder.display()))?;
+    let hooks = record.spec.hooks.as_ref().map(|hooks| hooks.poststop.as_slice()).unwrap_or_default();
     if let Err(failure) = hook::run("poststop", hooks, &record.state(Status::Stopped)) {
         global.log.warn(&failure.to_string());
     }
@@ -158,9 +113,7 @@ pub(super) fn destroy(global: &Global, record: &Record) -> Result<(), CliError> 
 pub(super) fn pause(global: &Global, arguments: Vec<OsString>) -> Result<(), CliError> {
     let record = Record::load(global, &Syntax::WORDS.parse(arguments)?.only_id()?)?;
     match record.status() {
-        Status::Running | Status::Created => {
-            record.cgroup().freeze().during(|| "cannot pause".into())
-        }
+        Status::Running | Status::Created => record.cgroup().freeze().during(|| "cannot pause".into()),
         Status::Paused => Err(CliError::State("container already paused".into())),
         Status::Stopped => Err(CliError::State("container not running".into())),
     }
@@ -177,9 +130,8 @@ pub(super) fn resume(global: &Global, arguments: Vec<OsString>) -> Result<(), Cl
 
 /// Names in the order of their numbers. **Source:** signal(7), x86 and arm.
 const SIGNALS: [&str; 31] = [
-    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
-    "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
-    "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD",
+    "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
 /// A signal by its number or its name, with or without `SIG`.
@@ -196,11 +148,7 @@ fn signal(text: &str) -> Option<Signal> {
             (_, Some(rest)) => (64, -1, rest.trim_start_matches('-')),
             _ => return None,
         };
-        let offset: i32 = if rest.is_empty() {
-            0
-        } else {
-            rest.parse().ok()?
-        };
+        let offset: i32 = if rest.is_empty() { 0 } else { rest.parse().ok()? };
         Some(base + sign * offset).filter(|number| (34..=64).contains(number))
     };
     number.or_else(real_time).and_then(sys::signalfd::by_number)

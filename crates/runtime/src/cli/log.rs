@@ -16,16 +16,10 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn stderr() -> Self {
-        Self {
-            file: None,
-            json: false,
-        }
+        Self { file: None, json: false }
     }
 
-    pub(super) fn open(
-        path: Option<&OsString>,
-        format: Option<&OsString>,
-    ) -> Result<Self, CliError> {
+    pub(super) fn open(path: Option<&OsString>, format: Option<&OsString>) -> Result<Self, CliError> {
         let json = match format.map(|format| format.to_string_lossy()).as_deref() {
             None | Some("text" | "") => false,
             Some("json") => true,

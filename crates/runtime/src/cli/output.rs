@@ -10,34 +10,21 @@ use super::error::During as _;
 
 pub(super) fn text(text: &str) -> Result<(), CliError> {
     let mut stdout = std::io::stdout().lock();
-    stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush())
-        .during(|| "cannot write to standard output".into())
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).during(|| "cannot write to standard output".into())
 }
 
 pub(super) fn json(value: &impl Serialize) -> Result<(), CliError> {
-    let document = serde_json::to_string_pretty(value).map_err(|source| CliError::Json {
-        what: "cannot print".into(),
-        source,
-    })?;
+    let document = serde_json::to_string_pretty(value).map_err(|source| CliError::Json { what: "cannot print".into(), source })?;
     text(&format!("{document}\n"))
 }
 
 pub(super) fn json_line(value: &impl Serialize) -> Result<(), CliError> {
-    let document = serde_json::to_string(value).map_err(|source| CliError::Json {
-        what: "cannot print".into(),
-        source,
-    })?;
+    let document = serde_json::to_string(value).map_err(|source| CliError::Json { what: "cannot print".into(), source })?;
     text(&format!("{document}\n"))
 }
 
 pub(super) fn version() -> Result<(), CliError> {
-    text(&format!(
-        "teu oci version {}\nspec: {}\n",
-        env!("CARGO_PKG_VERSION"),
-        oci::runtime::VERSION
-    ))
+    text(&format!("teu oci version {}\nspec: {}\n", env!("CARGO_PKG_VERSION"), oci::runtime::VERSION))
 }
 
 pub(super) fn help() -> Result<(), CliError> {
@@ -55,20 +42,12 @@ pub(super) fn time(time: SystemTime) -> String {
     let age = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, rest) = (age.as_secs() / 86_400, age.as_secs() % 86_400);
     let (year, month, day) = date(days);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:09}Z",
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60,
-        age.subsec_nanos()
-    )
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:09}Z", rest / 3600, rest / 60 % 60, rest % 60, age.subsec_nanos())
 }
 
 /// Year, month and day of a number of days since 1970.
 fn date(mut days: u64) -> (u64, u64, u64) {
-    let leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let mut year = 1970;
     loop {
         let length = if leap(year) { 366 } else { 365 };

@@ -6,10 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix,
-    SocketFlags, SocketType,
-};
+use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::process::Pid;
 
 use super::CliError;
@@ -33,13 +30,7 @@ impl Receiver {
     pub(super) fn connect(path: &Path) -> Result<Self, CliError> {
         let what = || format!("cannot connect to {}", path.display());
         let address = SocketAddrUnix::new(path).during(what)?;
-        let socket = rustix::net::socket_with(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .during(what)?;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).during(what)?;
         rustix::net::connect(&socket, &address).during(what)?;
         Ok(Self(socket))
     }
@@ -50,13 +41,8 @@ impl Receiver {
         let mut control = SendAncillaryBuffer::new(&mut space);
         let fds = [fd.as_fd()];
         control.push(SendAncillaryMessage::ScmRights(&fds));
-        rustix::net::sendmsg(
-            &self.0,
-            &[IoSlice::new(name.as_bytes())],
-            &mut control,
-            SendFlags::NOSIGNAL,
-        )
-        .during(|| "cannot hand the descriptor over".into())?;
+        rustix::net::sendmsg(&self.0, &[IoSlice::new(name.as_bytes())], &mut control, SendFlags::NOSIGNAL)
+            .during(|| "cannot hand the descriptor over".into())?;
         Ok(())
     }
 }
@@ -70,31 +56,15 @@ pub(super) struct Console {
 
 impl Console {
     /// Checks that terminal, detaching and console socket fit together. **Source:** runc, `utils_linux.go`, `setupIO`.
-    pub(super) fn new(
-        terminal: bool,
-        detached: bool,
-        socket: Option<&Path>,
-    ) -> Result<Self, CliError> {
+    pub(super) fn new(terminal: bool, detached: bool, socket: Option<&Path>) -> Result<Self, CliError> {
         match (terminal, detached, socket) {
-            (false, _, Some(_)) => Err(CliError::Usage(
-                "cannot use console socket if runc will not detach or allocate tty".into(),
-            )),
-            (true, true, None) => Err(CliError::Usage(
-                "cannot allocate tty if runc will detach without setting console socket".into(),
-            )),
-            (true, false, Some(_)) => Err(CliError::Usage(
-                "cannot use console socket if runc will not detach or allocate tty".into(),
-            )),
-            (false, _, None) => Ok(Self {
-                stdio: Stdio::Inherit,
-                receiver: None,
-            }),
+            (false, _, Some(_)) => Err(CliError::Usage("cannot use console socket if runc will not detach or allocate tty".into())),
+            (true, true, None) => Err(CliError::Usage("cannot allocate tty if runc will detach without setting console socket".into())),
+            (true, false, Some(_)) => Err(CliError::Usage("cannot use console socket if runc will not detach or allocate tty".into())),
+            (false, _, None) => Ok(Self { stdio: Stdio::Inherit, receiver: None }),
             (true, _, socket) => {
                 let receiver = socket.map(Receiver::connect).transpose()?;
-                Ok(Self {
-                    stdio: Stdio::Terminal,
-                    receiver,
-                })
+                Ok(Self { stdio: Stdio::Terminal, receiver })
             }
         }
     }

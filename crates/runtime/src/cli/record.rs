@@ -52,9 +52,7 @@ impl Status {
 pub(super) fn parse_id(id: &str) -> Result<String, CliError> {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'+' | b'-' | b'.');
     if id.is_empty() || id == "." || id == ".." || id.len() > 255 || !id.bytes().all(good) {
-        return Err(CliError::Usage(format!(
-            "invalid container ID format: \"{id}\""
-        )));
+        return Err(CliError::Usage(format!("invalid container ID format: \"{id}\"")));
     }
     Ok(id.to_owned())
 }
@@ -63,9 +61,7 @@ pub(super) fn parse_id(id: &str) -> Result<String, CliError> {
 pub(super) fn claim(global: &Global, id: &str) -> Result<PathBuf, CliError> {
     let mut builder = fs::DirBuilder::new();
     builder.mode(0o700).recursive(true);
-    builder
-        .create(&global.root)
-        .during(|| format!("cannot make {}", global.root.display()))?;
+    builder.create(&global.root).during(|| format!("cannot make {}", global.root.display()))?;
     let folder = global.root.join(id);
     match builder.recursive(false).create(&folder) {
         Ok(()) => Ok(folder),
@@ -85,27 +81,17 @@ impl Record {
             }
             Err(error) => return Err(error).during(|| format!("cannot read {}", path.display())),
         };
-        let mut record: Self = serde_json::from_slice(&text).map_err(|source| CliError::Json {
-            what: format!("cannot read {}", path.display()),
-            source,
-        })?;
+        let mut record: Self =
+            serde_json::from_slice(&text).map_err(|source| CliError::Json { what: format!("cannot read {}", path.display()), source })?;
         record.folder = folder;
         Ok(record)
     }
 
     /// Writes the record; a reader sees the old one or the new one.
     pub(super) fn save(&self) -> Result<(), CliError> {
-        let text = serde_json::to_vec(self).map_err(|source| CliError::Json {
-            what: "cannot write the record".into(),
-            source,
-        })?;
-        let (path, draft) = (
-            self.folder.join("state.json"),
-            self.folder.join("state.json.new"),
-        );
-        fs::write(&draft, text)
-            .and_then(|()| fs::rename(&draft, &path))
-            .during(|| format!("cannot write {}", path.display()))
+        let text = serde_json::to_vec(self).map_err(|source| CliError::Json { what: "cannot write the record".into(), source })?;
+        let (path, draft) = (self.folder.join("state.json"), self.folder.join("state.json.new"));
+        fs::write(&draft, text).and_then(|()| fs::rename(&draft, &path)).during(|| format!("cannot write {}", path.display()))
     }
 
     pub(super) fn all(global: &Global) -> Result<Vec<Self>, CliError> {
@@ -116,13 +102,9 @@ impl Record {
                 return Err(error).during(|| format!("cannot read {}", global.root.display()));
             }
         };
-        let names = entries
-            .flatten()
-            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
         // One that is being made or removed is not there.
-        let mut records: Vec<Self> = names
-            .filter_map(|id| Self::load(global, &id).ok())
-            .collect();
+        let mut records: Vec<Self> = names.filter_map(|id| Self::load(global, &id).ok()).collect();
         records.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(records)
     }
@@ -162,11 +144,7 @@ impl Record {
             oci_version: oci::runtime::VERSION.into(),
             id: self.id.clone(),
             status: status.name().into(),
-            pid: Some(if status == Status::Stopped {
-                0
-            } else {
-                self.pid.into()
-            }),
+            pid: Some(if status == Status::Stopped { 0 } else { self.pid.into() }),
             bundle: self.bundle.clone(),
             annotations: self.spec.annotations.clone(),
         }
@@ -174,9 +152,7 @@ impl Record {
 
     /// Name of the user who made it, or the number.
     pub(super) fn owner(&self) -> String {
-        let uid = fs::metadata(&self.folder)
-            .map(|data| data.uid())
-            .unwrap_or_default();
+        let uid = fs::metadata(&self.folder).map(|data| data.uid()).unwrap_or_default();
         let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
         let name = users.lines().find_map(|line| {
             let mut fields = line.split(':');

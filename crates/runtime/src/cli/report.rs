@@ -24,11 +24,7 @@ fn full_state(record: &Record) -> serde_json::Value {
     let status = record.status();
     let mut state = json!(record.state(status));
     if let Some(fields) = state.as_object_mut() {
-        let root = record
-            .spec
-            .root
-            .as_ref()
-            .map(|root| record.bundle.join(&root.path));
+        let root = record.spec.root.as_ref().map(|root| record.bundle.join(&root.path));
         fields.insert("rootfs".into(), json!(root));
         fields.insert("created".into(), json!(record.created));
         fields.insert("owner".into(), json!(record.owner()));
@@ -38,31 +34,18 @@ fn full_state(record: &Record) -> serde_json::Value {
 
 /// Prints all containers.
 pub(super) fn list(global: &Global, arguments: Vec<OsString>) -> Result<(), CliError> {
-    const SYNTAX: Syntax = Syntax {
-        flags: &["quiet"],
-        values: &["format"],
-        repeated: &[],
-        short: &[('q', "quiet"), ('f', "format")],
-        stop_at_word: false,
-    };
+    const SYNTAX: Syntax =
+        Syntax { flags: &["quiet"], values: &["format"], repeated: &[], short: &[('q', "quiet"), ('f', "format")], stop_at_word: false };
     let parsed = SYNTAX.parse(arguments)?;
     let records = Record::all(global)?;
     if parsed.has("quiet") {
-        return output::text(
-            &records
-                .iter()
-                .fold(String::new(), |all, record| all + &record.id + "\n"),
-        );
+        return output::text(&records.iter().fold(String::new(), |all, record| all + &record.id + "\n"));
     }
     match parsed.text("format").as_deref() {
         None | Some("table") => {
             let rows = records.iter().map(|record| {
                 let status = record.status();
-                let pid = if status == Status::Stopped {
-                    0
-                } else {
-                    record.pid
-                };
+                let pid = if status == Status::Stopped { 0 } else { record.pid };
                 [
                     record.id.clone(),
                     pid.to_string(),
@@ -72,10 +55,7 @@ pub(super) fn list(global: &Global, arguments: Vec<OsString>) -> Result<(), CliE
                     record.owner(),
                 ]
             });
-            output::text(&table(
-                ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"],
-                rows.collect(),
-            ))
+            output::text(&table(["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"], rows.collect()))
         }
         Some("json") => output::json_line(&records.iter().map(full_state).collect::<Vec<_>>()),
         Some(_) => Err(CliError::Usage("invalid format option".into())),
@@ -85,15 +65,8 @@ pub(super) fn list(global: &Global, arguments: Vec<OsString>) -> Result<(), CliE
 /// Columns as wide as their widest cell, with three spaces between, as Go's tabwriter sets them for runc.
 fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
     let rows: Vec<[String; N]> = std::iter::once(head.map(Into::into)).chain(rows).collect();
-    let widths: Vec<usize> = (0..N)
-        .map(|column| {
-            rows.iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-        })
-        .collect();
+    let widths: Vec<usize> =
+        (0..N).map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)).collect();
     let mut text = String::new();
     for row in rows {
         for (index, (cell, width)) in row.iter().zip(&widths).enumerate() {
@@ -110,19 +83,10 @@ fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
 
 /// Prints a container's processes.
 pub(super) fn ps(global: &Global, arguments: Vec<OsString>) -> Result<(), CliError> {
-    const SYNTAX: Syntax = Syntax {
-        flags: &[],
-        values: &["format"],
-        repeated: &[],
-        short: &[('f', "format")],
-        stop_at_word: true,
-    };
+    const SYNTAX: Syntax = Syntax { flags: &[], values: &["format"], repeated: &[], short: &[('f', "format")], stop_at_word: true };
     let parsed = SYNTAX.parse(arguments)?;
     let record = Record::load(global, &parsed.id()?)?;
-    let pids = record
-        .cgroup()
-        .processes()
-        .during(|| "cannot list the processes".into())?;
+    let pids = record.cgroup().processes().during(|| "cannot list the processes".into())?;
     let pids: Vec<i32> = pids.iter().map(|pid| pid.as_raw_nonzero().get()).collect();
     match parsed.text("format").as_deref() {
         Some("json") => output::json_line(&pids),
@@ -138,19 +102,9 @@ pub(super) fn ps(global: &Global, arguments: Vec<OsString>) -> Result<(), CliErr
 fn row(pid: i32) -> Option<[String; 4]> {
     let folder = format!("/proc/{pid}");
     let status = fs::read_to_string(format!("{folder}/status")).ok()?;
-    let field = |name: &str| {
-        status.lines().find_map(|line| {
-            line.strip_prefix(name)?
-                .split_ascii_whitespace()
-                .next()
-                .map(str::to_owned)
-        })
-    };
+    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)?.split_ascii_whitespace().next().map(str::to_owned));
     let command = fs::read(format!("{folder}/cmdline")).ok()?;
-    let mut command = String::from_utf8_lossy(&command)
-        .replace('\0', " ")
-        .trim_end()
-        .to_owned();
+    let mut command = String::from_utf8_lossy(&command).replace('\0', " ").trim_end().to_owned();
     if command.is_empty() {
         command = format!("[{}]", field("Name:")?);
     }
@@ -159,32 +113,20 @@ fn row(pid: i32) -> Option<[String; 4]> {
 
 /// Prints statistics, once with `--stats` or at each interval, and kills by the out-of-memory killer, until the container ends.
 pub(super) fn events(global: &Global, arguments: Vec<OsString>) -> Result<(), CliError> {
-    const SYNTAX: Syntax = Syntax {
-        flags: &["stats"],
-        values: &["interval"],
-        repeated: &[],
-        short: &[],
-        stop_at_word: false,
-    };
+    const SYNTAX: Syntax = Syntax { flags: &["stats"], values: &["interval"], repeated: &[], short: &[], stop_at_word: false };
     let parsed = SYNTAX.parse(arguments)?;
     let record = Record::load(global, &parsed.only_id()?)?;
     let interval = interval(parsed.text("interval").as_deref().unwrap_or("5s"))?;
-    let process = record.process().ok_or_else(|| {
-        CliError::State(format!("container with id {} is not running", record.id))
-    })?;
+    let process = record.process().ok_or_else(|| CliError::State(format!("container with id {} is not running", record.id)))?;
     let cgroup = record.cgroup();
     let stats = || json!({ "type": "stats", "id": record.id, "data": super::resources::stats(&cgroup.stats()) });
     if parsed.has("stats") {
         return output::json_line(&stats());
     }
-    let pidfd =
-        pidfd_open(process, PidfdFlags::empty()).during(|| "cannot open the process".into())?;
+    let pidfd = pidfd_open(process, PidfdFlags::empty()).during(|| "cannot open the process".into())?;
     let mut killed = cgroup.oom_kills();
     loop {
-        let limit = Timespec {
-            tv_sec: i64::try_from(interval.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: interval.subsec_nanos().into(),
-        };
+        let limit = Timespec { tv_sec: i64::try_from(interval.as_secs()).unwrap_or(i64::MAX), tv_nsec: interval.subsec_nanos().into() };
         let ended = match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)) {
             Ok(ready) => ready > 0,
             Err(rustix::io::Errno::INTR) => false,
@@ -214,9 +156,7 @@ fn interval(text: &str) -> Result<Duration, CliError> {
         _ => return Err(wrong()),
     };
     if duration.is_zero() {
-        return Err(CliError::Usage(
-            "duration interval must be greater than 0".into(),
-        ));
+        return Err(CliError::Usage("duration interval must be greater than 0".into()));
     }
     Ok(duration)
 }
@@ -227,17 +167,8 @@ mod tests {
 
     #[test]
     fn tables_are_aligned() {
-        let text = table(
-            ["ID", "PID"],
-            vec![
-                ["a-long-name".into(), "1".into()],
-                ["b".into(), "22".into()],
-            ],
-        );
-        assert_eq!(
-            text,
-            "ID            PID\na-long-name   1\nb             22\n"
-        );
+        let text = table(["ID", "PID"], vec![["a-long-name".into(), "1".into()], ["b".into(), "22".into()]]);
+        assert_eq!(text, "ID            PID\na-long-name   1\nb             22\n");
     }
 
     #[test]

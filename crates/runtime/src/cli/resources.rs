@@ -47,12 +47,7 @@ pub(super) fn update(global: &Global, arguments: Vec<OsString>) -> Result<(), Cl
         None => from_options(&parsed)?,
     };
     record.cgroup().update(&resources)?;
-    let own = record
-        .spec
-        .linux
-        .get_or_insert_default()
-        .resources
-        .get_or_insert_default();
+    let own = record.spec.linux.get_or_insert_default().resources.get_or_insert_default();
     remember(own, resources);
     record.save()
 }
@@ -80,10 +75,7 @@ fn from_options(parsed: &Parsed) -> Result<Resources, CliError> {
         cpu: (cpu != Cpu::default()).then_some(cpu),
         memory: (memory != Memory::default()).then_some(memory),
         pids: parsed.number("pids-limit")?.map(|limit| Pids { limit }),
-        block_io: weight.map(|weight| BlockIo {
-            weight: Some(weight),
-            ..BlockIo::default()
-        }),
+        block_io: weight.map(|weight| BlockIo { weight: Some(weight), ..BlockIo::default() }),
         ..Resources::default()
     })
 }
@@ -93,9 +85,7 @@ fn bytes(parsed: &Parsed, name: &str) -> Result<Option<i64>, CliError> {
     let Some(text) = parsed.text(name) else {
         return Ok(None);
     };
-    size(&text)
-        .map(Some)
-        .ok_or_else(|| CliError::Usage(format!("invalid value for {name}: {text}")))
+    size(&text).map(Some).ok_or_else(|| CliError::Usage(format!("invalid value for {name}: {text}")))
 }
 
 fn size(text: &str) -> Option<i64> {
@@ -175,30 +165,8 @@ mod tests {
 
     #[test]
     fn absent_limits_stay() {
-        let mut own = Resources {
-            cpu: Some(Cpu {
-                shares: Some(5),
-                ..Cpu::default()
-            }),
-            ..Resources::default()
-        };
-        remember(
-            &mut own,
-            Resources {
-                cpu: Some(Cpu {
-                    quota: Some(7),
-                    ..Cpu::default()
-                }),
-                ..Resources::default()
-            },
-        );
-        assert_eq!(
-            own.cpu,
-            Some(Cpu {
-                shares: Some(5),
-                quota: Some(7),
-                ..Cpu::default()
-            })
-        );
+        let mut own = Resources { cpu: Some(Cpu { shares: Some(5), ..Cpu::default() }), ..Resources::default() };
+        remember(&mut own, Resources { cpu: Some(Cpu { quota: Some(7), ..Cpu::default() }), ..Resources::default() });
+        assert_eq!(own.cpu, Some(Cpu { shares: Some(5), quota: Some(7), ..Cpu::default() }));
     }
 }

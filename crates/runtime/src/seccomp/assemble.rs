@@ -25,12 +25,7 @@ const KILL_PROCESS: u32 = 0x8000_0000;
 const ENOSYS: u32 = 0x0005_0000 | 38;
 
 fn plain(code: u16, k: u32) -> Instruction {
-    Instruction {
-        code,
-        jt: 0,
-        jf: 0,
-        k,
-    }
+    Instruction { code, jt: 0, jf: 0, k }
 }
 
 fn branch(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
@@ -38,10 +33,7 @@ fn branch(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
 }
 
 /// One filter for all tables; a call of an architecture in none of them kills the process.
-pub(super) fn program(
-    tables: &[(&Table, BTreeMap<u32, Treatment>)],
-    default: u32,
-) -> Vec<Instruction> {
+pub(super) fn program(tables: &[(&Table, BTreeMap<u32, Treatment>)], default: u32) -> Vec<Instruction> {
     let mut program = vec![plain(LOAD, ARCHITECTURE)];
     let mut architectures: Vec<u32> = Vec::new();
     for (table, _) in tables {
@@ -50,10 +42,7 @@ pub(super) fn program(
         }
     }
     for audit in architectures {
-        let own: Vec<_> = tables
-            .iter()
-            .filter(|(table, _)| table.audit == audit)
-            .collect();
+        let own: Vec<_> = tables.iter().filter(|(table, _)| table.audit == audit).collect();
         let mut body = vec![plain(LOAD, NUMBER)];
         // x32 shares the architecture of x86-64 and is told by bit 30: one search serves both.
         let mut ranges = Vec::new();
@@ -74,20 +63,9 @@ pub(super) fn program(
 ///
 /// Calls newer than every call the table knows answer ENOSYS where the default is an error, so that programs fall back to
 /// the older call instead of failing. **Source:** runc, `libcontainer/seccomp/patchbpf`.
-fn split(
-    table: &Table,
-    treatments: &BTreeMap<u32, Treatment>,
-    default: u32,
-) -> Vec<(u32, Treatment)> {
-    let simple = |last| Treatment {
-        alternatives: Vec::new(),
-        last,
-    };
-    let beyond = if default >> 16 == 0x0005 {
-        ENOSYS
-    } else {
-        default
-    };
+fn split(table: &Table, treatments: &BTreeMap<u32, Treatment>, default: u32) -> Vec<(u32, Treatment)> {
+    let simple = |last| Treatment { alternatives: Vec::new(), last };
+    let beyond = if default >> 16 == 0x0005 { ENOSYS } else { default };
     let mut ranges: Vec<(u32, Treatment)> = vec![(table.base, simple(default))];
     let mut next = table.base;
     for (number, treatment) in treatments {
@@ -155,29 +133,18 @@ fn treat(treatment: &Treatment) -> Vec<Instruction> {
 
 /// Tests one 64-bit argument in two halves; falls through if it holds, else jumps over `rest` instructions.
 fn test(condition: &SeccompArg, rest: usize) -> Vec<Instruction> {
-    let halves = |value: u64| {
-        (
-            u32::try_from(value >> 32).unwrap_or_default(),
-            u32::try_from(value & 0xffff_ffff).unwrap_or_default(),
-        )
-    };
+    let halves = |value: u64| (u32::try_from(value >> 32).unwrap_or_default(), u32::try_from(value & 0xffff_ffff).unwrap_or_default());
     let low = ARGUMENTS + condition.index * 8;
     let high = low + 4;
     let over = |more: usize| u8::try_from(rest + more).unwrap_or(u8::MAX);
     let (value_high, value_low) = halves(condition.value);
     match condition.op {
-        SeccompOp::Equal => vec![
-            plain(LOAD, high),
-            branch(EQUAL, value_high, 0, over(2)),
-            plain(LOAD, low),
-            branch(EQUAL, value_low, 0, over(0)),
-        ],
-        SeccompOp::NotEqual => vec![
-            plain(LOAD, high),
-            branch(EQUAL, value_high, 0, 2),
-            plain(LOAD, low),
-            branch(EQUAL, value_low, over(0), 0),
-        ],
+        SeccompOp::Equal => {
+            vec![plain(LOAD, high), branch(EQUAL, value_high, 0, over(2)), plain(LOAD, low), branch(EQUAL, value_low, 0, over(0))]
+        }
+        SeccompOp::NotEqual => {
+            vec![plain(LOAD, high), branch(EQUAL, value_high, 0, 2), plain(LOAD, low), branch(EQUAL, value_low, over(0), 0)]
+        }
         SeccompOp::MaskedEqual => {
             let (wanted_high, wanted_low) = halves(condition.value_two);
             vec![
@@ -190,11 +157,7 @@ fn test(condition: &SeccompArg, rest: usize) -> Vec<Instruction> {
             ]
         }
         SeccompOp::Greater | SeccompOp::GreaterOrEqual => {
-            let code = if condition.op == SeccompOp::Greater {
-                GREATER
-            } else {
-                AT_LEAST
-            };
+            let code = if condition.op == SeccompOp::Greater { GREATER } else { AT_LEAST };
             vec![
                 plain(LOAD, high),
                 branch(GREATER, value_high, 3, 0),
@@ -204,11 +167,7 @@ fn test(condition: &SeccompArg, rest: usize) -> Vec<Instruction> {
             ]
         }
         SeccompOp::Less | SeccompOp::LessOrEqual => {
-            let code = if condition.op == SeccompOp::Less {
-                AT_LEAST
-            } else {
-                GREATER
-            };
+            let code = if condition.op == SeccompOp::Less { AT_LEAST } else { GREATER };
             vec![
                 plain(LOAD, high),
                 branch(GREATER, value_high, over(3), 0),

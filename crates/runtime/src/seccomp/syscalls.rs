@@ -19,38 +19,19 @@ pub(super) struct Table {
 
 const BIT_X32: u32 = 1 << 30;
 
-static X86_64: Table = Table {
-    audit: 0xc000_003e,
-    base: 0,
-    calls: CALLS_X86_64,
-};
-static X86: Table = Table {
-    audit: 0x4000_0003,
-    base: 0,
-    calls: CALLS_X86,
-};
-static X32: Table = Table {
-    audit: 0xc000_003e,
-    base: BIT_X32,
-    calls: CALLS_X32,
-};
+static X86_64: Table = Table { audit: 0xc000_003e, base: 0, calls: CALLS_X86_64 };
+static X86: Table = Table { audit: 0x4000_0003, base: 0, calls: CALLS_X86 };
+static X32: Table = Table { audit: 0xc000_003e, base: BIT_X32, calls: CALLS_X32 };
 
 impl Table {
     /// Numbers by name, for the many look-ups of one profile.
     pub(super) fn numbers(&self) -> HashMap<&'static str, u32> {
-        self.iter()
-            .map(|(name, number)| (name, self.base + number))
-            .collect()
+        self.iter().map(|(name, number)| (name, self.base + number)).collect()
     }
 
     /// Highest number this table knows.
     pub(super) fn last(&self) -> u32 {
-        self.base
-            + self
-                .iter()
-                .map(|(_, number)| number)
-                .max()
-                .unwrap_or_default()
+        self.base + self.iter().map(|(_, number)| number).max().unwrap_or_default()
     }
 
     fn iter(&self) -> impl Iterator<Item = (&'static str, u32)> {

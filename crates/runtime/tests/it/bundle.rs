@@ -1,9 +1,6 @@
 //! A bundle with busybox and the specification most tests begin with, run by the runtime's own program.
 #![allow(clippy::unwrap_used, reason = "helpers of tests, which may panic")]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "busybox lists its own applets, and the runtime forks only where it is alone in its process"
-)]
+#![allow(clippy::disallowed_methods, reason = "busybox lists its own applets, and the runtime forks only where it is alone in its process")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -39,10 +36,7 @@ impl Bundle {
         }
         let users = "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home:/bin/sh\n";
         std::fs::write(root.join("etc/passwd"), users).unwrap();
-        Self {
-            folder,
-            spec: spec(script),
-        }
+        Self { folder, spec: spec(script) }
     }
 
     pub(crate) fn root(&self) -> PathBuf {
@@ -118,10 +112,7 @@ pub(crate) fn ended(command: &mut Command) -> Ended {
     let mut output = String::new();
     std::io::Seek::rewind(&mut file).unwrap();
     std::io::Read::read_to_string(&mut file, &mut output).unwrap();
-    Ended {
-        output,
-        code: status.code().unwrap_or(-1),
-    }
+    Ended { output, code: status.code().unwrap_or(-1) }
 }
 
 /// A mount.
@@ -135,28 +126,12 @@ pub(crate) fn mount(destination: &str, kind: &str, options: &[&str]) -> Mount {
     }
 }
 
-#[allow(
-    clippy::too_many_lines,
-    reason = "one document, read from top to bottom"
-)]
+#[allow(clippy::too_many_lines, reason = "one document, read from top to bottom")]
 fn spec(script: &str) -> Spec {
-    let capabilities: Vec<String> = [
-        "CAP_CHOWN",
-        "CAP_KILL",
-        "CAP_SETUID",
-        "CAP_SETGID",
-        "CAP_NET_BIND_SERVICE",
-    ]
-    .map(String::from)
-    .to_vec();
-    let kinds = [
-        NamespaceType::Mount,
-        NamespaceType::Pid,
-        NamespaceType::Network,
-        NamespaceType::Ipc,
-        NamespaceType::Uts,
-        NamespaceType::Cgroup,
-    ];
+    let capabilities: Vec<String> =
+        ["CAP_CHOWN", "CAP_KILL", "CAP_SETUID", "CAP_SETGID", "CAP_NET_BIND_SERVICE"].map(String::from).to_vec();
+    let kinds =
+        [NamespaceType::Mount, NamespaceType::Pid, NamespaceType::Network, NamespaceType::Ipc, NamespaceType::Uts, NamespaceType::Cgroup];
     Spec {
         oci_version: oci::runtime::VERSION.into(),
         process: Some(Process {
@@ -172,50 +147,20 @@ fn spec(script: &str) -> Spec {
             no_new_privileges: true,
             ..Process::default()
         }),
-        root: Some(Root {
-            path: Path::new("rootfs").into(),
-            readonly: false,
-        }),
+        root: Some(Root { path: Path::new("rootfs").into(), readonly: false }),
         hostname: Some("box".into()),
         mounts: vec![
             mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
-            mount(
-                "/dev",
-                "tmpfs",
-                &["nosuid", "strictatime", "mode=755", "size=65536k"],
-            ),
-            mount(
-                "/dev/pts",
-                "devpts",
-                &[
-                    "nosuid",
-                    "noexec",
-                    "newinstance",
-                    "ptmxmode=0666",
-                    "mode=0620",
-                ],
-            ),
-            mount(
-                "/dev/shm",
-                "tmpfs",
-                &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"],
-            ),
+            mount("/dev", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+            mount("/dev/pts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]),
+            mount("/dev/shm", "tmpfs", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
             mount("/dev/mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
             mount("/sys", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
-            mount(
-                "/sys/fs/cgroup",
-                "cgroup",
-                &["nosuid", "noexec", "nodev", "relatime", "ro"],
-            ),
+            mount("/sys/fs/cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
         ],
         linux: Some(Linux {
             namespaces: kinds.map(|kind| Namespace { kind, path: None }).to_vec(),
-            masked_paths: vec![
-                "/proc/kcore".into(),
-                "/proc/timer_list".into(),
-                "/proc/scsi".into(),
-                "/sys/firmware".into(),
-            ],
+            masked_paths: vec!["/proc/kcore".into(), "/proc/timer_list".into(), "/proc/scsi".into(), "/sys/firmware".into()],
             readonly_paths: vec!["/proc/sys".into()],
             ..Linux::default()
         }),

@@ -11,10 +11,7 @@ fn echo_server(hold: bool) -> Socket {
     let (client, server) = Socket::pair().unwrap();
     server.set_nonblocking(true).unwrap();
     thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             let stream = UnixStream::from_std(server).unwrap();
             serve(stream, move |request: Request<Incoming>| {
@@ -22,11 +19,7 @@ fn echo_server(hold: bool) -> Socket {
                 let upgrade = request.headers().contains_key("upgrade");
                 (attach, async move {
                     if !attach {
-                        return Outcome::Reply(reply::typed(
-                            http::StatusCode::OK,
-                            "text/plain",
-                            Bytes::from_static(b"plain"),
-                        ));
+                        return Outcome::Reply(reply::typed(http::StatusCode::OK, "text/plain", Bytes::from_static(b"plain")));
                     }
                     Outcome::Hijack(Hijack {
                         content_type: "application/vnd.docker.raw-stream",
@@ -87,10 +80,7 @@ fn without_upgrade_the_stream_follows_a_200() {
     let head = b"POST /attach HTTP/1.1\r\nHost: d\r\nContent-Length: 0\r\n\r\n";
     let answer = exchange(echo_server(false), &[head, b"in"]);
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    assert!(
-        !answer.to_lowercase().contains("transfer-encoding"),
-        "{answer}"
-    );
+    assert!(!answer.to_lowercase().contains("transfer-encoding"), "{answer}");
     assert!(answer.ends_with("\r\n\r\nin|end"), "{answer}");
 }
 
@@ -118,12 +108,6 @@ fn plain_requests_share_a_connection_before_a_hijack() {
 
 #[test]
 fn garbage_ends_the_connection() {
-    let answer = exchange(
-        echo_server(false),
-        &[b"\x16\x03\x01\x00\xff garbage\r\n\r\n"],
-    );
-    assert!(
-        answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
-        "{answer}"
-    );
+    let answer = exchange(echo_server(false), &[b"\x16\x03\x01\x00\xff garbage\r\n\r\n"]);
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
 }

@@ -2,9 +2,7 @@
 
 use super::host;
 use crate::ApiError;
-use docker_api::types::{
-    ContainerConfig, ContainerCreateBody, EndpointIpam, HealthConfig, HostConfig, NetworkEndpoint,
-};
+use docker_api::types::{ContainerConfig, ContainerCreateBody, EndpointIpam, HealthConfig, HostConfig, NetworkEndpoint};
 use engine::spec::{Config, EndpointSettings, Healthcheck, Spec};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,11 +23,7 @@ pub(crate) fn spec(body: ContainerCreateBody) -> Result<Spec, ApiError> {
     let mut networks = BTreeMap::new();
     for (name, settings) in endpoints.unwrap_or_default() {
         // The CLI calls the default bridge so when nothing was said.
-        let name = if name == "default" {
-            "bridge".to_owned()
-        } else {
-            name
-        };
+        let name = if name == "default" { "bridge".to_owned() } else { name };
         networks.insert(name, endpoint(settings.unwrap_or_default())?);
     }
     let config = config(body.config)?;
@@ -39,35 +33,21 @@ pub(crate) fn spec(body: ContainerCreateBody) -> Result<Spec, ApiError> {
         let name = super::show::network_mode(&host.network_mode);
         networks.entry(name).or_default().mac.get_or_insert(mac);
     }
-    Ok(Spec {
-        config,
-        host,
-        networks,
-    })
+    Ok(Spec { config, host, networks })
 }
 
 /// **Source:** moby, `daemon/container.go`, `verifyContainerSettings`.
 fn check_together(config: &Config, host: &HostConfig) -> Result<(), ApiError> {
     let policy = host.restart_policy.name.as_str();
     if host.auto_remove && !matches!(policy, "" | "no") {
-        return Err(ApiError::invalid(
-            "can't create 'AutoRemove' container with restart policy",
-        ));
+        return Err(ApiError::invalid("can't create 'AutoRemove' container with restart policy"));
     }
-    if let Some(entry) = config
-        .env
-        .iter()
-        .find(|entry| entry.starts_with('=') || entry.is_empty())
-    {
-        return Err(ApiError::invalid(format!(
-            "invalid environment variable: {entry}"
-        )));
+    if let Some(entry) = config.env.iter().find(|entry| entry.starts_with('=') || entry.is_empty()) {
+        return Err(ApiError::invalid(format!("invalid environment variable: {entry}")));
     }
     let directory = &config.working_directory;
     if !directory.is_empty() && !directory.starts_with('/') {
-        return Err(ApiError::invalid(format!(
-            "the working directory '{directory}' is invalid, it needs to be an absolute path"
-        )));
+        return Err(ApiError::invalid(format!("the working directory '{directory}' is invalid, it needs to be an absolute path")));
     }
     Ok(())
 }
@@ -114,17 +94,14 @@ fn healthcheck(from: HealthConfig) -> Result<Healthcheck, ApiError> {
     let duration = |name: &str, nanos: i64| match u64::try_from(nanos) {
         Ok(0) => Ok(Duration::ZERO),
         Ok(nanos) if nanos >= 1_000_000 => Ok(Duration::from_nanos(nanos)),
-        Ok(_) | Err(_) => Err(ApiError::invalid(format!(
-            "{name} in Healthcheck cannot be less than 1ms"
-        ))),
+        Ok(_) | Err(_) => Err(ApiError::invalid(format!("{name} in Healthcheck cannot be less than 1ms"))),
     };
     Ok(Healthcheck {
         interval: duration("Interval", from.interval)?,
         timeout: duration("Timeout", from.timeout)?,
         start_period: duration("StartPeriod", from.start_period)?,
         start_interval: duration("StartInterval", from.start_interval)?,
-        retries: u32::try_from(from.retries)
-            .map_err(|_| ApiError::invalid("Retries in Healthcheck cannot be negative"))?,
+        retries: u32::try_from(from.retries).map_err(|_| ApiError::invalid("Retries in Healthcheck cannot be negative"))?,
         test: from.test,
     })
 }
@@ -134,11 +111,7 @@ fn healthcheck(from: HealthConfig) -> Result<Healthcheck, ApiError> {
 /// # Errors
 /// 400 for an address that is none.
 pub(crate) fn endpoint(from: NetworkEndpoint) -> Result<EndpointSettings, ApiError> {
-    let EndpointIpam {
-        ipv4_address,
-        ipv6_address,
-        link_local_ips,
-    } = from.ipam_config.unwrap_or_default();
+    let EndpointIpam { ipv4_address, ipv6_address, link_local_ips } = from.ipam_config.unwrap_or_default();
     let link_local = link_local_ips.unwrap_or_default();
     Ok(EndpointSettings {
         aliases: from.aliases.unwrap_or_default(),
@@ -147,11 +120,7 @@ pub(crate) fn endpoint(from: NetworkEndpoint) -> Result<EndpointSettings, ApiErr
         ipv6: address("IPv6", &ipv6_address)?,
         link_local: link_local
             .iter()
-            .map(|text| {
-                text.parse().map_err(|_| {
-                    ApiError::invalid(format!("invalid link-local IP address: {text}"))
-                })
-            })
+            .map(|text| text.parse().map_err(|_| ApiError::invalid(format!("invalid link-local IP address: {text}"))))
             .collect::<Result<_, _>>()?,
         mac: (!from.mac_address.is_empty()).then_some(from.mac_address),
         driver_options: from.driver_opts.unwrap_or_default(),
@@ -163,7 +132,5 @@ fn address<T: std::str::FromStr>(family: &str, text: &str) -> Result<Option<T>, 
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse()
-        .map(Some)
-        .map_err(|_| ApiError::invalid(format!("invalid {family} address: {text}")))
+    text.parse().map(Some).map_err(|_| ApiError::invalid(format!("invalid {family} address: {text}")))
 }

@@ -18,16 +18,11 @@ const RUNTIMES: [&str; 4] = ["", "runc", "teu", "io.containerd.runc.v2"];
 /// 400 with Docker's text.
 pub(super) fn parse(from: HostConfig) -> Result<spec::HostConfig, ApiError> {
     if !RUNTIMES.contains(&from.runtime.as_str()) {
-        return Err(ApiError::invalid(format!(
-            "unknown or invalid runtime name: {}",
-            from.runtime
-        )));
+        return Err(ApiError::invalid(format!("unknown or invalid runtime name: {}", from.runtime)));
     }
     let resources = resources(&from)?;
-    let shm_bytes = u64::try_from(from.shm_size)
-        .map_err(|_| ApiError::invalid("SHM size can not be less than 0"))?;
-    let paths =
-        |list: Option<Vec<String>>| list.map(|list| list.into_iter().map(PathBuf::from).collect());
+    let shm_bytes = u64::try_from(from.shm_size).map_err(|_| ApiError::invalid("SHM size can not be less than 0"))?;
+    let paths = |list: Option<Vec<String>>| list.map(|list| list.into_iter().map(PathBuf::from).collect());
     Ok(spec::HostConfig {
         binds: each(from.binds)?,
         mounts: mounts(from.mounts)?,
@@ -35,11 +30,7 @@ pub(super) fn parse(from: HostConfig) -> Result<spec::HostConfig, ApiError> {
         tmpfs: from.tmpfs.unwrap_or_default(),
         volume_driver: from.volume_driver,
         container_id_file: from.container_id_file,
-        log: LogConfig::parse(
-            &from.log_config.kind,
-            from.log_config.config.unwrap_or_default(),
-        )
-        .map_err(invalid)?,
+        log: LogConfig::parse(&from.log_config.kind, from.log_config.config.unwrap_or_default()).map_err(invalid)?,
         network_mode: from.network_mode.parse().map_err(invalid)?,
         port_bindings: port_bindings(from.port_bindings)?,
         publish_all_ports: from.publish_all_ports,
@@ -48,11 +39,7 @@ pub(super) fn parse(from: HostConfig) -> Result<spec::HostConfig, ApiError> {
         dns_search: from.dns_search.unwrap_or_default(),
         extra_hosts: each(from.extra_hosts)?,
         links: from.links.unwrap_or_default(),
-        restart_policy: RestartPolicy::parse(
-            &from.restart_policy.name,
-            from.restart_policy.maximum_retry_count,
-        )
-        .map_err(invalid)?,
+        restart_policy: RestartPolicy::parse(&from.restart_policy.name, from.restart_policy.maximum_retry_count).map_err(invalid)?,
         auto_remove: from.auto_remove,
         annotations: from.annotations.unwrap_or_default(),
         cap_add: from.cap_add.unwrap_or_default(),
@@ -88,53 +75,36 @@ where
     T::Err: Display,
 {
     let texts = list.unwrap_or_default();
-    texts
-        .iter()
-        .map(|text| text.parse().map_err(invalid))
-        .collect()
+    texts.iter().map(|text| text.parse().map_err(invalid)).collect()
 }
 
 fn name_servers(list: Option<Vec<String>>) -> Result<Vec<std::net::IpAddr>, ApiError> {
     let texts = list.unwrap_or_default();
-    let parsed = texts.iter().map(|text| {
-        text.parse()
-            .map_err(|_| ApiError::invalid(format!("bad nameserver address: {text}")))
-    });
+    let parsed = texts.iter().map(|text| text.parse().map_err(|_| ApiError::invalid(format!("bad nameserver address: {text}"))));
     parsed.collect()
 }
 
 type Bindings = BTreeMap<String, Option<Vec<PortBinding>>>;
 
-fn port_bindings(
-    from: Option<Bindings>,
-) -> Result<BTreeMap<Port, Vec<spec::PortBinding>>, ApiError> {
+fn port_bindings(from: Option<Bindings>) -> Result<BTreeMap<Port, Vec<spec::PortBinding>>, ApiError> {
     let mut ports: BTreeMap<Port, Vec<spec::PortBinding>> = BTreeMap::new();
     for (port, bindings) in from.unwrap_or_default() {
         let port = port.parse().map_err(invalid)?;
         let all = ports.entry(port).or_default();
         for binding in bindings.unwrap_or_default() {
-            all.push(
-                spec::PortBinding::parse(&binding.host_ip, &binding.host_port).map_err(invalid)?,
-            );
+            all.push(spec::PortBinding::parse(&binding.host_ip, &binding.host_port).map_err(invalid)?);
         }
     }
     Ok(ports)
 }
 
 fn throttles(list: &Option<Vec<ThrottleDevice>>) -> Vec<spec::ThrottleDevice> {
-    let devices = list.iter().flatten().map(|device| spec::ThrottleDevice {
-        path: device.path.clone(),
-        rate: device.rate,
-    });
+    let devices = list.iter().flatten().map(|device| spec::ThrottleDevice { path: device.path.clone(), rate: device.rate });
     devices.collect()
 }
 
 fn ulimits(list: &Option<Vec<Ulimit>>) -> Vec<spec::Ulimit> {
-    let limits = list.iter().flatten().map(|limit| spec::Ulimit {
-        name: limit.name.clone(),
-        soft: limit.soft,
-        hard: limit.hard,
-    });
+    let limits = list.iter().flatten().map(|limit| spec::Ulimit { name: limit.name.clone(), soft: limit.soft, hard: limit.hard });
     limits.collect()
 }
 
@@ -159,12 +129,7 @@ fn resources(from: &HostConfig) -> Result<Resources, ApiError> {
         cpuset_mems: from.cpuset_mems.clone(),
         pids_limit: from.pids_limit,
         blkio_weight: from.blkio_weight,
-        blkio_weight_device: weights
-            .map(|device| spec::WeightDevice {
-                path: device.path.clone(),
-                weight: device.weight,
-            })
-            .collect(),
+        blkio_weight_device: weights.map(|device| spec::WeightDevice { path: device.path.clone(), weight: device.weight }).collect(),
         blkio_device_read_bps: throttles(&from.blkio_device_read_bps),
         blkio_device_write_bps: throttles(&from.blkio_device_write_bps),
         blkio_device_read_iops: throttles(&from.blkio_device_read_iops),
@@ -192,9 +157,7 @@ fn resources(from: &HostConfig) -> Result<Resources, ApiError> {
 
 fn mounts(list: Option<Vec<Mount>>) -> Result<Vec<spec::Mount>, ApiError> {
     let list = list.unwrap_or_default();
-    list.into_iter()
-        .map(|mount| mount_of(mount)?.parse().map_err(invalid))
-        .collect()
+    list.into_iter().map(|mount| mount_of(mount)?.parse().map_err(invalid)).collect()
 }
 
 fn mount_of(from: Mount) -> Result<spec::Mount, ApiError> {
@@ -223,33 +186,18 @@ fn mount_of(from: Mount) -> Result<spec::Mount, ApiError> {
             }
         }
         "tmpfs" => {
-            let TmpfsOptions {
-                size_bytes,
-                mode,
-                options,
-            } = from.tmpfs_options.unwrap_or_default();
+            let TmpfsOptions { size_bytes, mode, options } = from.tmpfs_options.unwrap_or_default();
             MountKind::Tmpfs {
-                bytes_max: u64::try_from(size_bytes).map_err(|_| {
-                    ApiError::invalid("invalid mount config for type \"tmpfs\": negative size")
-                })?,
+                bytes_max: u64::try_from(size_bytes)
+                    .map_err(|_| ApiError::invalid("invalid mount config for type \"tmpfs\": negative size"))?,
                 mode,
                 options: options.unwrap_or_default(),
             }
         }
-        "image" => MountKind::Image {
-            source: from.source,
-            subpath: from.image_options.unwrap_or_default().subpath,
-        },
+        "image" => MountKind::Image { source: from.source, subpath: from.image_options.unwrap_or_default().subpath },
         kind => {
-            return Err(ApiError::invalid(format!(
-                "invalid mount config for type \"{kind}\": mount type unknown"
-            )));
+            return Err(ApiError::invalid(format!("invalid mount config for type \"{kind}\": mount type unknown")));
         }
     };
-    Ok(spec::Mount {
-        target: from.target,
-        read_only: from.read_only,
-        consistency: from.consistency,
-        kind,
-    })
+    Ok(spec::Mount { target: from.target, read_only: from.read_only, consistency: from.consistency, kind })
 }

@@ -2,9 +2,8 @@
 //! **Source:** answers of Docker 28.5.
 
 use docker_api::types::{
-    self, BindOptions, ContainerConfig, DeviceMapping, DeviceRequest, Empty, HealthConfig,
-    HostConfig, ImageOptions, LogConfig, Mount, MountDriver, PortBinding, ThrottleDevice,
-    TmpfsOptions, Ulimit, VolumeOptions, WeightDevice,
+    self, BindOptions, ContainerConfig, DeviceMapping, DeviceRequest, Empty, HealthConfig, HostConfig, ImageOptions, LogConfig, Mount,
+    MountDriver, PortBinding, ThrottleDevice, TmpfsOptions, Ulimit, VolumeOptions, WeightDevice,
 };
 use engine::spec::{self, CgroupnsMode, Config, IpcMode, MountKind, NetworkMode};
 use std::collections::BTreeMap;
@@ -28,13 +27,7 @@ const MASKED_PATHS: [&str; 12] = [
     "/sys/devices/virtual/powercap",
 ];
 /// Paths that cannot be written unless the container is privileged.
-const READONLY_PATHS: [&str; 5] = [
-    "/proc/bus",
-    "/proc/fs",
-    "/proc/irq",
-    "/proc/sys",
-    "/proc/sysrq-trigger",
-];
+const READONLY_PATHS: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 fn or_null<T: Clone>(list: &[T]) -> Option<Vec<T>> {
     (!list.is_empty()).then(|| list.to_vec())
@@ -49,10 +42,7 @@ fn map_or_absent(map: &BTreeMap<String, String>) -> Option<BTreeMap<String, Stri
 }
 
 fn set<T: ToString>(names: impl IntoIterator<Item = T>) -> BTreeMap<String, Empty> {
-    names
-        .into_iter()
-        .map(|name| (name.to_string(), Empty {}))
-        .collect()
+    names.into_iter().map(|name| (name.to_string(), Empty {})).collect()
 }
 
 fn nanos(duration: Duration) -> i64 {
@@ -106,18 +96,12 @@ pub(crate) fn network_mode(mode: &NetworkMode) -> String {
 }
 
 fn log_config(from: &spec::LogConfig) -> LogConfig {
-    LogConfig {
-        kind: from.driver.clone(),
-        config: Some(from.options.clone()),
-    }
+    LogConfig { kind: from.driver.clone(), config: Some(from.options.clone()) }
 }
 
 /// Writes a restart policy.
 pub(crate) fn restart_policy(from: spec::RestartPolicy) -> types::RestartPolicy {
-    types::RestartPolicy {
-        name: from.name().to_owned(),
-        maximum_retry_count: i64::from(from.retries_max()),
-    }
+    types::RestartPolicy { name: from.name().to_owned(), maximum_retry_count: i64::from(from.retries_max()) }
 }
 
 fn port_bindings(from: &spec::HostConfig) -> BTreeMap<String, Option<Vec<PortBinding>>> {
@@ -132,21 +116,13 @@ fn port_bindings(from: &spec::HostConfig) -> BTreeMap<String, Option<Vec<PortBin
 }
 
 fn throttles(list: &[spec::ThrottleDevice]) -> Option<Vec<ThrottleDevice>> {
-    let devices = list.iter().map(|device| ThrottleDevice {
-        path: device.path.clone(),
-        rate: device.rate,
-    });
+    let devices = list.iter().map(|device| ThrottleDevice { path: device.path.clone(), rate: device.rate });
     Some(devices.collect())
 }
 
 fn paths(given: &Option<Vec<PathBuf>>, default: &[&str], open: bool) -> Option<Vec<String>> {
     match given {
-        Some(paths) => Some(
-            paths
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect(),
-        ),
+        Some(paths) => Some(paths.iter().map(|path| path.display().to_string()).collect()),
         None if open => None,
         None => Some(default.iter().map(|path| (*path).to_owned()).collect()),
     }
@@ -154,15 +130,8 @@ fn paths(given: &Option<Vec<PathBuf>>, default: &[&str], open: bool) -> Option<V
 
 /// Writes `HostConfig`.
 pub(crate) fn host_config(from: &spec::HostConfig, cgroup_v2: bool) -> HostConfig {
-    let open = from.privileged
-        || from
-            .security_options
-            .contains(&spec::SecurityOption::SystemPathsUnconfined);
-    let shm_bytes = if from.shm_bytes == 0 {
-        64 << 20
-    } else {
-        from.shm_bytes
-    };
+    let open = from.privileged || from.security_options.contains(&spec::SecurityOption::SystemPathsUnconfined);
+    let shm_bytes = if from.shm_bytes == 0 { 64 << 20 } else { from.shm_bytes };
     let shown = HostConfig {
         binds: texts(&from.binds),
         container_id_file: from.container_id_file.clone(),
@@ -191,11 +160,7 @@ pub(crate) fn host_config(from: &spec::HostConfig, cgroup_v2: bool) -> HostConfi
         tmpfs: map_or_absent(&from.tmpfs),
         shm_size: i64::try_from(shm_bytes).unwrap_or(i64::MAX),
         sysctls: map_or_absent(&from.sysctls),
-        runtime: if from.runtime.is_empty() {
-            "runc".to_owned()
-        } else {
-            from.runtime.clone()
-        },
+        runtime: if from.runtime.is_empty() { "runc".to_owned() } else { from.runtime.clone() },
         isolation: from.isolation.clone(),
         cgroup_parent: from.cgroup_parent.clone(),
         mounts: (!from.mounts.is_empty()).then(|| from.mounts.iter().map(mount).collect()),
@@ -214,11 +179,7 @@ fn with_namespaces(shown: HostConfig, from: &spec::HostConfig, cgroup_v2: bool) 
         CgroupnsMode::Default => &CgroupnsMode::Host,
         CgroupnsMode::Private | CgroupnsMode::Host => &from.cgroupns_mode,
     };
-    let ipc = if from.ipc_mode == IpcMode::Default {
-        &IpcMode::Private
-    } else {
-        &from.ipc_mode
-    };
+    let ipc = if from.ipc_mode == IpcMode::Default { &IpcMode::Private } else { &from.ipc_mode };
     HostConfig {
         cgroupns_mode: cgroupns.to_string(),
         ipc_mode: ipc.to_string(),
@@ -244,13 +205,7 @@ fn with_resources(shown: HostConfig, from: &spec::Resources, cgroup_v2: bool) ->
         nano_cpus: from.nano_cpus,
         blkio_weight: from.blkio_weight,
         blkio_weight_device: Some(
-            from.blkio_weight_device
-                .iter()
-                .map(|device| WeightDevice {
-                    path: device.path.clone(),
-                    weight: device.weight,
-                })
-                .collect(),
+            from.blkio_weight_device.iter().map(|device| WeightDevice { path: device.path.clone(), weight: device.weight }).collect(),
         ),
         blkio_device_read_bps: throttles(&from.blkio_device_read_bps),
         blkio_device_write_bps: throttles(&from.blkio_device_write_bps),
@@ -283,76 +238,39 @@ fn with_resources(shown: HostConfig, from: &spec::Resources, cgroup_v2: bool) ->
             given => given,
         },
         pids_limit: from.pids_limit.filter(|value| *value != 0),
-        ulimits: Some(
-            from.ulimits
-                .iter()
-                .map(|limit| Ulimit {
-                    name: limit.name.clone(),
-                    hard: limit.hard,
-                    soft: limit.soft,
-                })
-                .collect(),
-        ),
+        ulimits: Some(from.ulimits.iter().map(|limit| Ulimit { name: limit.name.clone(), hard: limit.hard, soft: limit.soft }).collect()),
         ..shown
     }
 }
 
 fn mount(from: &spec::Mount) -> Mount {
-    let shown = Mount {
-        target: from.target.clone(),
-        read_only: from.read_only,
-        consistency: from.consistency.clone(),
-        ..Mount::default()
-    };
+    let shown = Mount { target: from.target.clone(), read_only: from.read_only, consistency: from.consistency.clone(), ..Mount::default() };
     match &from.kind {
-        MountKind::Bind { source, .. } => Mount {
-            kind: "bind".to_owned(),
-            source: source.clone(),
-            bind_options: bind_options(&from.kind),
-            ..shown
-        },
+        MountKind::Bind { source, .. } => {
+            Mount { kind: "bind".to_owned(), source: source.clone(), bind_options: bind_options(&from.kind), ..shown }
+        }
         MountKind::Volume { name, .. } => Mount {
             kind: "volume".to_owned(),
             source: name.clone().unwrap_or_default(),
             volume_options: volume_options(&from.kind),
             ..shown
         },
-        MountKind::Tmpfs {
-            bytes_max,
-            mode,
-            options,
-        } => {
-            let options = TmpfsOptions {
-                size_bytes: i64::try_from(*bytes_max).unwrap_or(i64::MAX),
-                mode: *mode,
-                options: or_null(options),
-            };
-            Mount {
-                kind: "tmpfs".to_owned(),
-                tmpfs_options: (options != TmpfsOptions::default()).then_some(options),
-                ..shown
-            }
+        MountKind::Tmpfs { bytes_max, mode, options } => {
+            let options =
+                TmpfsOptions { size_bytes: i64::try_from(*bytes_max).unwrap_or(i64::MAX), mode: *mode, options: or_null(options) };
+            Mount { kind: "tmpfs".to_owned(), tmpfs_options: (options != TmpfsOptions::default()).then_some(options), ..shown }
         }
         MountKind::Image { source, subpath } => Mount {
             kind: "image".to_owned(),
             source: source.clone(),
-            image_options: (!subpath.is_empty()).then(|| ImageOptions {
-                subpath: subpath.clone(),
-            }),
+            image_options: (!subpath.is_empty()).then(|| ImageOptions { subpath: subpath.clone() }),
             ..shown
         },
     }
 }
 
 fn bind_options(kind: &MountKind) -> Option<BindOptions> {
-    let MountKind::Bind {
-        source: _,
-        propagation,
-        non_recursive,
-        create_source,
-        read_only_non_recursive,
-        read_only_force_recursive,
-    } = kind
+    let MountKind::Bind { source: _, propagation, non_recursive, create_source, read_only_non_recursive, read_only_force_recursive } = kind
     else {
         return None;
     };
@@ -367,21 +285,10 @@ fn bind_options(kind: &MountKind) -> Option<BindOptions> {
 }
 
 fn volume_options(kind: &MountKind) -> Option<VolumeOptions> {
-    let MountKind::Volume {
-        name: _,
-        no_copy,
-        labels,
-        subpath,
-        driver,
-        driver_options,
-    } = kind
-    else {
+    let MountKind::Volume { name: _, no_copy, labels, subpath, driver, driver_options } = kind else {
         return None;
     };
-    let driver_config = MountDriver {
-        name: driver.clone(),
-        options: map_or_absent(driver_options),
-    };
+    let driver_config = MountDriver { name: driver.clone(), options: map_or_absent(driver_options) };
     let options = VolumeOptions {
         no_copy: *no_copy,
         labels: map_or_absent(labels),
@@ -426,14 +333,8 @@ mod tests {
             ("Runtime", serde_json::json!("runc")),
             ("OomKillDisable", serde_json::json!(false)),
             ("ConsoleSize", serde_json::json!([0, 0])),
-            (
-                "LogConfig",
-                serde_json::json!({"Type":"json-file","Config":{}}),
-            ),
-            (
-                "RestartPolicy",
-                serde_json::json!({"Name":"no","MaximumRetryCount":0}),
-            ),
+            ("LogConfig", serde_json::json!({"Type":"json-file","Config":{}})),
+            ("RestartPolicy", serde_json::json!({"Name":"no","MaximumRetryCount":0})),
         ] {
             assert_eq!(json[field], value, "{field}");
         }
@@ -467,63 +368,24 @@ mod tests {
     #[test]
     fn refusals_are_docker_s() {
         for (body, part) in [
-            (
-                r#"{"Image":"a","StopSignal":"NOPE"}"#,
-                "invalid signal: NOPE",
-            ),
-            (
-                r#"{"Image":"a","Env":["=x"]}"#,
-                "invalid environment variable: =x",
-            ),
-            (
-                r#"{"Image":"a","WorkingDir":"x"}"#,
-                "needs to be an absolute path",
-            ),
-            (
-                r#"{"Image":"a","HostConfig":{"Binds":["a:b:c:d"]}}"#,
-                "invalid volume specification",
-            ),
-            (
-                r#"{"Image":"a","HostConfig":{"NetworkMode":"container:"}}"#,
-                "invalid network mode",
-            ),
-            (
-                r#"{"Image":"a","HostConfig":{"Runtime":"kata"}}"#,
-                "unknown or invalid runtime name: kata",
-            ),
-            (
-                r#"{"Image":"a","HostConfig":{"RestartPolicy":{"Name":"zz"}}}"#,
-                "unknown policy 'zz'",
-            ),
+            (r#"{"Image":"a","StopSignal":"NOPE"}"#, "invalid signal: NOPE"),
+            (r#"{"Image":"a","Env":["=x"]}"#, "invalid environment variable: =x"),
+            (r#"{"Image":"a","WorkingDir":"x"}"#, "needs to be an absolute path"),
+            (r#"{"Image":"a","HostConfig":{"Binds":["a:b:c:d"]}}"#, "invalid volume specification"),
+            (r#"{"Image":"a","HostConfig":{"NetworkMode":"container:"}}"#, "invalid network mode"),
+            (r#"{"Image":"a","HostConfig":{"Runtime":"kata"}}"#, "unknown or invalid runtime name: kata"),
+            (r#"{"Image":"a","HostConfig":{"RestartPolicy":{"Name":"zz"}}}"#, "unknown policy 'zz'"),
             (
                 r#"{"Image":"a","HostConfig":{"AutoRemove":true,"RestartPolicy":{"Name":"always"}}}"#,
                 "can't create 'AutoRemove' container with restart policy",
             ),
-            (
-                r#"{"Image":"a","HostConfig":{"Mounts":[{"Type":"zz","Target":"/a"}]}}"#,
-                "mount type unknown",
-            ),
-            (
-                r#"{"Image":"a","HostConfig":{"Mounts":[{"Type":"bind","Target":"/a"}]}}"#,
-                "Source must not be empty",
-            ),
-            (
-                r#"{"Image":"a","HostConfig":{"LogConfig":{"Type":"zz"}}}"#,
-                "no log driver named 'zz'",
-            ),
-            (
-                r#"{"Image":"a","HostConfig":{"PortBindings":{"x/tcp":null}}}"#,
-                "invalid port specification",
-            ),
+            (r#"{"Image":"a","HostConfig":{"Mounts":[{"Type":"zz","Target":"/a"}]}}"#, "mount type unknown"),
+            (r#"{"Image":"a","HostConfig":{"Mounts":[{"Type":"bind","Target":"/a"}]}}"#, "Source must not be empty"),
+            (r#"{"Image":"a","HostConfig":{"LogConfig":{"Type":"zz"}}}"#, "no log driver named 'zz'"),
+            (r#"{"Image":"a","HostConfig":{"PortBindings":{"x/tcp":null}}}"#, "invalid port specification"),
             (r#"{"Image":"a","HostConfig":{"Dns":["x"]}}"#, "x"),
-            (
-                r#"{"Image":"a","HostConfig":{"ShmSize":-1}}"#,
-                "SHM size can not be less than 0",
-            ),
-            (
-                r#"{"Image":"a","Healthcheck":{"Interval":5}}"#,
-                "Interval in Healthcheck cannot be less than 1ms",
-            ),
+            (r#"{"Image":"a","HostConfig":{"ShmSize":-1}}"#, "SHM size can not be less than 0"),
+            (r#"{"Image":"a","Healthcheck":{"Interval":5}}"#, "Interval in Healthcheck cannot be less than 1ms"),
         ] {
             let message = refusal(body);
             assert!(message.contains(part), "{body}: {message}");

@@ -3,9 +3,9 @@
 use super::show;
 use crate::time;
 use docker_api::types::{
-    ContainerInspect, ContainerState, ContainerSummary, Event, EventActor, ExecInspect,
-    ExecProcessConfig, GraphDriver, Health, HealthcheckResult, MountPoint, NetworkEndpoint,
-    NetworkSettings, Port, PortBinding, SummaryHostConfig, SummaryNetworkSettings, TIME_ZERO,
+    ContainerInspect, ContainerState, ContainerSummary, Event, EventActor, ExecInspect, ExecProcessConfig, GraphDriver, Health,
+    HealthcheckResult, MountPoint, NetworkEndpoint, NetworkSettings, Port, PortBinding, SummaryHostConfig, SummaryNetworkSettings,
+    TIME_ZERO,
 };
 use docker_api::version::ApiVersion;
 use engine::spec::NetworkMode;
@@ -40,9 +40,7 @@ pub(crate) fn summary(container: &Container, now: SystemTime) -> ContainerSummar
             network_mode: show::network_mode(&container.spec.host.network_mode),
             annotations: container.spec.host.annotations.clone(),
         },
-        network_settings: SummaryNetworkSettings {
-            networks: networks(container),
-        },
+        network_settings: SummaryNetworkSettings { networks: networks(container) },
         mounts: container.mounts.iter().map(mount_point).collect(),
     }
 }
@@ -72,16 +70,8 @@ fn status_text(container: &Container, now: SystemTime) -> String {
         Status::Created => "Created".to_owned(),
         Status::Removing => "Removal In Progress".to_owned(),
         Status::Dead => "Dead".to_owned(),
-        Status::Restarting => format!(
-            "Restarting ({}) {} ago",
-            container.exit_code,
-            since(container.finished_at)
-        ),
-        Status::Exited => format!(
-            "Exited ({}) {} ago",
-            container.exit_code,
-            since(container.finished_at)
-        ),
+        Status::Restarting => format!("Restarting ({}) {} ago", container.exit_code, since(container.finished_at)),
+        Status::Exited => format!("Exited ({}) {} ago", container.exit_code, since(container.finished_at)),
         Status::Paused => format!("Up {} (Paused)", since(container.started_at)),
         Status::Running => {
             let up = format!("Up {}", since(container.started_at));
@@ -98,11 +88,7 @@ fn ports(container: &Container) -> Vec<Port> {
     let mut rows = Vec::new();
     for (port, bindings) in port_map(container) {
         let (number, kind) = port.split_once('/').unwrap_or((&port, "tcp"));
-        let row = Port {
-            private_port: number.parse().unwrap_or(0),
-            kind: kind.to_owned(),
-            ..Port::default()
-        };
+        let row = Port { private_port: number.parse().unwrap_or(0), kind: kind.to_owned(), ..Port::default() };
         match bindings {
             None => rows.push(row),
             Some(bindings) => rows.extend(bindings.into_iter().map(|binding| Port {
@@ -123,26 +109,14 @@ fn port_map(container: &Container) -> BTreeMap<String, Option<Vec<PortBinding>>>
         return map;
     }
     let spec = &container.spec;
-    for port in spec
-        .config
-        .exposed_ports
-        .iter()
-        .chain(spec.host.port_bindings.keys())
-    {
+    for port in spec.config.exposed_ports.iter().chain(spec.host.port_bindings.keys()) {
         map.insert(port.to_string(), None);
     }
-    let mut bound: Vec<_> = container
-        .endpoints
-        .iter()
-        .flat_map(|endpoint| &endpoint.ports)
-        .collect();
+    let mut bound: Vec<_> = container.endpoints.iter().flat_map(|endpoint| &endpoint.ports).collect();
     bound.sort();
     for port in bound {
         let bindings = map.entry(port.port.to_string()).or_default();
-        bindings.get_or_insert_default().push(PortBinding {
-            host_ip: port.host_ip.to_string(),
-            host_port: port.host_port.to_string(),
-        });
+        bindings.get_or_insert_default().push(PortBinding { host_ip: port.host_ip.to_string(), host_port: port.host_port.to_string() });
     }
     map
 }
@@ -173,8 +147,7 @@ fn endpoint(name: &str, container: &Container, actual: Option<&Endpoint>) -> Net
         shown.links = list(&wanted.links);
         shown.gw_priority = wanted.gateway_priority;
         shown.mac_address = wanted.mac.clone().unwrap_or_default();
-        shown.driver_opts =
-            (!wanted.driver_options.is_empty()).then(|| wanted.driver_options.clone());
+        shown.driver_opts = (!wanted.driver_options.is_empty()).then(|| wanted.driver_options.clone());
         let ipam = docker_api::types::EndpointIpam {
             ipv4_address: wanted.ipv4.map(|ip| ip.to_string()).unwrap_or_default(),
             ipv6_address: wanted.ipv6.map(|ip| ip.to_string()).unwrap_or_default(),
@@ -188,11 +161,7 @@ fn endpoint(name: &str, container: &Container, actual: Option<&Endpoint>) -> Net
         shown.mac_address.clone_from(&actual.mac);
         shown.gateway = actual.gateway.map(|ip| ip.to_string()).unwrap_or_default();
         shown.ip_address = actual.ip.map(|ip| ip.to_string()).unwrap_or_default();
-        shown.ip_prefix_len = if actual.ip.is_some() {
-            i64::from(actual.prefix)
-        } else {
-            0
-        };
+        shown.ip_prefix_len = if actual.ip.is_some() { i64::from(actual.prefix) } else { 0 };
         if actual.network != "bridge" {
             let mut names = vec![container.name.to_string()];
             names.extend(shown.aliases.iter().flatten().cloned());
@@ -227,15 +196,8 @@ fn network_settings(container: &Container) -> NetworkSettings {
     let default = networks.get("bridge").cloned().unwrap_or_default();
     let running = container.status.is_running();
     NetworkSettings {
-        sandbox_id: if running {
-            container.id.to_string()
-        } else {
-            String::new()
-        },
-        sandbox_key: container
-            .pid
-            .map(|pid| format!("/proc/{pid}/ns/net"))
-            .unwrap_or_default(),
+        sandbox_id: if running { container.id.to_string() } else { String::new() },
+        sandbox_key: container.pid.map(|pid| format!("/proc/{pid}/ns/net")).unwrap_or_default(),
         ports: port_map(container),
         endpoint_id: default.endpoint_id,
         gateway: default.gateway,
@@ -257,11 +219,7 @@ fn state(container: &Container) -> ContainerState {
         oom_killed: container.oom_killed,
         dead: status == Status::Dead,
         pid: container.pid.map_or(0, i64::from),
-        exit_code: if status.is_running() {
-            0
-        } else {
-            i64::from(container.exit_code)
-        },
+        exit_code: if status.is_running() { 0 } else { i64::from(container.exit_code) },
         error: container.error.clone(),
         started_at: moment(container.started_at),
         finished_at: moment(container.finished_at),
@@ -292,10 +250,7 @@ fn graph_driver(container: &Container) -> GraphDriver {
         ("UpperDir", path(&container.upper)),
         ("WorkDir", path(&container.work)),
     ];
-    GraphDriver {
-        data: Some(data.map(|(name, value)| (name.to_owned(), value)).into()),
-        name: "overlay2".to_owned(),
-    }
+    GraphDriver { data: Some(data.map(|(name, value)| (name.to_owned(), value)).into()), name: "overlay2".to_owned() }
 }
 
 /// Writes an inspected container.
@@ -320,8 +275,7 @@ pub(crate) fn inspect(container: &Container, cgroup_v2: bool) -> ContainerInspec
         restart_count: i64::from(container.restart_count),
         driver: "overlay2".to_owned(),
         platform: "linux".to_owned(),
-        exec_ids: (!container.exec_ids.is_empty())
-            .then(|| container.exec_ids.iter().map(ToString::to_string).collect()),
+        exec_ids: (!container.exec_ids.is_empty()).then(|| container.exec_ids.iter().map(ToString::to_string).collect()),
         host_config: show::host_config(&container.spec.host, cgroup_v2),
         graph_driver: graph_driver(container),
         mounts: container.mounts.iter().map(mount_point).collect(),
@@ -362,30 +316,15 @@ pub(crate) fn exec(view: &ExecView) -> ExecInspect {
 pub(crate) fn event(event: &engine::Event, version: ApiVersion) -> Event {
     use engine::EventKind as Kind;
     let nanos = nanos(event.time);
-    let legacy =
-        version < ApiVersion::v1(52) && matches!(event.kind, Kind::Container | Kind::Image);
-    let image = event
-        .attributes
-        .get("image")
-        .filter(|_| event.kind == Kind::Container);
+    let legacy = version < ApiVersion::v1(52) && matches!(event.kind, Kind::Container | Kind::Image);
+    let image = event.attributes.get("image").filter(|_| event.kind == Kind::Container);
     Event {
-        status: if legacy {
-            event.action.clone()
-        } else {
-            String::new()
-        },
-        id: if legacy {
-            event.id.clone()
-        } else {
-            String::new()
-        },
+        status: if legacy { event.action.clone() } else { String::new() },
+        id: if legacy { event.id.clone() } else { String::new() },
         from: image.filter(|_| legacy).cloned().unwrap_or_default(),
         kind: event.kind.name().to_owned(),
         action: event.action.clone(),
-        actor: EventActor {
-            id: event.id.clone(),
-            attributes: event.attributes.clone(),
-        },
+        actor: EventActor { id: event.id.clone(), attributes: event.attributes.clone() },
         scope: "local".to_owned(),
         time: nanos / 1_000_000_000,
         time_nano: nanos,

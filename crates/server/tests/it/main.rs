@@ -12,9 +12,6 @@ fn each_file_is_a_module() {
     for entry in std::fs::read_dir(directory).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let module = name.trim_end_matches(".rs");
-        assert!(
-            module == "main" || source.contains(&format!("mod {module};")),
-            "{name} is not a module of main.rs"
-        );
+        assert!(module == "main" || source.contains(&format!("mod {module};")), "{name} is not a module of main.rs");
     }
 }

@@ -24,10 +24,7 @@ fn booleans_are_true_unless_they_say_no() {
 fn numbers_are_refused_in_go_s_words() {
     let query = Query::parse("limit=zz&t=-1");
     let error = query.number::<i64>("limit").unwrap_err();
-    assert_eq!(
-        error.message,
-        "strconv.Atoi: parsing \"zz\": invalid syntax"
-    );
+    assert_eq!(error.message, "strconv.Atoi: parsing \"zz\": invalid syntax");
     assert_eq!(query.number::<i64>("t").unwrap(), Some(-1));
     assert_eq!(query.number::<i64>("absent").unwrap(), None);
 }
@@ -42,23 +39,10 @@ fn filters_have_two_forms() {
         assert_eq!(filters.get("status"), ["running"]);
         assert_eq!(Filters::parse(&filters.to_json()).unwrap(), filters);
     }
-    for text in [
-        "zz",
-        "[]",
-        r#"{"a":1}"#,
-        r#"{"a":{"b":"c"}}"#,
-        r#"{"a":[1]}"#,
-    ] {
+    for text in ["zz", "[]", r#"{"a":1}"#, r#"{"a":{"b":"c"}}"#, r#"{"a":[1]}"#] {
         assert!(Filters::parse(text).is_err(), "{text}");
     }
-    assert_eq!(
-        Filters::parse(legacy)
-            .unwrap()
-            .only(&["label"])
-            .unwrap_err()
-            .to_string(),
-        "invalid filter 'status'"
-    );
+    assert_eq!(Filters::parse(legacy).unwrap().only(&["label"]).unwrap_err().to_string(), "invalid filter 'status'");
 }
 
 proptest! {

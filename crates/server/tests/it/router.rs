@@ -12,42 +12,19 @@ fn paths_lead_to_routes_with_and_without_version() {
     for prefix in ["", "/v1.24", "/v1.51"] {
         let at = |path: &str| format!("{prefix}{path}");
         assert_eq!(route(Method::HEAD, &at("/_ping")), Some(Route::Ping));
-        assert_eq!(
-            route(Method::POST, &at("/containers/web/attach")),
-            Some(Route::Container(ContainerVerb::Attach, "web".into()))
-        );
-        assert_eq!(
-            route(Method::DELETE, &at("/containers/web")),
-            Some(Route::Container(ContainerVerb::Remove, "web".into()))
-        );
-        assert_eq!(
-            route(Method::GET, &at("/exec/abc/json")),
-            Some(Route::ExecInspect("abc".into()))
-        );
+        assert_eq!(route(Method::POST, &at("/containers/web/attach")), Some(Route::Container(ContainerVerb::Attach, "web".into())));
+        assert_eq!(route(Method::DELETE, &at("/containers/web")), Some(Route::Container(ContainerVerb::Remove, "web".into())));
+        assert_eq!(route(Method::GET, &at("/exec/abc/json")), Some(Route::ExecInspect("abc".into())));
     }
 }
 
 #[test]
 fn names_of_images_may_hold_slashes_colons_and_escapes() {
-    for path in [
-        "/v1.51/images/reg:5000/a/b:t/json",
-        "/v1.51/images/reg:5000%2Fa%2Fb%3At/json",
-        "/images/reg%3A5000/a/b:t/json",
-    ] {
-        assert_eq!(
-            route(Method::GET, path),
-            Some(Route::ImageInspect("reg:5000/a/b:t".into())),
-            "{path}"
-        );
+    for path in ["/v1.51/images/reg:5000/a/b:t/json", "/v1.51/images/reg:5000%2Fa%2Fb%3At/json", "/images/reg%3A5000/a/b:t/json"] {
+        assert_eq!(route(Method::GET, path), Some(Route::ImageInspect("reg:5000/a/b:t".into())), "{path}");
     }
-    assert_eq!(
-        route(Method::DELETE, "/images/a/b:t"),
-        Some(Route::ImageRemove("a/b:t".into()))
-    );
-    assert_eq!(
-        route(Method::GET, "/images/a/b/get"),
-        Some(Route::ImageSave(Some("a/b".into())))
-    );
+    assert_eq!(route(Method::DELETE, "/images/a/b:t"), Some(Route::ImageRemove("a/b:t".into())));
+    assert_eq!(route(Method::GET, "/images/a/b/get"), Some(Route::ImageSave(Some("a/b".into()))));
 }
 
 #[test]
@@ -71,10 +48,7 @@ fn a_wrong_method_is_a_page_not_found() {
 fn versions_outside_of_the_range_are_refused_in_docker_s_words() {
     let new = split_version("/v1.99/info").unwrap_err();
     assert_eq!(new.status, StatusCode::BAD_REQUEST);
-    assert_eq!(
-        new.message,
-        "client version 1.99 is too new. Maximum supported API version is 1.51"
-    );
+    assert_eq!(new.message, "client version 1.99 is too new. Maximum supported API version is 1.51");
     let old = split_version("/v1.12/info").unwrap_err();
     assert_eq!(
         old.message,

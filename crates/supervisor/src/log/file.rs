@@ -70,11 +70,7 @@ impl RotatingFile {
     /// Starts a new file. If that is not possible, the old one goes on.
     pub(crate) fn rotate(&mut self) {
         for number in (1..self.files_max).rev() {
-            let from = if number == 1 {
-                self.path.clone()
-            } else {
-                rotated(&self.path, number - 1)
-            };
+            let from = if number == 1 { self.path.clone() } else { rotated(&self.path, number - 1) };
             let _ = fs_err::rename(from, rotated(&self.path, number));
         }
         if let Ok(file) = open(&self.path, self.files_max == 1) {
@@ -93,11 +89,7 @@ pub(crate) fn rotated(path: &Path, number: u32) -> PathBuf {
 
 fn open(path: &Path, truncate: bool) -> io::Result<fs_err::File> {
     // **Source:** Docker gives its log files mode 0640.
-    let file = fs_err::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o640)
-        .open(path)?;
+    let file = fs_err::OpenOptions::new().create(true).append(true).mode(0o640).open(path)?;
     if truncate {
         file.set_len(0)?;
     }

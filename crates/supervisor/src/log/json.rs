@@ -59,10 +59,7 @@ pub(crate) fn escape(mut bytes: &[u8], output: &mut Vec<u8>) {
 }
 
 fn run(bytes: &[u8], class: Class) -> usize {
-    bytes
-        .iter()
-        .position(|b| CLASSES[usize::from(*b)] != class)
-        .unwrap_or(bytes.len())
+    bytes.iter().position(|b| CLASSES[usize::from(*b)] != class).unwrap_or(bytes.len())
 }
 
 /// Line separators, which end lines in JavaScript, are escaped; each byte that is no UTF-8 becomes
@@ -73,11 +70,7 @@ fn escape_beyond(bytes: &[u8], output: &mut Vec<u8>) {
         while let Some(at) = valid.find(['\u{2028}', '\u{2029}']) {
             let (before, separator) = valid.split_at(at);
             output.extend_from_slice(before.as_bytes());
-            let name: &[u8] = if separator.starts_with('\u{2028}') {
-                b"\\u2028"
-            } else {
-                b"\\u2029"
-            };
+            let name: &[u8] = if separator.starts_with('\u{2028}') { b"\\u2028" } else { b"\\u2029" };
             output.extend_from_slice(name);
             valid = &separator['\u{2028}'.len_utf8()..];
         }
@@ -118,14 +111,8 @@ mod tests {
 
     #[test]
     fn escapes_as_docker_does() {
-        assert_eq!(
-            escape(b"a\"b\\c\td\re<&>\x7f"),
-            "a\\\"b\\\\c\\u0009d\\re\\u003c\\u0026\\u003e\x7f"
-        );
-        assert_eq!(
-            escape("ä\u{2028}x\u{2029}€".as_bytes()),
-            "ä\\u2028x\\u2029€"
-        );
+        assert_eq!(escape(b"a\"b\\c\td\re<&>\x7f"), "a\\\"b\\\\c\\u0009d\\re\\u003c\\u0026\\u003e\x7f");
+        assert_eq!(escape("ä\u{2028}x\u{2029}€".as_bytes()), "ä\\u2028x\\u2029€");
         assert_eq!(escape(b"\xffa\xe2\x82z"), "\\ufffda\\ufffd\\ufffdz");
     }
 

@@ -19,9 +19,7 @@ pub(crate) const CONTENT_BYTES_MAX: usize = super::split::PIECE_BYTES_MAX + HEAD
 
 /// Appends a frame.
 pub(crate) fn append(stream: Stream, time: u64, bytes: &[u8], newline: bool, output: &mut Vec<u8>) {
-    let length = u32::try_from(bytes.len() + HEAD_BYTES)
-        .unwrap_or(u32::MAX)
-        .to_be_bytes();
+    let length = u32::try_from(bytes.len() + HEAD_BYTES).unwrap_or(u32::MAX).to_be_bytes();
     let stream = match stream {
         Stream::Stdout => 0,
         Stream::Stderr => STDERR,
@@ -36,9 +34,7 @@ pub(crate) fn append(stream: Stream, time: u64, bytes: &[u8], newline: bool, out
 /// Reads the length that starts or ends a frame; `None` if it cannot be one.
 pub(crate) fn length(bytes: [u8; 4]) -> Option<usize> {
     let length = usize::try_from(u32::from_be_bytes(bytes)).ok()?;
-    (HEAD_BYTES..=CONTENT_BYTES_MAX)
-        .contains(&length)
-        .then_some(length)
+    (HEAD_BYTES..=CONTENT_BYTES_MAX).contains(&length).then_some(length)
 }
 
 /// Parses what is between the two lengths.
@@ -51,11 +47,7 @@ pub(crate) fn parse(content: &[u8]) -> Option<LogEntry> {
     }
     Some(LogEntry {
         time: u64::from_be_bytes(time.try_into().ok()?),
-        stream: if flags & STDERR == 0 {
-            Stream::Stdout
-        } else {
-            Stream::Stderr
-        },
+        stream: if flags & STDERR == 0 { Stream::Stdout } else { Stream::Stderr },
         line,
         attributes: None,
     })

@@ -50,11 +50,7 @@ impl Splitter {
             self.taken = true;
             &self.unfinished
         };
-        Some(Piece {
-            bytes,
-            newline: newline.is_some(),
-            line_time: &mut self.line_time,
-        })
+        Some(Piece { bytes, newline: newline.is_some(), line_time: &mut self.line_time })
     }
 
     /// Takes the unfinished line at the end of output.
@@ -66,11 +62,7 @@ impl Splitter {
             return None;
         }
         self.taken = true;
-        Some(Piece {
-            bytes: &self.unfinished,
-            newline: false,
-            line_time: &mut self.line_time,
-        })
+        Some(Piece { bytes: &self.unfinished, newline: false, line_time: &mut self.line_time })
     }
 }
 
@@ -89,29 +81,18 @@ mod tests {
                 all.push((piece.bytes.to_vec(), piece.newline));
             }
         }
-        all.extend(
-            splitter
-                .rest()
-                .map(|piece| (piece.bytes.to_vec(), piece.newline)),
-        );
+        all.extend(splitter.rest().map(|piece| (piece.bytes.to_vec(), piece.newline)));
         all
     }
 
     #[test]
     fn cuts_long_lines_where_docker_does() {
         let exact = vec![b'x'; PIECE_BYTES_MAX];
-        assert_eq!(
-            pieces(&[&exact, b"\n"]),
-            [(exact.clone(), false), (Vec::new(), true)]
-        );
+        assert_eq!(pieces(&[&exact, b"\n"]), [(exact.clone(), false), (Vec::new(), true)]);
         let fits = [&exact[1..], b"\n"].concat();
         assert_eq!(pieces(&[&fits]), [(exact[1..].to_vec(), true)]);
         let long = [&exact[..], b"yz\nend"].concat();
-        let expected = [
-            (exact.clone(), false),
-            (b"yz".to_vec(), true),
-            (b"end".to_vec(), false),
-        ];
+        let expected = [(exact.clone(), false), (b"yz".to_vec(), true), (b"end".to_vec(), false)];
         assert_eq!(pieces(&[&long]), expected);
     }
 

@@ -54,11 +54,7 @@ impl Decoder {
 fn decode_json(bytes: &[u8]) -> Decoded {
     let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
         let damaged = bytes.len() > JSON_BYTES_MAX;
-        return if damaged {
-            Decoded::Damaged(bytes.len())
-        } else {
-            Decoded::Incomplete
-        };
+        return if damaged { Decoded::Damaged(bytes.len()) } else { Decoded::Incomplete };
     };
     match parse_json(&bytes[..end]) {
         Some(entry) => Decoded::Entry(entry, end + 1),
@@ -71,11 +67,7 @@ fn parse_json(line: &[u8]) -> Option<LogEntry> {
     let attributes = (!entry.attrs.is_empty()).then(|| serde_json::to_string(&entry.attrs).ok());
     Some(LogEntry {
         time: time::parse(&entry.time)?,
-        stream: if entry.stream == "stderr" {
-            Stream::Stderr
-        } else {
-            Stream::Stdout
-        },
+        stream: if entry.stream == "stderr" { Stream::Stderr } else { Stream::Stdout },
         line: entry.log.into_owned().into_bytes(),
         attributes: attributes.flatten(),
     })
@@ -98,9 +90,7 @@ fn decode_local(bytes: &[u8]) -> Decoded {
     if first != last {
         return Decoded::Damaged(bytes.len());
     }
-    local::parse(content).map_or(Decoded::Damaged(length + 8), |entry| {
-        Decoded::Entry(entry, length + 8)
-    })
+    local::parse(content).map_or(Decoded::Damaged(length + 8), |entry| Decoded::Entry(entry, length + 8))
 }
 
 #[cfg(test)]
@@ -113,14 +103,9 @@ mod tests {
     #[test]
     fn reads_what_docker_wrote() {
         let line = b"{\"log\":\"a\\u003cb\\n\",\"stream\":\"stderr\",\"attrs\":{\"tag\":\"x\"},\"time\":\"2024-02-29T12:34:56.12Z\"}\n";
-        let Decoded::Entry(entry, used) = Decoder::Json.decode(line) else {
-            panic!()
-        };
+        let Decoded::Entry(entry, used) = Decoder::Json.decode(line) else { panic!() };
         assert_eq!((used, entry.stream), (line.len(), Stream::Stderr));
-        assert_eq!(
-            (entry.line, entry.time),
-            (b"a<b\n".to_vec(), 1_709_210_096_120_000_000)
-        );
+        assert_eq!((entry.line, entry.time), (b"a<b\n".to_vec(), 1_709_210_096_120_000_000));
         assert_eq!(entry.attributes.as_deref(), Some(r#"{"tag":"x"}"#));
     }
 

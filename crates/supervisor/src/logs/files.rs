@@ -31,13 +31,7 @@ impl LogFile {
             Err(error) => return Err(error),
         };
         let inode = file.metadata()?.ino();
-        Ok(Some(Self {
-            file,
-            inode,
-            offset: 0,
-            buffer: Vec::new(),
-            consumed: 0,
-        }))
+        Ok(Some(Self { file, inode, offset: 0, buffer: Vec::new(), consumed: 0 }))
     }
 
     /// What identifies the file under each of its names.
@@ -60,10 +54,7 @@ impl LogFile {
         self.consumed = 0;
         let length = self.buffer.len();
         self.buffer.resize(length + BLOCK_BYTES, 0);
-        let read = self
-            .file
-            .file()
-            .read_at(&mut self.buffer[length..], self.offset);
+        let read = self.file.file().read_at(&mut self.buffer[length..], self.offset);
         self.buffer.truncate(length + *read.as_ref().unwrap_or(&0));
         let read = read?;
         self.offset += u64::try_from(read).unwrap_or(0);
@@ -153,10 +144,7 @@ pub(super) fn open_all(path: &Path) -> io::Result<VecDeque<LogFile>> {
             return Ok(files.into_iter().flatten().rev().collect());
         }
     }
-    Err(io::Error::new(
-        io::ErrorKind::ResourceBusy,
-        "the log is rotated all the time",
-    ))
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "the log is rotated all the time"))
 }
 
 /// Calls with the names of a log's files, newest first, while they exist. In the midst of a
@@ -164,11 +152,7 @@ pub(super) fn open_all(path: &Path) -> io::Result<VecDeque<LogFile>> {
 fn for_each_name(path: &Path, mut act: impl FnMut(&Path) -> io::Result<bool>) -> io::Result<()> {
     let mut missing = u32::from(!act(path)?);
     for number in 1.. {
-        missing = if act(&rotated(path, number))? {
-            0
-        } else {
-            missing + 1
-        };
+        missing = if act(&rotated(path, number))? { 0 } else { missing + 1 };
         if missing >= 3 {
             break;
         }
@@ -177,11 +161,7 @@ fn for_each_name(path: &Path, mut act: impl FnMut(&Path) -> io::Result<bool>) ->
 }
 
 /// Drops and seeks, so that only the last entries remain.
-pub(super) fn seek_to_tail(
-    files: &mut VecDeque<LogFile>,
-    decoder: Decoder,
-    mut wanted: u64,
-) -> io::Result<()> {
+pub(super) fn seek_to_tail(files: &mut VecDeque<LogFile>, decoder: Decoder, mut wanted: u64) -> io::Result<()> {
     for index in (0..files.len()).rev() {
         match files[index].find_tail(decoder, wanted)? {
             Ok(offset) => {

@@ -29,11 +29,7 @@ impl<'de> Deserialize<'de> for Bytes {
                 f.write_str("an even number of hexadecimal digits")
             }
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Bytes, E> {
-                let digit = |c: u8| {
-                    char::from(c)
-                        .to_digit(16)
-                        .and_then(|d| u8::try_from(d).ok())
-                };
+                let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
                 let (pairs, rest) = text.as_bytes().as_chunks::<2>();
                 if !rest.is_empty() {
                     return Err(E::invalid_length(text.len(), &self));

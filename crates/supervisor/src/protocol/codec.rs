@@ -30,11 +30,7 @@ pub enum DecodeError {
 ///
 /// # Errors
 /// As sendmsg(2), and memfd_create(2) for large messages.
-pub fn send(
-    socket: BorrowedFd<'_>,
-    message: &impl Serialize,
-    fds: &[BorrowedFd<'_>],
-) -> io::Result<()> {
+pub fn send(socket: BorrowedFd<'_>, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let json = serde_json::to_vec(message)?;
     send_encoded(socket, &json, fds)
 }
@@ -62,18 +58,11 @@ pub fn send_encoded(socket: BorrowedFd<'_>, json: &[u8], fds: &[BorrowedFd<'_>])
 ///
 /// # Errors
 /// [`DecodeError`].
-pub fn decode<T: DeserializeOwned>(
-    message: &[u8],
-    fds: &mut Vec<OwnedFd>,
-) -> Result<T, DecodeError> {
+pub fn decode<T: DeserializeOwned>(message: &[u8], fds: &mut Vec<OwnedFd>) -> Result<T, DecodeError> {
     if message != IN_MEMORY_FILE {
         return serde_json::from_slice(message).map_err(DecodeError::Parse);
     }
-    let json = fds
-        .pop()
-        .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
-        .and_then(read_memory_file)
-        .map_err(DecodeError::MemoryFile)?;
+    let json = fds.pop().ok_or_else(|| io::ErrorKind::UnexpectedEof.into()).and_then(read_memory_file).map_err(DecodeError::MemoryFile)?;
     serde_json::from_slice(&json).map_err(DecodeError::Parse)
 }
 

@@ -40,9 +40,7 @@ impl DetachKeys {
     /// # Errors
     /// A key that is none of these.
     pub fn parse(text: &str) -> Result<Self, ParseDetachKeysError> {
-        let unknown = |key: &str| ParseDetachKeysError {
-            key: key.to_owned(),
-        };
+        let unknown = |key: &str| ParseDetachKeysError { key: key.to_owned() };
         let parse_key = |key: &str| match (key.strip_prefix("ctrl-"), key.as_bytes()) {
             (Some(control), _) => match control.as_bytes() {
                 [letter @ b'a'..=b'z'] => Ok(letter - b'a' + 1),
@@ -53,10 +51,7 @@ impl DetachKeys {
             (None, [byte]) if byte.is_ascii() => Ok(*byte),
             (None, _) => Err(unknown(key)),
         };
-        text.split(',')
-            .map(parse_key)
-            .collect::<Result<_, _>>()
-            .map(Self)
+        text.split(',').map(parse_key).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -66,14 +61,8 @@ mod tests {
 
     #[test]
     fn parses_what_docker_parses() {
-        assert_eq!(
-            DetachKeys::parse("ctrl-p,ctrl-q"),
-            Ok(DetachKeys::default())
-        );
-        assert_eq!(
-            DetachKeys::parse("a,ctrl-@,ctrl-_").map(|k| k.0),
-            Ok(vec![b'a', 0, 31])
-        );
+        assert_eq!(DetachKeys::parse("ctrl-p,ctrl-q"), Ok(DetachKeys::default()));
+        assert_eq!(DetachKeys::parse("a,ctrl-@,ctrl-_").map(|k| k.0), Ok(vec![b'a', 0, 31]));
         assert!(DetachKeys::parse("ctrl-").is_err());
         assert!(DetachKeys::parse("shift-a").is_err());
         assert!(DetachKeys::parse("").is_err());

@@ -17,10 +17,7 @@ const LAST_LINES: u64 = 10;
 /// Bytes of each of them.
 const LAST_LINE_BYTES_MAX: usize = 256;
 /// How long each killed process may take to end.
-const LAST_KILL_MAX: Timespec = Timespec {
-    tv_sec: 2,
-    tv_nsec: 0,
-};
+const LAST_KILL_MAX: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 /// Number of SIGKILL.
 const KILL: i32 = 9;
 
@@ -30,12 +27,7 @@ impl Supervisor {
         if let Some((watch, _)) = &self.memory.watch {
             watch.clear()?;
         }
-        let biggest = self
-            .container
-            .cgroup()
-            .processes()
-            .ok()
-            .and_then(|pids| proc::biggest(&pids));
+        let biggest = self.container.cgroup().processes().ok().and_then(|pids| proc::biggest(&pids));
         // A dying process has given its memory back already.
         if let Some(biggest) = biggest.filter(|process| process.memory > 0) {
             self.memory.biggest_process = Some(biggest);
@@ -79,11 +71,7 @@ impl Supervisor {
             memory_limit: limit(stats.memory_limit),
             memory_peak: peak(stats.memory_peak),
             biggest_process: self.memory.biggest_process.take(),
-            last_log_lines: if code == 0 {
-                Vec::new()
-            } else {
-                self.last_log_lines()
-            },
+            last_log_lines: if code == 0 { Vec::new() } else { self.last_log_lines() },
             started_at: self.started_at,
             finished_at: time::now(),
         }
@@ -91,10 +79,7 @@ impl Supervisor {
 
     fn last_log_lines(&self) -> Vec<String> {
         let log = &self.settings.log;
-        let query = Query {
-            tail: Some(LAST_LINES),
-            ..Query::default()
-        };
+        let query = Query { tail: Some(LAST_LINES), ..Query::default() };
         let mut lines = Vec::new();
         if log.driver == LogDriver::None {
             return lines;
@@ -126,10 +111,7 @@ pub(super) fn peak(value: u64) -> Option<u64> {
 pub(super) fn remove_cgroup(cgroup: &Cgroup) {
     let left = cgroup.processes().unwrap_or_default();
     if !left.is_empty() {
-        let pidfds: Vec<_> = left
-            .iter()
-            .filter_map(|pid| rustix::process::pidfd_open(*pid, PidfdFlags::empty()).ok())
-            .collect();
+        let pidfds: Vec<_> = left.iter().filter_map(|pid| rustix::process::pidfd_open(*pid, PidfdFlags::empty()).ok()).collect();
         let _ = cgroup.signal_all(Signal::KILL);
         let _ = cgroup.thaw();
         for pidfd in pidfds {

@@ -12,18 +12,10 @@ use crate::streams::{Ends, InputEnd, Streams};
 
 impl Supervisor {
     /// Starts a process, joined with a client if there is one; else its output is thrown away.
-    pub(super) fn exec(
-        &mut self,
-        mut exec: Exec,
-        client: Option<OwnedFd>,
-    ) -> Result<Outcome, Refusal> {
+    pub(super) fn exec(&mut self, mut exec: Exec, client: Option<OwnedFd>) -> Result<Outcome, Refusal> {
         self.alive()?;
         if self.phase != Phase::Running || self.paused {
-            let state = if self.paused {
-                "paused, unpause the container before exec"
-            } else {
-                "not running"
-            };
+            let state = if self.paused { "paused, unpause the container before exec" } else { "not running" };
             let message = format!("container {} is {state}", self.settings.id);
             return Err(Refusal::new(FailureKind::Conflict, message));
         }
@@ -48,55 +40,32 @@ impl Supervisor {
         })
         .map_err(|error| Refusal::internal(&error))?;
         let pid = started.pid.as_raw_nonzero().get();
-        let pidfd = started
-            .pidfd
-            .try_clone()
-            .map_err(|error| Refusal::internal(&error))?;
-        self.watch_exec(exec, started, ends, client)
-            .map_err(|error| {
-                // A process that nobody looks after must not stay.
-                let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
-                Refusal::internal(&error)
-            })?;
+        let pidfd = started.pidfd.try_clone().map_err(|error| Refusal::internal(&error))?;
+        self.watch_exec(exec, started, ends, client).map_err(|error| {
+            // A process that nobody looks after must not stay.
+            let _ = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+            Refusal::internal(&error)
+        })?;
         Ok(Outcome::ExecStarted { pid })
     }
 
-    fn watch_exec(
-        &mut self,
-        exec: Exec,
-        started: runtime::ExecProcess,
-        mut ends: Ends,
-        client: Option<OwnedFd>,
-    ) -> io::Result<()> {
+    fn watch_exec(&mut self, exec: Exec, started: runtime::ExecProcess, mut ends: Ends, client: Option<OwnedFd>) -> io::Result<()> {
         let key = self.next_process;
         self.next_process += 1;
         let terminal = started.terminal.is_some();
         if let Some(master) = started.terminal {
             ends = terminal_ends(master)?;
         }
-        let end = if terminal {
-            InputEnd::LetGo
-        } else {
-            InputEnd::Close
-        };
+        let end = if terminal { InputEnd::LetGo } else { InputEnd::Close };
         let mut streams = Streams::new(key, ends, end, None);
         if let Some(client) = client {
             streams.attach(client, exec.attach, &mut self.poller)?;
         }
         streams.watch_outputs(&mut self.poller)?;
         let pidfd = started.pidfd;
-        let exit_token = Some(
-            self.poller
-                .add(pidfd.as_fd(), Source::Exit(key), Ready::IN)?,
-        );
+        let exit_token = Some(self.poller.add(pidfd.as_fd(), Source::Exit(key), Ready::IN)?);
         let exec_id = Some(exec.exec_id);
-        let process = Process {
-            exec_id,
-            pid: started.pid,
-            pidfd,
-            exit_token,
-            streams,
-        };
+        let process = Process { exec_id, pid: started.pid, pidfd, exit_token, streams };
         self.processes.insert(key, process);
         Ok(())
     }
@@ -108,12 +77,5 @@ fn streams(terminal: bool, input: bool, client: bool) -> io::Result<(runtime::St
         return standard_streams(terminal, input);
     }
     let (stdin, stdout, stderr) = (open_null()?, open_null()?, open_null()?);
-    Ok((
-        runtime::Stdio::Pipes {
-            stdin,
-            stdout,
-            stderr,
-        },
-        Ends::default(),
-    ))
+    Ok((runtime::Stdio::Pipes { stdin, stdout, stderr }, Ends::default()))
 }

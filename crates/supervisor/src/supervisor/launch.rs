@@ -61,8 +61,7 @@ struct Created {
 /// Makes the control socket, the log and the container; undoes all if one of them fails.
 fn create(mut launch: Launch, poller: &mut Poller) -> Result<Created, String> {
     let path = launch.control_path.clone();
-    let listener = sys::seqpacket::listen(&path)
-        .map_err(|error| format!("cannot listen at `{}`: {error}", path.display()))?;
+    let listener = sys::seqpacket::listen(&path).map_err(|error| format!("cannot listen at `{}`: {error}", path.display()))?;
     let created = create_container(&mut launch, poller);
     let (container, network_namespace, first) = match created {
         Ok(parts) => parts,
@@ -75,60 +74,29 @@ fn create(mut launch: Launch, poller: &mut Poller) -> Result<Created, String> {
     let seccomp = seccomp.and_then(|bytes| runtime::seccomp::Program::from_bytes(&bytes.0).ok());
     let settings = Settings {
         id: launch.id,
-        spec: Spec {
-            process: None,
-            mounts: Vec::new(),
-            hooks: None,
-            ..launch.spec
-        },
+        spec: Spec { process: None, mounts: Vec::new(), hooks: None, ..launch.spec },
         seccomp,
         control_path: path,
         exit_path: launch.exit_path,
         durable_exit: launch.durable_exit,
         log: launch.log,
     };
-    Ok(Created {
-        settings,
-        listener,
-        container,
-        network_namespace,
-        first,
-    })
+    Ok(Created { settings, listener, container, network_namespace, first })
 }
 
-fn create_container(
-    launch: &mut Launch,
-    poller: &mut Poller,
-) -> Result<(runtime::Container, OwnedFd, Process), String> {
-    let log = Log::open(&launch.log).map_err(|error| {
-        format!(
-            "cannot open the log `{}`: {error}",
-            launch.log.path.display()
-        )
-    })?;
+fn create_container(launch: &mut Launch, poller: &mut Poller) -> Result<(runtime::Container, OwnedFd, Process), String> {
+    let log = Log::open(&launch.log).map_err(|error| format!("cannot open the log `{}`: {error}", launch.log.path.display()))?;
     if launch.init {
         let run = launch.control_path.parent().unwrap_or(Path::new("/"));
-        put_init_first(&mut launch.spec, run)
-            .map_err(|error| format!("cannot prepare docker-init: {error}"))?;
+        put_init_first(&mut launch.spec, run).map_err(|error| format!("cannot prepare docker-init: {error}"))?;
     }
     let seccomp = match &launch.seccomp {
-        Some(bytes) => {
-            Some(runtime::seccomp::Program::from_bytes(&bytes.0).map_err(|error| chain(&error))?)
-        }
+        Some(bytes) => Some(runtime::seccomp::Program::from_bytes(&bytes.0).map_err(|error| chain(&error))?),
         None => None,
     };
-    let terminal = launch
-        .spec
-        .process
-        .as_ref()
-        .is_some_and(|process| process.terminal);
-    let stdin = if terminal {
-        Stdin::Closed
-    } else {
-        launch.stdin
-    };
-    let (stdio, mut ends) =
-        standard_streams(terminal, stdin != Stdin::Closed).map_err(|error| error.to_string())?;
+    let terminal = launch.spec.process.as_ref().is_some_and(|process| process.terminal);
+    let stdin = if terminal { Stdin::Closed } else { launch.stdin };
+    let (stdio, mut ends) = standard_streams(terminal, stdin != Stdin::Closed).map_err(|error| error.to_string())?;
     let request = runtime::CreateRequest {
         id: &launch.id,
         spec: &launch.spec,
@@ -141,11 +109,7 @@ fn create_container(
     };
     let mut container = runtime::create(request).map_err(|error| chain(&error))?;
     let once = launch.stdin == Stdin::Once && !terminal;
-    let end = if once {
-        InputEnd::Close
-    } else {
-        InputEnd::LetGo
-    };
+    let end = if once { InputEnd::Close } else { InputEnd::LetGo };
     let prepared = container.network_namespace().and_then(|namespace| {
         if let Some(master) = container.take_terminal() {
             ends = terminal_ends(master)?;
@@ -162,21 +126,11 @@ fn create_container(
     }
 }
 
-fn first_process(
-    container: &runtime::Container,
-    mut streams: Streams,
-    poller: &mut Poller,
-) -> io::Result<Process> {
+fn first_process(container: &runtime::Container, mut streams: Streams, poller: &mut Poller) -> io::Result<Process> {
     streams.watch_outputs(poller)?;
     let pidfd = container.pidfd().try_clone_to_owned()?;
     let exit_token = Some(poller.add(pidfd.as_fd(), Source::Exit(FIRST), Ready::IN)?);
-    Ok(Process {
-        exec_id: None,
-        pid: container.pid(),
-        pidfd,
-        exit_token,
-        streams,
-    })
+    Ok(Process { exec_id: None, pid: container.pid(), pidfd, exit_token, streams })
 }
 
 /// Makes the streams of a process: its own side, and ours. A terminal's comes later.
@@ -196,20 +150,8 @@ pub(super) fn standard_streams(terminal: bool, input: bool) -> io::Result<(runti
     for ours in our_stdin.iter().chain([&our_stdout, &our_stderr]) {
         rustix::io::ioctl_fionbio(ours, true)?;
     }
-    let ends = Ends {
-        input: our_stdin,
-        stdout: Some(our_stdout),
-        stderr: Some(our_stderr),
-        terminal: None,
-    };
-    Ok((
-        runtime::Stdio::Pipes {
-            stdin,
-            stdout,
-            stderr,
-        },
-        ends,
-    ))
+    let ends = Ends { input: our_stdin, stdout: Some(our_stdout), stderr: Some(our_stderr), terminal: None };
+    Ok((runtime::Stdio::Pipes { stdin, stdout, stderr }, ends))
 }
 
 /// Our side of a terminal.
@@ -217,20 +159,11 @@ pub(super) fn terminal_ends(master: OwnedFd) -> io::Result<Ends> {
     rustix::io::ioctl_fionbio(&master, true)?;
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let peer = rustix::pty::ioctl_tiocgptpeer(&master, flags)?;
-    Ok(Ends {
-        input: Some(master.try_clone()?),
-        stdout: Some(master),
-        stderr: None,
-        terminal: Some(peer),
-    })
+    Ok(Ends { input: Some(master.try_clone()?), stdout: Some(master), stderr: None, terminal: Some(peer) })
 }
 
 pub(super) fn open_null() -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open(
-        "/dev/null",
-        OFlags::RDWR | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?)
+    Ok(rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Puts our init before the program: this very binary, mounted read-only, so that nothing inside
@@ -240,15 +173,11 @@ fn put_init_first(spec: &mut Spec, run: &Path) -> io::Result<()> {
         destination: INIT_PATH.into(),
         kind: Some("bind".to_owned()),
         source: Some(own_binary(run)?),
-        options: ["bind", "ro", "nosuid", "nodev"]
-            .map(str::to_owned)
-            .to_vec(),
+        options: ["bind", "ro", "nosuid", "nodev"].map(str::to_owned).to_vec(),
         ..Mount::default()
     });
     if let Some(process) = &mut spec.process {
-        process
-            .args
-            .splice(0..0, [INIT_PATH.to_owned(), "--".to_owned()]);
+        process.args.splice(0..0, [INIT_PATH.to_owned(), "--".to_owned()]);
     }
     Ok(())
 }
@@ -292,15 +221,11 @@ impl Supervisor {
     fn begin(&mut self) -> io::Result<()> {
         let pid = self.container.pid().as_raw_nonzero().get();
         let namespace = self.network_namespace.as_ref().map(AsFd::as_fd);
-        self.connections
-            .broadcast(Event::Created { pid }, namespace, &mut self.poller);
-        self.poller
-            .add(self.listener.as_fd(), Source::Listener, Ready::IN)?;
+        self.connections.broadcast(Event::Created { pid }, namespace, &mut self.poller);
+        self.poller.add(self.listener.as_fd(), Source::Listener, Ready::IN)?;
         // Without a memory controller there is nothing to watch.
         if let Ok(watch) = OomWatch::new(self.container.cgroup()) {
-            let token = self
-                .poller
-                .add(watch.as_fd(), Source::OutOfMemory, Ready::IN)?;
+            let token = self.poller.add(watch.as_fd(), Source::OutOfMemory, Ready::IN)?;
             self.memory.watch = Some((watch, token));
         }
         // Only now, as the container's process inherits it.

@@ -8,9 +8,7 @@ use rustix::termios::Winsize;
 use super::death::{limit, peak};
 use super::{FIRST, ProcessKey, Supervisor, chain};
 use crate::proc;
-use crate::protocol::{
-    BlockIo, Command, Event, FailureKind, Message, Outcome, Phase, Reply, Request, Sender, Stats,
-};
+use crate::protocol::{BlockIo, Command, Event, FailureKind, Message, Outcome, Phase, Reply, Request, Sender, Stats};
 use crate::time;
 
 /// Why a request fails.
@@ -22,10 +20,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub(super) fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            message: message.into(),
-        }
+        Self { kind, message: message.into() }
     }
 
     pub(super) fn internal(error: &dyn std::error::Error) -> Self {
@@ -38,24 +33,12 @@ impl Supervisor {
     pub(super) fn on_request(&mut self, connection: u64, request: Request, fds: Vec<OwnedFd>) {
         let result = self
             .act(connection, request.command, fds)
-            .unwrap_or_else(|refusal| Outcome::Failed {
-                message: refusal.message,
-                kind: refusal.kind,
-            });
-        let reply = Message::Reply(Reply {
-            sequence: request.sequence,
-            result,
-        });
-        self.connections
-            .send(connection, &reply, None, &mut self.poller);
+            .unwrap_or_else(|refusal| Outcome::Failed { message: refusal.message, kind: refusal.kind });
+        let reply = Message::Reply(Reply { sequence: request.sequence, result });
+        self.connections.send(connection, &reply, None, &mut self.poller);
     }
 
-    fn act(
-        &mut self,
-        connection: u64,
-        command: Command,
-        mut fds: Vec<OwnedFd>,
-    ) -> Result<Outcome, Refusal> {
+    fn act(&mut self, connection: u64, command: Command, mut fds: Vec<OwnedFd>) -> Result<Outcome, Refusal> {
         match command {
             Command::Start => self.start()?,
             Command::Signal { signal, all } => self.signal(connection, signal, all)?,
@@ -64,9 +47,7 @@ impl Supervisor {
             Command::Update { resources } => {
                 self.alive()?;
                 let mut cgroup = self.container.cgroup().clone();
-                cgroup
-                    .update(&resources)
-                    .map_err(|error| Refusal::internal(&error))?;
+                cgroup.update(&resources).map_err(|error| Refusal::internal(&error))?;
             }
             Command::Attach(options) => {
                 self.alive()?;
@@ -84,15 +65,10 @@ impl Supervisor {
                 let key = self.find_exec(&exec_id)?;
                 let signal = parse_signal(signal)?;
                 if let Some(process) = self.processes.get(&key) {
-                    rustix::process::pidfd_send_signal(&process.pidfd, signal)
-                        .map_err(|error| Refusal::internal(&error))?;
+                    rustix::process::pidfd_send_signal(&process.pidfd, signal).map_err(|error| Refusal::internal(&error))?;
                 }
             }
-            Command::Resize {
-                exec_id,
-                width,
-                height,
-            } => self.resize(exec_id, width, height)?,
+            Command::Resize { exec_id, width, height } => self.resize(exec_id, width, height)?,
             Command::Stats => return self.stats(),
             Command::Processes => {
                 self.alive()?;
@@ -122,16 +98,11 @@ impl Supervisor {
 
     fn start(&mut self) -> Result<(), Refusal> {
         if self.phase != Phase::Created {
-            return Err(Refusal::new(
-                FailureKind::Conflict,
-                "the container has been started already",
-            ));
+            return Err(Refusal::new(FailureKind::Conflict, "the container has been started already"));
         }
         let started_at = time::now();
         // If this fails the process has ended; its exit is told like every other.
-        self.container
-            .start()
-            .map_err(|error| Refusal::internal(&error))?;
+        self.container.start().map_err(|error| Refusal::internal(&error))?;
         self.phase = Phase::Running;
         self.started_at = Some(started_at);
         self.announce(Event::Started { started_at });
@@ -142,17 +113,11 @@ impl Supervisor {
         self.alive()?;
         let signal = parse_signal(number)?;
         if let Some(peer) = self.connections.peer(connection) {
-            let sender = Sender::Engine {
-                pid: peer.pid,
-                uid: peer.uid,
-            };
+            let sender = Sender::Engine { pid: peer.pid, uid: peer.uid };
             self.last_signal = Some((number, sender));
         }
         if all {
-            self.container
-                .cgroup()
-                .signal_all(signal)
-                .map_err(|error| Refusal::internal(&error))?;
+            self.container.cgroup().signal_all(signal).map_err(|error| Refusal::internal(&error))?;
         } else {
             match rustix::process::pidfd_send_signal(self.container.pidfd(), signal) {
                 // It has ended, and this will be told in a moment.
@@ -170,20 +135,10 @@ impl Supervisor {
     fn pause(&mut self) -> Result<(), Refusal> {
         self.alive()?;
         if self.phase != Phase::Running || self.paused {
-            let state = if self.paused {
-                "already paused"
-            } else {
-                "not running"
-            };
-            return Err(Refusal::new(
-                FailureKind::Conflict,
-                format!("the container is {state}"),
-            ));
+            let state = if self.paused { "already paused" } else { "not running" };
+            return Err(Refusal::new(FailureKind::Conflict, format!("the container is {state}")));
         }
-        self.container
-            .cgroup()
-            .freeze()
-            .map_err(|error| Refusal::internal(&error))?;
+        self.container.cgroup().freeze().map_err(|error| Refusal::internal(&error))?;
         self.paused = true;
         self.announce(Event::Paused);
         Ok(())
@@ -192,15 +147,9 @@ impl Supervisor {
     fn resume(&mut self) -> Result<(), Refusal> {
         self.alive()?;
         if !self.paused {
-            return Err(Refusal::new(
-                FailureKind::Conflict,
-                "the container is not paused",
-            ));
+            return Err(Refusal::new(FailureKind::Conflict, "the container is not paused"));
         }
-        self.container
-            .cgroup()
-            .thaw()
-            .map_err(|error| Refusal::internal(&error))?;
+        self.container.cgroup().thaw().map_err(|error| Refusal::internal(&error))?;
         self.paused = false;
         self.announce(Event::Resumed);
         Ok(())
@@ -211,38 +160,19 @@ impl Supervisor {
             Some(exec_id) => self.find_exec(&exec_id)?,
             None => FIRST,
         };
-        let terminal = self
-            .processes
-            .get(&key)
-            .and_then(|process| process.streams.terminal());
+        let terminal = self.processes.get(&key).and_then(|process| process.streams.terminal());
         let Some(terminal) = terminal else {
-            return Err(Refusal::new(
-                FailureKind::Invalid,
-                "the process has no terminal",
-            ));
+            return Err(Refusal::new(FailureKind::Invalid, "the process has no terminal"));
         };
-        let size = Winsize {
-            ws_row: height,
-            ws_col: width,
-            ws_xpixel: 0,
-            ws_ypixel: 0,
-        };
-        rustix::termios::tcsetwinsize(terminal.as_fd(), size)
-            .map_err(|error| Refusal::internal(&error))
+        let size = Winsize { ws_row: height, ws_col: width, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(terminal.as_fd(), size).map_err(|error| Refusal::internal(&error))
     }
 
     /// Finds a running exec.
     pub(super) fn find_exec(&self, exec_id: &str) -> Result<ProcessKey, Refusal> {
-        let named = |process: &super::Process| {
-            process.exec_id.as_deref() == Some(exec_id) && process.exit_token.is_some()
-        };
+        let named = |process: &super::Process| process.exec_id.as_deref() == Some(exec_id) && process.exit_token.is_some();
         let found = self.processes.iter().find(|(_, process)| named(process));
-        found.map(|(key, _)| *key).ok_or_else(|| {
-            Refusal::new(
-                FailureKind::NotFound,
-                format!("no running exec `{exec_id}`"),
-            )
-        })
+        found.map(|(key, _)| *key).ok_or_else(|| Refusal::new(FailureKind::NotFound, format!("no running exec `{exec_id}`")))
     }
 
     fn stats(&self) -> Result<Outcome, Refusal> {
@@ -273,19 +203,11 @@ impl Supervisor {
 }
 
 fn block_io(stats: &runtime::cgroup::Stats) -> Vec<BlockIo> {
-    let of = |operation: &str, value| BlockIo {
-        operation: operation.to_owned(),
-        value,
-        ..BlockIo::default()
-    };
-    vec![
-        of("Read", stats.read_bytes),
-        of("Write", stats.written_bytes),
-    ]
+    let of = |operation: &str, value| BlockIo { operation: operation.to_owned(), value, ..BlockIo::default() };
+    vec![of("Read", stats.read_bytes), of("Write", stats.written_bytes)]
 }
 
 /// Real-time signals included.
 fn parse_signal(number: i32) -> Result<Signal, Refusal> {
-    sys::signalfd::by_number(number)
-        .ok_or_else(|| Refusal::new(FailureKind::Invalid, format!("{number} is no signal")))
+    sys::signalfd::by_number(number).ok_or_else(|| Refusal::new(FailureKind::Invalid, format!("{number} is no signal")))
 }

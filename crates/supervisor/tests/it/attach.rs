@@ -11,28 +11,13 @@ use crate::bundle::{Bundle, everything, read_all, read_until, unframe};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_client_gets_both_streams", a_client_gets_both_streams),
-    (
-        "half_close_ends_the_input_only",
-        half_close_ends_the_input_only,
-    ),
-    (
-        "half_close_without_input_keeps_the_output",
-        half_close_without_input,
-    ),
+    ("half_close_ends_the_input_only", half_close_ends_the_input_only),
+    ("half_close_without_input_keeps_the_output", half_close_without_input),
     ("open_input_survives_a_client", open_input_survives_a_client),
     ("much_input_and_output", much_input_and_output),
-    (
-        "a_slow_client_gets_all_and_the_log_too",
-        a_slow_client_gets_all,
-    ),
-    (
-        "a_client_that_leaves_disturbs_nobody",
-        a_client_that_leaves_disturbs_nobody,
-    ),
-    (
-        "the_end_is_told_after_the_output_if_a_last_word_follows",
-        last_word,
-    ),
+    ("a_slow_client_gets_all_and_the_log_too", a_slow_client_gets_all),
+    ("a_client_that_leaves_disturbs_nobody", a_client_that_leaves_disturbs_nobody),
+    ("the_end_is_told_after_the_output_if_a_last_word_follows", last_word),
     ("a_raw_client_gets_no_headers", a_raw_client_gets_no_headers),
 ];
 
@@ -45,19 +30,10 @@ fn with_stdin(spawner: &Spawner, script: &str, stdin: Stdin) -> Bundle {
 fn a_client_gets_both_streams(spawner: &Spawner) {
     let mut bundle = Bundle::launch(spawner, Bundle::prepare("echo out; echo err >&2"));
     let mut both = bundle.engine.attach(everything());
-    let mut one = bundle.engine.attach(Attach {
-        stdout: false,
-        ..everything()
-    });
+    let mut one = bundle.engine.attach(Attach { stdout: false, ..everything() });
     bundle.engine.tell(Command::Start);
-    assert_eq!(
-        unframe(&read_all(&mut both)),
-        ("out\n".to_owned(), "err\n".to_owned())
-    );
-    assert_eq!(
-        unframe(&read_all(&mut one)),
-        (String::new(), "err\n".to_owned())
-    );
+    assert_eq!(unframe(&read_all(&mut both)), ("out\n".to_owned(), "err\n".to_owned()));
+    assert_eq!(unframe(&read_all(&mut one)), (String::new(), "err\n".to_owned()));
 }
 
 fn half_close_ends_the_input_only(spawner: &Spawner) {
@@ -72,10 +48,7 @@ fn half_close_ends_the_input_only(spawner: &Spawner) {
 
 fn half_close_without_input(spawner: &Spawner) {
     let mut bundle = Bundle::launch(spawner, Bundle::prepare("cat; echo out"));
-    let mut client = bundle.engine.attach(Attach {
-        stdin: false,
-        ..everything()
-    });
+    let mut client = bundle.engine.attach(Attach { stdin: false, ..everything() });
     client.shutdown(Shutdown::Write).unwrap();
     bundle.engine.tell(Command::Start);
     assert_eq!(unframe(&read_all(&mut client)).0, "out\n");
@@ -99,9 +72,7 @@ fn much_input_and_output(spawner: &Spawner) {
     let mut bundle = with_stdin(spawner, "exec cat", Stdin::Once);
     let mut client = bundle.engine.attach(everything());
     bundle.engine.tell(Command::Start);
-    let input: Vec<u8> = (0..500_000_u32)
-        .flat_map(|n| format!("{n}\n").into_bytes())
-        .collect();
+    let input: Vec<u8> = (0..500_000_u32).flat_map(|n| format!("{n}\n").into_bytes()).collect();
     let mut writer = client.try_clone().unwrap();
     let output = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -110,15 +81,9 @@ fn much_input_and_output(spawner: &Spawner) {
         });
         read_all(&mut client)
     });
-    assert!(
-        unframe(&output).0.as_bytes() == input,
-        "output differs from input"
-    );
+    assert!(unframe(&output).0.as_bytes() == input, "output differs from input");
     bundle.engine.wait_for_exit();
-    assert!(
-        bundle.logged().as_bytes() == input,
-        "the log differs from the input"
-    );
+    assert!(bundle.logged().as_bytes() == input, "the log differs from the input");
 }
 
 fn a_slow_client_gets_all(spawner: &Spawner) {
@@ -136,10 +101,7 @@ fn a_slow_client_gets_all(spawner: &Spawner) {
         seen.extend(read_all(&mut fast));
         (slow.join().unwrap(), seen)
     });
-    assert!(
-        unframe(&slow).0 == expected && unframe(&fast).0 == expected,
-        "output is lost"
-    );
+    assert!(unframe(&slow).0 == expected && unframe(&fast).0 == expected, "output is lost");
     bundle.engine.wait_for_exit();
     assert!(bundle.logged() == expected, "the log is not complete");
 }
@@ -157,10 +119,7 @@ fn a_client_that_leaves_disturbs_nobody(spawner: &Spawner) {
 
 fn a_raw_client_gets_no_headers(spawner: &Spawner) {
     let mut bundle = Bundle::launch(spawner, Bundle::prepare("echo out"));
-    let mut client = bundle.engine.attach(Attach {
-        multiplexed: false,
-        ..everything()
-    });
+    let mut client = bundle.engine.attach(Attach { multiplexed: false, ..everything() });
     bundle.engine.tell(Command::Start);
     assert_eq!(read_all(&mut client), b"out\n");
 }
@@ -168,15 +127,9 @@ fn a_raw_client_gets_no_headers(spawner: &Spawner) {
 fn last_word(spawner: &Spawner) {
     let mut bundle = Bundle::launch(spawner, Bundle::prepare("seq 100000"));
     let (mut client, theirs) = crate::bundle::client();
-    let attach = Command::Attach(Attach {
-        keep_open: true,
-        ..everything()
-    });
+    let attach = Command::Attach(Attach { keep_open: true, ..everything() });
     let theirs_fd = std::os::fd::AsFd::as_fd(&theirs);
-    assert_eq!(
-        bundle.engine.ask(attach, &[theirs_fd]),
-        supervisor::protocol::Outcome::Done
-    );
+    assert_eq!(bundle.engine.ask(attach, &[theirs_fd]), supervisor::protocol::Outcome::Done);
     bundle.engine.tell(Command::Start);
     let output = std::thread::scope(|scope| {
         let reader = scope.spawn(|| read_all(&mut client));

@@ -10,17 +10,12 @@ use std::time::Duration;
 use oci::runtime::{Linux, Mount, Namespace, NamespaceType, Process, Root, Spec};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use supervisor::logs::{LogEntry, Logs, Next, Query};
-use supervisor::protocol::{
-    Attach, Command, Event, Exec, Exit, Launch, Log, LogDriver, Message, Outcome, Request, VERSION,
-};
+use supervisor::protocol::{Attach, Command, Event, Exec, Exit, Launch, Log, LogDriver, Message, Outcome, Request, VERSION};
 use supervisor::spawner::Spawner;
 use supervisor::{Control, Received};
 
 /// Longest wait for anything; a test that needs more has failed.
-const PATIENCE: Timespec = Timespec {
-    tv_sec: 30,
-    tv_nsec: 0,
-};
+const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
 /// A root file system that all tests share, never written to.
 fn root() -> PathBuf {
@@ -32,8 +27,8 @@ fn root() -> PathBuf {
         }
         std::fs::copy("/bin/busybox", folder.path().join("bin/busybox")).unwrap();
         for name in [
-            "sh", "cat", "sleep", "echo", "seq", "yes", "head", "stty", "kill", "printf", "ps",
-            "touch", "tail", "dd", "true", "false", "wc", "grep",
+            "sh", "cat", "sleep", "echo", "seq", "yes", "head", "stty", "kill", "printf", "ps", "touch", "tail", "dd", "true", "false",
+            "wc", "grep",
         ] {
             std::os::unix::fs::symlink("busybox", folder.path().join("bin").join(name)).unwrap();
         }
@@ -62,12 +57,7 @@ pub(crate) struct Engine {
 
 impl Engine {
     pub(crate) fn new(socket: OwnedFd) -> Self {
-        Self {
-            control: Control::new(socket).unwrap(),
-            sequence: 0,
-            heard: Vec::new(),
-            namespace: None,
-        }
+        Self { control: Control::new(socket).unwrap(), sequence: 0, heard: Vec::new(), namespace: None }
     }
 
     fn receive(&mut self) -> Option<Message> {
@@ -82,10 +72,7 @@ impl Engine {
     /// Sends a command and waits for its reply.
     pub(crate) fn ask(&mut self, command: Command, fds: &[BorrowedFd<'_>]) -> Outcome {
         self.sequence += 1;
-        let request = Request {
-            sequence: self.sequence,
-            command,
-        };
+        let request = Request { sequence: self.sequence, command };
         self.control.send(&request, fds).unwrap();
         loop {
             match self.receive().expect("the supervisor has ended") {
@@ -125,13 +112,7 @@ impl Engine {
     }
 
     pub(crate) fn wait_for_exit(&mut self) -> Exit {
-        self.wait_for(|event| {
-            if let Event::Exited(exit) = event {
-                Some(*exit)
-            } else {
-                None
-            }
-        })
+        self.wait_for(|event| if let Event::Exited(exit) = event { Some(*exit) } else { None })
     }
 
     pub(crate) fn wait_for_exec(&mut self, wanted: &str) -> i32 {
@@ -144,10 +125,7 @@ impl Engine {
     /// Attaches a new client.
     pub(crate) fn attach(&mut self, attach: Attach) -> UnixStream {
         let (ours, theirs) = client();
-        assert_eq!(
-            self.ask(Command::Attach(attach), &[theirs.as_fd()]),
-            Outcome::Done
-        );
+        assert_eq!(self.ask(Command::Attach(attach), &[theirs.as_fd()]), Outcome::Done);
         ours
     }
 
@@ -164,39 +142,23 @@ impl Engine {
 /// Two ends of a client's stream; ours gives up after a while.
 pub(crate) fn client() -> (UnixStream, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    ours.set_read_timeout(Some(Duration::from_secs(30)))
-        .unwrap();
+    ours.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     (ours, theirs)
 }
 
 /// Waits until a descriptor is ready.
 pub(crate) fn wait(fd: BorrowedFd<'_>, flags: PollFlags) {
     let mut fds = [PollFd::new(&fd, flags)];
-    assert_ne!(
-        rustix::event::poll(&mut fds, Some(&PATIENCE)).unwrap(),
-        0,
-        "nothing happens"
-    );
+    assert_ne!(rustix::event::poll(&mut fds, Some(&PATIENCE)).unwrap(), 0, "nothing happens");
 }
 
 impl Bundle {
     /// A container that will run `sh -c script`, not launched yet.
     pub(crate) fn prepare(script: &str) -> (tempfile::TempDir, Launch) {
         let folder = tempfile::tempdir().unwrap();
-        let name = folder
-            .path()
-            .file_name()
-            .unwrap()
-            .to_string_lossy()
-            .trim_start_matches('.')
-            .to_owned();
+        let name = folder.path().file_name().unwrap().to_string_lossy().trim_start_matches('.').to_owned();
         let id = format!("supervisor-{name}");
-        let log = Log {
-            driver: LogDriver::JsonFile,
-            path: folder.path().join(format!("{id}-json.log")),
-            files_max: 1,
-            ..Log::default()
-        };
+        let log = Log { driver: LogDriver::JsonFile, path: folder.path().join(format!("{id}-json.log")), files_max: 1, ..Log::default() };
         let launch = Launch {
             version: VERSION,
             id,
@@ -219,11 +181,7 @@ impl Bundle {
             other => panic!("{other:?}"),
         }
         assert!(engine.namespace.is_some());
-        Self {
-            _folder: folder,
-            launch,
-            engine,
-        }
+        Self { _folder: folder, launch, engine }
     }
 
     /// Launches and starts.
@@ -254,11 +212,7 @@ impl Bundle {
 
     /// All output in the log as text.
     pub(crate) fn logged(&self) -> String {
-        let bytes: Vec<u8> = self
-            .log()
-            .into_iter()
-            .flat_map(|entry| entry.line)
-            .collect();
+        let bytes: Vec<u8> = self.log().into_iter().flat_map(|entry| entry.line).collect();
         String::from_utf8(bytes).unwrap()
     }
 }
@@ -266,14 +220,8 @@ impl Bundle {
 impl Drop for Bundle {
     /// Kills what still runs, and checks that nothing is left.
     fn drop(&mut self) {
-        let kill = Command::Signal {
-            signal: 9,
-            all: false,
-        };
-        let request = Request {
-            sequence: u64::MAX,
-            command: kill,
-        };
+        let kill = Command::Signal { signal: 9, all: false };
+        let request = Request { sequence: u64::MAX, command: kill };
         let _ = self.engine.control.send(&request, &[]);
         let mut ended = [PollFd::new(&self.engine.control, PollFlags::IN)];
         while rustix::event::poll(&mut ended, Some(&PATIENCE)).unwrap_or(0) > 0 {
@@ -282,10 +230,7 @@ impl Drop for Bundle {
             }
         }
         if !std::thread::panicking() {
-            assert!(
-                !self.launch.control_path.exists(),
-                "the control socket is left"
-            );
+            assert!(!self.launch.control_path.exists(), "the control socket is left");
             let group = PathBuf::from("/sys/fs/cgroup/memory/teu").join(&self.launch.id);
             assert!(!group.exists(), "a cgroup is left");
         }
@@ -309,10 +254,7 @@ pub(crate) fn read_until(client: &mut UnixStream, wanted: &str) -> String {
             return text;
         }
         let read = client.read(&mut buffer).unwrap();
-        assert_ne!(
-            read, 0,
-            "the stream ended with `{text}`, without `{wanted}`"
-        );
+        assert_ne!(read, 0, "the stream ended with `{text}`, without `{wanted}`");
         bytes.extend_from_slice(&buffer[..read]);
     }
 }
@@ -333,22 +275,12 @@ pub(crate) fn unframe(mut bytes: &[u8]) -> (String, String) {
 
 /// An exec of `sh -c script`.
 pub(crate) fn shell(exec_id: &str, script: &str) -> Exec {
-    Exec {
-        exec_id: exec_id.to_owned(),
-        process: process(script),
-        attach: everything(),
-    }
+    Exec { exec_id: exec_id.to_owned(), process: process(script), attach: everything() }
 }
 
 /// A client of all three streams, multiplexed.
 pub(crate) fn everything() -> Attach {
-    Attach {
-        stdin: true,
-        stdout: true,
-        stderr: true,
-        multiplexed: true,
-        ..Attach::default()
-    }
+    Attach { stdin: true, stdout: true, stderr: true, multiplexed: true, ..Attach::default() }
 }
 
 fn process(script: &str) -> Process {
@@ -376,26 +308,14 @@ fn spec(script: &str) -> Spec {
     Spec {
         oci_version: oci::runtime::VERSION.to_owned(),
         process: Some(process(script)),
-        root: Some(Root {
-            path: root(),
-            readonly: true,
-        }),
+        root: Some(Root { path: root(), readonly: true }),
         mounts: vec![
             mount("/proc", "proc", &["nosuid", "noexec", "nodev"]),
             mount("/dev", "tmpfs", &["nosuid", "mode=755", "size=65536k"]),
-            mount(
-                "/dev/pts",
-                "devpts",
-                &["newinstance", "ptmxmode=0666", "mode=0620"],
-            ),
+            mount("/dev/pts", "devpts", &["newinstance", "ptmxmode=0666", "mode=0620"]),
             mount("/tmp", "tmpfs", &["nosuid", "nodev"]),
         ],
-        linux: Some(Linux {
-            namespaces: namespaces
-                .map(|kind| Namespace { kind, path: None })
-                .to_vec(),
-            ..Linux::default()
-        }),
+        linux: Some(Linux { namespaces: namespaces.map(|kind| Namespace { kind, path: None }).to_vec(), ..Linux::default() }),
         ..Spec::default()
     }
 }

@@ -31,23 +31,12 @@ fn run(spawner: &Spawner, script: &str, driver: LogDriver, limits: Option<(u64, 
 }
 
 fn json_is_what_docker_writes(spawner: &Spawner) {
-    let bundle = run(
-        spawner,
-        "printf 'a\"<b>\\tc\\n'; printf rest",
-        LogDriver::JsonFile,
-        None,
-    );
+    let bundle = run(spawner, "printf 'a\"<b>\\tc\\n'; printf rest", LogDriver::JsonFile, None);
     let text = std::fs::read_to_string(&bundle.launch.log.path).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     let start = r#"{"log":"a\"\u003cb\u003e\u0009c\n","stream":"stdout","time":"2"#;
-    assert!(
-        lines[0].starts_with(start) && lines[0].ends_with("Z\"}"),
-        "{text}"
-    );
-    assert!(
-        lines[1].starts_with(r#"{"log":"rest","stream":"stdout","time":""#),
-        "{text}"
-    );
+    assert!(lines[0].starts_with(start) && lines[0].ends_with("Z\"}"), "{text}");
+    assert!(lines[1].starts_with(r#"{"log":"rest","stream":"stdout","time":""#), "{text}");
     assert_eq!(lines.len(), 2);
 }
 
@@ -75,15 +64,9 @@ fn files_are_rotated(spawner: &Spawner) {
         let text = bundle.logged();
         let numbers: Vec<u32> = text.lines().map(|line| line.parse().unwrap()).collect();
         assert_eq!(numbers.last(), Some(&3000));
-        assert!(
-            numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]),
-            "not in order"
-        );
+        assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "not in order");
         // The tail lies over several files.
-        let tail = bundle.read_log(Query {
-            tail: Some(400),
-            ..Query::default()
-        });
+        let tail = bundle.read_log(Query { tail: Some(400), ..Query::default() });
         assert_eq!(tail.len(), 400);
         assert_eq!(tail[0].line, b"2601\n");
     }
@@ -94,43 +77,13 @@ fn tail_since_and_until(spawner: &Spawner) {
         let bundle = run(spawner, "seq 100; echo e >&2", driver, None);
         let all = bundle.log();
         assert_eq!(all.len(), 101);
-        assert_eq!(
-            all.iter()
-                .filter(|entry| entry.stream == Stream::Stderr)
-                .count(),
-            1
-        );
+        assert_eq!(all.iter().filter(|entry| entry.stream == Stream::Stderr).count(), 1);
         let count = |query| bundle.read_log(query).len();
-        assert_eq!(
-            count(Query {
-                tail: Some(0),
-                ..Query::default()
-            }),
-            0
-        );
-        assert_eq!(
-            count(Query {
-                tail: Some(5),
-                ..Query::default()
-            }),
-            5
-        );
-        assert_eq!(
-            count(Query {
-                tail: Some(500),
-                ..Query::default()
-            }),
-            101
-        );
+        assert_eq!(count(Query { tail: Some(0), ..Query::default() }), 0);
+        assert_eq!(count(Query { tail: Some(5), ..Query::default() }), 5);
+        assert_eq!(count(Query { tail: Some(500), ..Query::default() }), 101);
         let (since, until) = (Some(all[10].time), Some(all[19].time));
-        assert_eq!(
-            bundle.read_log(Query {
-                since,
-                until,
-                ..Query::default()
-            }),
-            all[10..20]
-        );
+        assert_eq!(bundle.read_log(Query { since, until, ..Query::default() }), all[10..20]);
     }
 }
 
@@ -141,10 +94,7 @@ fn following(spawner: &Spawner) {
         (launch.log.bytes_max, launch.log.files_max) = (Some(20_000), files_max);
         let path = launch.log.path.clone();
         let mut bundle = Bundle::launch(spawner, (folder, launch));
-        let query = Query {
-            follow: true,
-            ..Query::default()
-        };
+        let query = Query { follow: true, ..Query::default() };
         let mut logs = Logs::open(driver, path, query).unwrap();
         assert_eq!(logs.next().unwrap(), Next::Pending);
         bundle.engine.tell(Command::Start);
@@ -169,15 +119,9 @@ fn following(spawner: &Spawner) {
 
 fn attributes_are_written(spawner: &Spawner) {
     let (folder, mut launch) = Bundle::prepare("echo a");
-    launch
-        .log
-        .attributes
-        .insert("tag".to_owned(), "x\"y".to_owned());
+    launch.log.attributes.insert("tag".to_owned(), "x\"y".to_owned());
     let mut bundle = Bundle::launch(spawner, (folder, launch));
     bundle.engine.tell(Command::Start);
     bundle.engine.wait_for_exit();
-    assert_eq!(
-        bundle.log()[0].attributes.as_deref(),
-        Some(r#"{"tag":"x\"y"}"#)
-    );
+    assert_eq!(bundle.log()[0].attributes.as_deref(), Some(r#"{"tag":"x\"y"}"#));
 }

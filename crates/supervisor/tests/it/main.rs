@@ -4,12 +4,7 @@
 //! `--init` puts into the container; so this program has a `main` of its own instead of the
 //! standard harness. It takes parts of test names as arguments, as that does.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    clippy::wildcard_enum_match_arm,
-    reason = "these are tests and their harness"
-)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::wildcard_enum_match_arm, reason = "these are tests and their harness")]
 
 mod attach;
 mod bundle;
@@ -32,10 +27,7 @@ const THREADS: usize = 4;
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args_os().collect();
-    if arguments
-        .first()
-        .is_some_and(|name| name == "/sbin/docker-init")
-    {
+    if arguments.first().is_some_and(|name| name == "/sbin/docker-init") {
         return supervisor::init::main(arguments);
     }
     for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it")).unwrap() {
@@ -45,24 +37,10 @@ fn main() -> ExitCode {
         assert!(listed, "{name} is forgotten");
     }
     let spawner = supervisor::spawner::start().unwrap();
-    let wanted: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|a| !a.starts_with('-'))
-        .collect();
-    let all = [
-        attach::TESTS,
-        connection::TESTS,
-        end::TESTS,
-        exec::TESTS,
-        log::TESTS,
-        terminal::TESTS,
-    ];
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    let all = [attach::TESTS, connection::TESTS, end::TESTS, exec::TESTS, log::TESTS, terminal::TESTS];
     let matches = |name: &str| wanted.is_empty() || wanted.iter().any(|part| name.contains(part));
-    let tests: Vec<Test> = all
-        .concat()
-        .into_iter()
-        .filter(|(name, _)| matches(name))
-        .collect();
+    let tests: Vec<Test> = all.concat().into_iter().filter(|(name, _)| matches(name)).collect();
     if std::env::args().any(|argument| argument == "--list") {
         tests.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
@@ -74,10 +52,7 @@ fn main() -> ExitCode {
             let next = queue.lock().unwrap().next();
             let Some((name, test)) = next else { break };
             let result = std::panic::catch_unwind(|| test(&spawner));
-            println!(
-                "test {name} ... {}",
-                if result.is_ok() { "ok" } else { "FAILED" }
-            );
+            println!("test {name} ... {}", if result.is_ok() { "ok" } else { "FAILED" });
             if result.is_err() {
                 failed.lock().unwrap().push(name);
             }
@@ -86,9 +61,5 @@ fn main() -> ExitCode {
     std::thread::scope(|scope| (0..THREADS).for_each(|_| drop(scope.spawn(work))));
     let failed = failed.into_inner().unwrap();
     println!("failed: {failed:?}");
-    if failed.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

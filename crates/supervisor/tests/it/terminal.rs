@@ -10,22 +10,10 @@ use crate::bundle::{Bundle, everything, read_all, read_until, shell};
 
 pub(crate) const TESTS: &[Test] = &[
     ("a_terminal_has_a_size_and_can_be_resized", resize),
-    (
-        "all_output_of_a_terminal_is_logged",
-        all_output_of_a_terminal_is_logged,
-    ),
-    (
-        "detach_keys_let_the_client_go",
-        detach_keys_let_the_client_go,
-    ),
-    (
-        "keys_that_only_begin_like_detach_keys_are_input",
-        keys_that_only_begin,
-    ),
-    (
-        "an_exec_has_a_terminal_of_its_own",
-        an_exec_has_a_terminal_of_its_own,
-    ),
+    ("all_output_of_a_terminal_is_logged", all_output_of_a_terminal_is_logged),
+    ("detach_keys_let_the_client_go", detach_keys_let_the_client_go),
+    ("keys_that_only_begin_like_detach_keys_are_input", keys_that_only_begin),
+    ("an_exec_has_a_terminal_of_its_own", an_exec_has_a_terminal_of_its_own),
 ];
 
 fn terminal(spawner: &Spawner, script: &str) -> Bundle {
@@ -35,10 +23,7 @@ fn terminal(spawner: &Spawner, script: &str) -> Bundle {
 }
 
 fn raw() -> Attach {
-    Attach {
-        multiplexed: false,
-        ..everything()
-    }
+    Attach { multiplexed: false, ..everything() }
 }
 
 fn resize(spawner: &Spawner) {
@@ -47,11 +32,7 @@ fn resize(spawner: &Spawner) {
     let mut client = bundle.engine.attach(raw());
     bundle.engine.tell(Command::Start);
     read_until(&mut client, "ready");
-    bundle.engine.tell(Command::Resize {
-        exec_id: None,
-        width: 132,
-        height: 43,
-    });
+    bundle.engine.tell(Command::Resize { exec_id: None, width: 132, height: 43 });
     read_until(&mut client, "43 132");
 }
 
@@ -60,18 +41,12 @@ fn all_output_of_a_terminal_is_logged(spawner: &Spawner) {
     bundle.engine.tell(Command::Start);
     bundle.engine.wait_for_exit();
     let expected: String = (1..=20_000).map(|n| format!("{n}\r\n")).collect();
-    assert!(
-        bundle.logged() == expected + "end",
-        "the log is not complete"
-    );
+    assert!(bundle.logged() == expected + "end", "the log is not complete");
 }
 
 fn detach_keys_let_the_client_go(spawner: &Spawner) {
     let mut bundle = terminal(spawner, "stty -echo; echo ready; exec cat");
-    let mut client = bundle.engine.attach(Attach {
-        keep_open: true,
-        ..raw()
-    });
+    let mut client = bundle.engine.attach(Attach { keep_open: true, ..raw() });
     bundle.engine.tell(Command::Start);
     read_until(&mut client, "ready");
     client.write_all(b"before\n\x10\x11after\n").unwrap();
@@ -90,10 +65,7 @@ fn detach_keys_let_the_client_go(spawner: &Spawner) {
 fn keys_that_only_begin(spawner: &Spawner) {
     let mut bundle = terminal(spawner, "stty raw -echo; echo ready; exec cat");
     let keys = DetachKeys::parse("a,b,c").unwrap();
-    let mut client = bundle.engine.attach(Attach {
-        detach_keys: keys,
-        ..raw()
-    });
+    let mut client = bundle.engine.attach(Attach { detach_keys: keys, ..raw() });
     bundle.engine.tell(Command::Start);
     read_until(&mut client, "ready");
     client.write_all(b"abxab").unwrap();
@@ -114,11 +86,7 @@ fn an_exec_has_a_terminal_of_its_own(spawner: &Spawner) {
     let (mut client, _) = bundle.engine.exec(exec);
     read_until(&mut client, "ready");
     let exec_id = Some("e1".to_owned());
-    bundle.engine.tell(Command::Resize {
-        exec_id,
-        width: 99,
-        height: 33,
-    });
+    bundle.engine.tell(Command::Resize { exec_id, width: 99, height: 33 });
     read_until(&mut client, "33 99");
     assert_eq!(bundle.engine.wait_for_exec("e1"), 4);
 }

@@ -9,16 +9,7 @@ use testkit::leftovers;
 #[test]
 fn output_and_exit_code_reach_the_caller() {
     let daemon = Daemon::with_busybox(crate::teu(), Network::Private).unwrap();
-    let output = daemon
-        .teu([
-            "run",
-            "--rm",
-            "busybox",
-            "sh",
-            "-c",
-            "echo out; echo err >&2; exit 7",
-        ])
-        .unwrap();
+    let output = daemon.teu(["run", "--rm", "busybox", "sh", "-c", "echo out; echo err >&2; exit 7"]).unwrap();
     assert_eq!(output.status.code(), Some(7));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "out\n");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "err\n");
@@ -29,9 +20,7 @@ fn every_line_is_in_the_log_when_the_exit_is_known() {
     let daemon = Daemon::with_busybox(crate::teu(), Network::Private).unwrap();
     for round in 0..10 {
         let name = format!("c{round}");
-        daemon
-            .ok(["run", "-d", "--name", &name, "busybox", "seq", "20000"])
-            .unwrap();
+        daemon.ok(["run", "-d", "--name", &name, "busybox", "seq", "20000"]).unwrap();
         daemon.ok(["wait", &name]).unwrap();
         let log = daemon.ok(["logs", &name]).unwrap();
         assert_eq!(log.lines().count(), 20000, "round {round}");
@@ -42,23 +31,13 @@ fn every_line_is_in_the_log_when_the_exit_is_known() {
 #[test]
 fn standard_input_is_passed_on_and_closed() {
     let daemon = Daemon::with_busybox(crate::teu(), Network::Private).unwrap();
-    let mut child = daemon
-        .command()
-        .args(["run", "--rm", "-i", "busybox", "wc", "-c"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        daemon.command().args(["run", "--rm", "-i", "busybox", "wc", "-c"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(&[b'x'; 300_000]).unwrap();
     drop(stdin);
     let mut text = String::new();
-    child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
+    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     assert!(child.wait().unwrap().success());
     assert_eq!(text.trim(), "300000");
 }
@@ -85,31 +64,10 @@ fn a_failing_container_is_started_again_until_its_limit() {
     let daemon = Daemon::with_busybox(crate::teu(), Network::Private).unwrap();
     let begin = daemon.ok(["events", "--until", "0s", "--since", "0s"]);
     assert!(begin.is_ok());
-    daemon
-        .ok([
-            "run",
-            "-d",
-            "--name",
-            "c1",
-            "--restart",
-            "on-failure:2",
-            "busybox",
-            "sh",
-            "-c",
-            "echo try; exit 3",
-        ])
-        .unwrap();
+    daemon.ok(["run", "-d", "--name", "c1", "--restart", "on-failure:2", "busybox", "sh", "-c", "echo try; exit 3"]).unwrap();
     let mut events = daemon
         .command()
-        .args([
-            "events",
-            "--since",
-            "1h",
-            "--filter",
-            "event=die",
-            "--format",
-            "{{.Action}}",
-        ])
+        .args(["events", "--since", "1h", "--filter", "event=die", "--format", "{{.Action}}"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -119,17 +77,7 @@ fn a_failing_container_is_started_again_until_its_limit() {
     events.wait().unwrap();
     assert_eq!(&seen, b"die\ndie\ndie\n");
     daemon.ok(["wait", "c1"]).unwrap();
-    assert_eq!(
-        daemon
-            .ok([
-                "inspect",
-                "-f",
-                "{{.RestartCount}} {{.State.ExitCode}}",
-                "c1"
-            ])
-            .unwrap(),
-        "2 3"
-    );
+    assert_eq!(daemon.ok(["inspect", "-f", "{{.RestartCount}} {{.State.ExitCode}}", "c1"]).unwrap(), "2 3");
     assert_eq!(daemon.ok(["logs", "c1"]).unwrap(), "try\ntry\ntry");
 }
 
@@ -152,10 +100,5 @@ fn limits_hold_and_an_out_of_memory_death_is_named() {
         ])
         .unwrap();
     assert_eq!(output.status.code(), Some(137), "{output:?}");
-    assert_eq!(
-        daemon
-            .ok(["inspect", "-f", "{{.State.OOMKilled}}", "hog"])
-            .unwrap(),
-        "true"
-    );
+    assert_eq!(daemon.ok(["inspect", "-f", "{{.State.OOMKilled}}", "hog"]).unwrap(), "true");
 }

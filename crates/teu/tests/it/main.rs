@@ -1,9 +1,6 @@
 //! Real containers through the real binary: the engine, our own CLI and the unmodified Docker CLI.
 #![allow(clippy::unwrap_used, reason = "helpers of tests may end the test")]
-#![allow(
-    clippy::disallowed_methods,
-    reason = "these tests start the engine and its clients as programs"
-)]
+#![allow(clippy::disallowed_methods, reason = "these tests start the engine and its clients as programs")]
 
 mod crash;
 mod life;

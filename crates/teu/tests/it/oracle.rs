@@ -34,11 +34,5 @@ fn compare(first_in_path: Option<&Path>) {
     })
     .unwrap();
     let differences = script::differences(&ours, &script::parse(RECORDED));
-    assert!(
-        differences.is_empty(),
-        "{} of {} differ\n{}",
-        differences.len(),
-        ours.len(),
-        differences.join("\n")
-    );
+    assert!(differences.is_empty(), "{} of {} differ\n{}", differences.len(), ours.len(), differences.join("\n"));
 }

@@ -17,10 +17,7 @@ fn exchange(daemon: &Daemon, request: &[u8]) -> String {
 fn request(daemon: &Daemon, method: &str, path: &str, body: Option<&str>) -> (u16, String) {
     let mut text = format!("{method} {path} HTTP/1.1\r\nHost: d\r\nConnection: close\r\n");
     match body {
-        Some(body) => text.push_str(&format!(
-            "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )),
+        Some(body) => text.push_str(&format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len())),
         None => text.push_str("\r\n"),
     }
     let answer = exchange(daemon, text.as_bytes());
@@ -31,11 +28,7 @@ fn request(daemon: &Daemon, method: &str, path: &str, body: Option<&str>) -> (u1
 #[test]
 fn clients_can_negotiate() {
     let daemon = Daemon::start(crate::teu(), Network::Private).unwrap();
-    for (method, path) in [
-        ("GET", "/_ping"),
-        ("HEAD", "/_ping"),
-        ("GET", "/v1.24/_ping"),
-    ] {
+    for (method, path) in [("GET", "/_ping"), ("HEAD", "/_ping"), ("GET", "/v1.24/_ping")] {
         let (status, answer) = request(&daemon, method, path, None);
         assert_eq!(status, 200, "{answer}");
         let lower = answer.to_lowercase();
@@ -55,16 +48,10 @@ fn clients_can_negotiate() {
     }
     let (status, answer) = request(&daemon, "GET", "/v1.99/info", None);
     assert_eq!(status, 400);
-    assert!(
-        answer.contains("client version 1.99 is too new."),
-        "{answer}"
-    );
+    assert!(answer.contains("client version 1.99 is too new."), "{answer}");
     let (status, answer) = request(&daemon, "GET", "/v1.12/info", None);
     assert_eq!(status, 400);
-    assert!(
-        answer.contains("client version 1.12 is too old."),
-        "{answer}"
-    );
+    assert!(answer.contains("client version 1.12 is too old."), "{answer}");
 }
 
 #[test]
@@ -73,53 +60,23 @@ fn what_is_not_there_is_a_404_with_an_exact_type() {
     for (method, path, message) in [
         ("GET", "/nope", "page not found"),
         ("PUT", "/containers/json", "page not found"),
-        (
-            "GET",
-            "/containers/nosuch/json",
-            "No such container: nosuch",
-        ),
-        (
-            "POST",
-            "/containers/nosuch/start",
-            "No such container: nosuch",
-        ),
-        (
-            "POST",
-            "/containers/nosuch/attach?stream=1&stdout=1",
-            "No such container: nosuch",
-        ),
-        (
-            "POST",
-            "/containers/nosuch/wait",
-            "No such container: nosuch",
-        ),
-        (
-            "GET",
-            "/containers/nosuch/logs?stdout=1",
-            "No such container: nosuch",
-        ),
+        ("GET", "/containers/nosuch/json", "No such container: nosuch"),
+        ("POST", "/containers/nosuch/start", "No such container: nosuch"),
+        ("POST", "/containers/nosuch/attach?stream=1&stdout=1", "No such container: nosuch"),
+        ("POST", "/containers/nosuch/wait", "No such container: nosuch"),
+        ("GET", "/containers/nosuch/logs?stdout=1", "No such container: nosuch"),
         ("DELETE", "/containers/nosuch", "No such container: nosuch"),
         ("GET", "/exec/nosuch/json", "No such exec instance: nosuch"),
         ("GET", "/images/nosuch/json", "No such image: nosuch:latest"),
-        (
-            "GET",
-            "/images/reg%3A5000/a/b:t/json",
-            "No such image: reg:5000/a/b:t",
-        ),
+        ("GET", "/images/reg%3A5000/a/b:t/json", "No such image: reg:5000/a/b:t"),
         ("GET", "/networks/nosuch", "network nosuch not found"),
         ("GET", "/volumes/nosuch", "get nosuch: no such volume"),
     ] {
         let (status, answer) = request(&daemon, method, path, None);
         assert_eq!(status, 404, "{method} {path}: {answer}");
-        assert!(
-            answer.contains(&format!("{{\"message\":\"{message}")),
-            "{path}: {answer}"
-        );
+        assert!(answer.contains(&format!("{{\"message\":\"{message}")), "{path}: {answer}");
         let lower = answer.to_lowercase();
-        assert!(
-            lower.contains("content-type: application/json\r\n"),
-            "{answer}"
-        );
+        assert!(lower.contains("content-type: application/json\r\n"), "{answer}");
     }
 }
 
@@ -142,11 +99,7 @@ fn bad_bodies_are_refused_and_the_engine_lives() {
         deep.as_str(),
     ];
     for body in bodies {
-        for path in [
-            "/containers/create",
-            "/v1.24/containers/create?name=x",
-            "/teu/run",
-        ] {
+        for path in ["/containers/create", "/v1.24/containers/create?name=x", "/teu/run"] {
             let (status, answer) = request(&daemon, "POST", path, Some(body));
             let start: String = body.chars().take(40).collect();
             assert_eq!(status, 400, "{path} {start}: {answer}");
@@ -180,19 +133,14 @@ fn a_body_without_a_type_is_refused_in_docker_s_words() {
     let head = "POST /containers/create HTTP/1.1\r\nHost: d\r\nConnection: close\r\n";
     for (kind, message) in [
         ("", "malformed Content-Type header (): mime: no media type"),
-        (
-            "Content-Type: text/plain\r\n",
-            "unsupported Content-Type header (text/plain): must be 'application/json'",
-        ),
+        ("Content-Type: text/plain\r\n", "unsupported Content-Type header (text/plain): must be 'application/json'"),
     ] {
         let text = format!("{head}{kind}Content-Length: 2\r\n\r\n{{}}");
         let answer = exchange(&daemon, text.as_bytes());
         assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
         assert!(answer.contains(message), "{answer}");
     }
-    let chunked = format!(
-        "{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{{\r\n1\r\n}}\r\n0\r\n\r\n"
-    );
+    let chunked = format!("{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{{\r\n1\r\n}}\r\n0\r\n\r\n");
     let answer = exchange(&daemon, chunked.as_bytes());
     assert!(answer.contains("config cannot be empty"), "{answer}");
 }

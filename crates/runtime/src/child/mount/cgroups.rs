@@ -21,57 +21,32 @@ pub(super) fn mount(spec: &Spec, root: &OwnedFd, mount: &Mount, cgroup: &Cgroup)
             let tree = if new {
                 make("cgroup2", Some(Path::new("cgroup")), &[])?
             } else {
-                bind(
-                    &Path::new("/sys/fs/cgroup")
-                        .join(cgroup.path().strip_prefix("/").unwrap_or(cgroup.path())),
-                )?
+                bind(&Path::new("/sys/fs/cgroup").join(cgroup.path().strip_prefix("/").unwrap_or(cgroup.path())))?
             };
             attach(spec, root, mount, &options, tree, Kind::Folder)
         }
         Mode::Hybrid => {
             let tmpfs = make("tmpfs", Some(Path::new("tmpfs")), &["mode=755".into()])?;
             let plain = super::Options {
-                attributes: sys::mount::Attributes {
-                    set: options.attributes.set & !sys::mount::READ_ONLY,
-                    ..options.attributes
-                },
+                attributes: sys::mount::Attributes { set: options.attributes.set & !sys::mount::READ_ONLY, ..options.attributes },
                 ..Default::default()
             };
             attach(spec, root, mount, &plain, tmpfs, Kind::Folder)?;
             for hierarchy in cgroup.joined() {
                 let tree = if new {
-                    make(
-                        hierarchy.kind,
-                        Some(Path::new("cgroup")),
-                        &hierarchy.options,
-                    )?
+                    make(hierarchy.kind, Some(Path::new("cgroup")), &hierarchy.options)?
                 } else {
-                    bind(
-                        &hierarchy
-                            .mount
-                            .join(cgroup.path().strip_prefix("/").unwrap_or(cgroup.path())),
-                    )?
+                    bind(&hierarchy.mount.join(cgroup.path().strip_prefix("/").unwrap_or(cgroup.path())))?
                 };
-                let inner = Mount {
-                    destination: mount.destination.join(&hierarchy.name),
-                    ..mount.clone()
-                };
+                let inner = Mount { destination: mount.destination.join(&hierarchy.name), ..mount.clone() };
                 attach(spec, root, &inner, &options, tree, Kind::Folder)?;
-                let folder = path::resolve(root, &mount.destination)
-                    .trying(|| "opening the cgroup folder".into())?;
-                for name in hierarchy
-                    .name
-                    .split(',')
-                    .filter(|name| *name != hierarchy.name)
-                {
-                    symlinkat(&hierarchy.name, &folder, name)
-                        .trying(|| format!("linking {name}"))?;
+                let folder = path::resolve(root, &mount.destination).trying(|| "opening the cgroup folder".into())?;
+                for name in hierarchy.name.split(',').filter(|name| *name != hierarchy.name) {
+                    symlinkat(&hierarchy.name, &folder, name).trying(|| format!("linking {name}"))?;
                 }
             }
-            let folder = path::resolve(root, &mount.destination)
-                .trying(|| "opening the cgroup folder".into())?;
-            sys::mount::set_attributes(std::os::fd::AsFd::as_fd(&folder), false, options.attributes)
-                .trying(|| "making it read-only".into())
+            let folder = path::resolve(root, &mount.destination).trying(|| "opening the cgroup folder".into())?;
+            sys::mount::set_attributes(std::os::fd::AsFd::as_fd(&folder), false, options.attributes).trying(|| "making it read-only".into())
         }
     }
 }

@@ -2,9 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{
-    AtFlags, Dir, FileType, Mode, OFlags, chownat, mkdirat, openat, readlinkat, statat, symlinkat,
-};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, chownat, mkdirat, openat, readlinkat, statat, symlinkat};
 
 use crate::child::{Outcome, Trying as _};
 
@@ -40,33 +38,17 @@ fn folder(from: &OwnedFd, to: &OwnedFd) -> rustix::io::Result<()> {
             }
             FileType::RegularFile => {
                 let mut source = std::fs::File::from(openat(from, name, flags, Mode::empty())?);
-                let copy = openat(
-                    to,
-                    name,
-                    OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC,
-                    mode,
-                )?;
+                let copy = openat(to, name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC, mode)?;
                 rustix::fs::fchown(&copy, Some(uid(stat.st_uid)), Some(gid(stat.st_gid)))?;
                 rustix::fs::fchmod(&copy, mode)?;
-                std::io::copy(&mut source, &mut std::fs::File::from(copy)).map_err(|error| {
-                    rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO)
-                })?;
+                std::io::copy(&mut source, &mut std::fs::File::from(copy))
+                    .map_err(|error| rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO))?;
             }
             FileType::Symlink => {
                 symlinkat(readlinkat(from, name, Vec::new())?, to, name)?;
-                chownat(
-                    to,
-                    name,
-                    Some(uid(stat.st_uid)),
-                    Some(gid(stat.st_gid)),
-                    AtFlags::SYMLINK_NOFOLLOW,
-                )?;
+                chownat(to, name, Some(uid(stat.st_uid)), Some(gid(stat.st_gid)), AtFlags::SYMLINK_NOFOLLOW)?;
             }
-            FileType::CharacterDevice
-            | FileType::BlockDevice
-            | FileType::Fifo
-            | FileType::Socket
-            | FileType::Unknown => {}
+            FileType::CharacterDevice | FileType::BlockDevice | FileType::Fifo | FileType::Socket | FileType::Unknown => {}
         }
     }
     Ok(())

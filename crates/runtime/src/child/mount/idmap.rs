@@ -10,59 +10,29 @@ use sys::process::Side;
 use crate::child::{Failure, Outcome, Trying as _, namespace};
 
 /// Gives the detached mount `tree` the mappings of the mount, or those of the container's user namespace.
-pub(super) fn apply(
-    spec: &Spec,
-    mount: &Mount,
-    tree: BorrowedFd<'_>,
-    recursive: bool,
-) -> Outcome<()> {
+pub(super) fn apply(spec: &Spec, mount: &Mount, tree: BorrowedFd<'_>, recursive: bool) -> Outcome<()> {
     let linux = spec.linux.as_ref();
-    let namespace =
-        if mount.uid_mappings.is_empty() && namespace::find(spec, NamespaceType::User).is_some() {
-            open(
-                "/proc/self/ns/user",
-                OFlags::RDONLY | OFlags::CLOEXEC,
-                Mode::empty(),
-            )
-            .trying(|| "opening the user namespace".into())?
-        } else {
-            let own = |own: &'_ [IdMapping], general: Option<&[IdMapping]>| {
-                if own.is_empty() {
-                    general.unwrap_or_default().to_vec()
-                } else {
-                    own.to_vec()
-                }
-            };
-            let uids = own(
-                &mount.uid_mappings,
-                linux.map(|linux| linux.uid_mappings.as_slice()),
-            );
-            let gids = own(
-                &mount.gid_mappings,
-                linux.map(|linux| linux.gid_mappings.as_slice()),
-            );
-            mapped(&uids, &gids)?
+    let namespace = if mount.uid_mappings.is_empty() && namespace::find(spec, NamespaceType::User).is_some() {
+        open("/proc/self/ns/user", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).trying(|| "opening the user namespace".into())?
+    } else {
+        let own = |own: &'_ [IdMapping], general: Option<&[IdMapping]>| {
+            if own.is_empty() { general.unwrap_or_default().to_vec() } else { own.to_vec() }
         };
-    let user_namespace = u64::try_from(namespace.as_raw_fd()).unwrap_or_default();
-    let attributes = Attributes {
-        set: sys::mount::IDMAP,
-        user_namespace,
-        ..Default::default()
+        let uids = own(&mount.uid_mappings, linux.map(|linux| linux.uid_mappings.as_slice()));
+        let gids = own(&mount.gid_mappings, linux.map(|linux| linux.gid_mappings.as_slice()));
+        mapped(&uids, &gids)?
     };
-    sys::mount::set_attributes(tree, recursive, attributes)
-        .trying(|| "making an idmapped mount (does its file system support it?)".into())
+    let user_namespace = u64::try_from(namespace.as_raw_fd()).unwrap_or_default();
+    let attributes = Attributes { set: sys::mount::IDMAP, user_namespace, ..Default::default() };
+    sys::mount::set_attributes(tree, recursive, attributes).trying(|| "making an idmapped mount (does its file system support it?)".into())
 }
 
 /// A user namespace that exists only for its mappings.
 fn mapped(uids: &[IdMapping], gids: &[IdMapping]) -> Outcome<OwnedFd> {
     if uids.is_empty() || gids.is_empty() {
-        return Err(Failure(
-            "an idmapped mount needs uidMappings and gidMappings".into(),
-        ));
+        return Err(Failure("an idmapped mount needs uidMappings and gidMappings".into()));
     }
-    match sys::process::clone3(sys::process::NEW_USER, None)
-        .trying(|| "making a user namespace".into())?
-    {
+    match sys::process::clone3(sys::process::NEW_USER, None).trying(|| "making a user namespace".into())? {
         Side::Child => loop {
             // Waits to be killed: it only holds the namespace.
             let _interrupted = rustix::event::poll(&mut [], None);
@@ -70,19 +40,11 @@ fn mapped(uids: &[IdMapping], gids: &[IdMapping]) -> Outcome<OwnedFd> {
         Side::Parent { pid, pidfd } => {
             let folder = format!("/proc/{}", pid.as_raw_nonzero());
             let result = crate::create::write_mappings(&folder, uids, gids).and_then(|()| {
-                open(
-                    format!("{folder}/ns/user"),
-                    OFlags::RDONLY | OFlags::CLOEXEC,
-                    Mode::empty(),
-                )
-                .trying(|| "opening the user namespace".into())
+                open(format!("{folder}/ns/user"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+                    .trying(|| "opening the user namespace".into())
             });
-            let _already_gone =
-                rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
-            let _reaped = rustix::process::waitid(
-                rustix::process::WaitId::PidFd(pidfd.as_fd()),
-                rustix::process::WaitIdOptions::EXITED,
-            );
+            let _already_gone = rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL);
+            let _reaped = rustix::process::waitid(rustix::process::WaitId::PidFd(pidfd.as_fd()), rustix::process::WaitIdOptions::EXITED);
             result
         }
     }
