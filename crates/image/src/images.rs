@@ -14,6 +14,7 @@ use store::Table;
 
 use crate::disk::{Disk, names};
 use crate::error::{HistoryError, OpenError, PinError, SweepError};
+use crate::layer::{Layer, Storage};
 use crate::model::{HistoryEntry, Image, ImageId, Swept};
 use crate::state::{Entry, ImageRecord, NameRecord, State, time};
 
@@ -21,6 +22,7 @@ use crate::state::{Entry, ImageRecord, NameRecord, State, time};
 #[derive(Debug)]
 pub struct Images {
     disk: Disk,
+    storage: Storage,
     records: Table<ImageRecord>,
     names: Table<NameRecord>,
     state: Mutex<State>,
@@ -62,7 +64,7 @@ impl Images {
                 state.snapshots.insert(holder, image);
             }
         }
-        Ok(Self { disk, records, names: name_table, state: Mutex::new(state) })
+        Ok(Self { disk, storage: Storage::default(), records, names: name_table, state: Mutex::new(state) })
     }
 
     /// Returns all images, the newest first.
@@ -200,7 +202,7 @@ fn read_record(disk: &Disk, key: &str, record: ImageRecord) -> Result<(ImageId, 
         return Err("its configuration has another digest".to_owned());
     }
     for layer in &record.layers {
-        if !disk.layer(&layer.diff_id).is_dir() {
+        if Layer::find(disk, &layer.diff_id).is_none() {
             return Err(format!("its layer {} is missing", layer.diff_id));
         }
     }

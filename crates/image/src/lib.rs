@@ -11,6 +11,7 @@ mod compression;
 mod disk;
 mod error;
 mod images;
+mod layer;
 mod model;
 mod state;
 mod stream;

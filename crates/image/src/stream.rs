@@ -10,7 +10,8 @@ use oci::Digest;
 use sha2::Digest as _;
 
 use crate::compression::{Compression, decoder};
-use crate::unpack::{Limits, Place, UnpackError, Unpacked, unpack};
+use crate::layer::{Staged, Storage, stage};
+use crate::unpack::UnpackError;
 
 /// Bytes handed from thread to thread at a time.
 pub(crate) const CHUNK: usize = 512 << 10;
@@ -19,16 +20,12 @@ const QUEUE: usize = 8;
 
 type Chunk = Arc<Vec<u8>>;
 
-/// A layer unpacked into a staging directory.
+/// A layer that is staged, and what it is.
 #[derive(Debug)]
 pub(crate) struct StagedLayer {
     /// Digest of the plain tar; absent when the layer was not compressed, where it is the stream's own.
     pub(crate) diff_id: Option<Digest>,
-    pub(crate) unpacked: Unpacked,
-    /// The directory with its files.
-    pub(crate) path: PathBuf,
-    /// Its tape, whole or not.
-    pub(crate) tape: PathBuf,
+    pub(crate) layer: Staged,
 }
 
 /// Says why a layer was not staged.
@@ -38,8 +35,6 @@ pub(crate) enum StageError {
     Unpack(#[from] UnpackError),
     #[error("cannot read the compressed layer")]
     Decompress(#[source] io::Error),
-    #[error("cannot prepare the directory of a layer")]
-    Prepare(#[source] io::Error),
     #[error("a thread that unpacks ended early")]
     Thread,
 }
@@ -52,10 +47,10 @@ pub(crate) struct Feed<'scope> {
 }
 
 impl<'scope> Feed<'scope> {
-    /// Starts to unpack a layer into `<directory>/fs`; its bytes come with [`Feed::send`].
-    pub(crate) fn start<'env>(scope: &'scope Scope<'scope, 'env>, directory: PathBuf, compression: Compression, limits: Limits) -> Self {
+    /// Starts to stage a layer in the new directory `directory`; its bytes come with [`Feed::send`].
+    pub(crate) fn start<'env>(scope: &'scope Scope<'scope, 'env>, directory: PathBuf, compression: Compression, storage: Storage) -> Self {
         let (sender, receiver) = sync_channel(QUEUE);
-        let worker = scope.spawn(move || stage(&directory, compression, limits, receiver));
+        let worker = scope.spawn(move || run(&directory, compression, storage, receiver));
         Self { sender, worker }
     }
 
@@ -84,14 +79,10 @@ impl Pending<'_> {
     }
 }
 
-fn stage(directory: &Path, compression: Compression, limits: Limits, receiver: Receiver<Option<Chunk>>) -> Result<StagedLayer, StageError> {
-    let path = directory.join("fs");
-    let tape = directory.join("tape");
-    let place = prepare(directory, &path, &tape).map_err(StageError::Prepare)?;
+fn run(directory: &Path, compression: Compression, storage: Storage, receiver: Receiver<Option<Chunk>>) -> Result<StagedLayer, StageError> {
     let input = ChunkReader::new(receiver);
     if compression == Compression::Plain {
-        let unpacked = unpack(input, place, limits)?;
-        return Ok(StagedLayer { diff_id: None, unpacked, path, tape });
+        return Ok(StagedLayer { diff_id: None, layer: stage(input, directory, storage)? });
     }
     let mut plain = decoder(input, compression).map_err(StageError::Decompress)?;
     std::thread::scope(|scope| {
@@ -104,7 +95,7 @@ fn stage(directory: &Path, compression: Compression, limits: Limits, receiver: R
             }
             Digest::from_bytes(hash.finalize().into())
         });
-        let unpacking = scope.spawn(move || unpack(ChunkReader::new(for_unpack), place, limits));
+        let staging = scope.spawn(move || stage(ChunkReader::new(for_unpack), directory, storage));
         let inflated = loop {
             match read_chunk(&mut plain) {
                 Ok(chunk) if chunk.is_empty() => break Ok(()),
@@ -123,23 +114,10 @@ fn stage(directory: &Path, compression: Compression, limits: Limits, receiver: R
         }
         drop((to_hash, to_unpack));
         let diff_id = hash.join().map_err(|_| StageError::Thread)?;
-        let unpacked = unpacking.join().map_err(|_| StageError::Thread)?;
+        let layer = staging.join().map_err(|_| StageError::Thread)?;
         inflated?;
-        Ok(StagedLayer { diff_id: Some(diff_id), unpacked: unpacked?, path, tape })
+        Ok(StagedLayer { diff_id: Some(diff_id), layer: layer? })
     })
-}
-
-/// Makes the directory of the layer, owned by root with mode 0755, and what else unpacking needs.
-fn prepare(directory: &Path, path: &Path, tape: &Path) -> io::Result<Place> {
-    let discard = directory.join("discard");
-    fs_err::create_dir(directory)?;
-    fs_err::create_dir(path)?;
-    fs_err::create_dir(&discard)?;
-    let root = crate::disk::open_directory(path)?;
-    // A data directory with set-gid would hand it down.
-    rustix::fs::fchmod(&root, rustix::fs::Mode::from_raw_mode(0o755))?;
-    let discard = crate::disk::open_directory(&discard)?;
-    Ok(Place { root, discard, tape: fs_err::File::create_new(tape)? })
 }
 
 /// Reads up to a chunk; empty at the end.

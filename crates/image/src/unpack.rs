@@ -83,6 +83,9 @@ pub(crate) enum UnpackError {
     /// An entry makes no sense.
     #[error("invalid tar archive: `{path}`: {reason}")]
     Invalid { path: String, reason: &'static str },
+    /// The place for the layer cannot be made.
+    #[error("cannot prepare the directory of a layer")]
+    Prepare { source: io::Error },
     /// A bound was passed.
     #[error("the layer is too large: {what}")]
     Limit { what: &'static str },

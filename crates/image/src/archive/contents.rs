@@ -10,10 +10,11 @@ use sha2::Digest as _;
 
 use crate::compression::Compression;
 use crate::error::LoadError;
+use crate::layer::Storage;
 use crate::model::Progress;
 use crate::stream::{Feed, Pending, StageError, StagedLayer, read_chunk};
 use crate::tar::{Archive, Kind, TarError, looks_like_tar};
-use crate::unpack::{Limits, clean};
+use crate::unpack::clean;
 
 /// Largest JSON document.
 const DOCUMENT_BYTES_MAX: u64 = 8 << 20;
@@ -55,8 +56,8 @@ pub(crate) struct Contents {
 pub(crate) struct Source<'a> {
     /// The staging directory.
     pub(crate) staging: &'a Path,
-    /// Bounds for each layer.
-    pub(crate) limits: Limits,
+    /// What layers are stored with.
+    pub(crate) storage: Storage,
     /// Says whether a layer is here already, and keeps it until the load has ended.
     pub(crate) known: &'a dyn Fn(&Digest) -> bool,
 }
@@ -203,7 +204,7 @@ impl<R: Read> Pass<'_, '_, '_, R> {
             None => {
                 self.wait_for_room()?;
                 let directory = self.source.staging.join(index.to_string());
-                Some(Feed::start(self.scope, directory, compression, self.source.limits))
+                Some(Feed::start(self.scope, directory, compression, self.source.storage))
             }
         };
         let mut hash = sha2::Sha256::new();
@@ -306,7 +307,7 @@ pub(crate) fn bad_layer(error: StageError) -> LoadError {
     use crate::unpack::UnpackError;
     let act = error.to_string();
     match error {
-        StageError::Unpack(UnpackError::Entry { source, .. } | UnpackError::Tape { source }) | StageError::Prepare(source) => {
+        StageError::Unpack(UnpackError::Entry { source, .. } | UnpackError::Tape { source } | UnpackError::Prepare { source }) => {
             LoadError::Io { act: act.trim_start_matches("cannot ").to_owned(), source }
         }
         StageError::Unpack(UnpackError::Tar(TarError::Read(source))) | StageError::Decompress(source) => {

@@ -15,10 +15,10 @@ use crate::changes;
 use crate::compression::{Compression, sniffing};
 use crate::disk::open_directory;
 use crate::error::{ImportError, LoadError, TagError};
+use crate::layer::Storage;
 use crate::model::{ImageId, ImportOptions, Loaded, Progress};
 use crate::state::{Entry, ImageRecord, LayerRecord, State};
 use crate::stream::{Feed, read_chunk};
-use crate::unpack::Limits;
 
 impl Images {
     /// Loads a docker-archive or OCI archive, plain or compressed, for `platform` (absent: this host's).
@@ -35,7 +35,7 @@ impl Images {
         let lease = Lease::new(self);
         let archive = sniffing(archive).map_err(|source| io_error("read the archive", source))?;
         let known = |digest: &Digest| lease.take_known(digest);
-        let source = Source { staging: &staging.path, limits: Limits::default(), known: &known };
+        let source = Source { staging: &staging.path, storage: self.storage, known: &known };
         let contents = Contents::read(archive, &source, progress)?;
         let planned = plan(&contents, platform)?;
         self.commit(&lease, &contents.layers, planned)
@@ -51,7 +51,7 @@ impl Images {
         changes::apply(&mut config, &options.changes).map_err(|reason| ImportError::Change { reason })?;
         let staging = self.disk.stage().map_err(|source| io_error("make a staging directory", source))?;
         let lease = Lease::new(self);
-        let layer = stage_one(tar, staging.path.join("layer"))?;
+        let layer = stage_one(tar, staging.path.join("layer"), self.storage)?;
         let created = Some(jiff::Timestamp::now().to_string());
         let message = options.message.filter(|message| !message.is_empty());
         let comment = Some(message.unwrap_or_else(|| "Imported from -".to_owned()));
@@ -79,7 +79,7 @@ impl Images {
         let used: BTreeSet<usize> = planned.iter().flat_map(|image| image.layers.iter().copied()).collect();
         let failed = |source| io_error("store the layers", source);
         let directory = open_directory(&self.disk.layers).map_err(failed)?;
-        if used.iter().any(|&index| layers[index].staged.is_some()) {
+        if used.iter().any(|&index| layers[index].staged.as_ref().is_some_and(|staged| !staged.layer.durable())) {
             // Before anything names the layers: a record must never lead to files that a power cut emptied.
             rustix::fs::syncfs(&directory).map_err(|error| failed(error.into()))?;
         }
@@ -87,15 +87,8 @@ impl Images {
         for &index in &used {
             let layer = &layers[index];
             lease.take(&mut state, layer.diff_id);
-            let place = self.disk.layer(&layer.diff_id);
-            if let Some(staged) = &layer.staged
-                && !place.is_dir()
-            {
-                // The layer last: it is what counts.
-                if staged.unpacked.taped {
-                    fs_err::rename(&staged.tape, self.disk.tape(&layer.diff_id)).map_err(failed)?;
-                }
-                fs_err::rename(&staged.path, &place).map_err(failed)?;
+            if let Some(staged) = &layer.staged {
+                staged.layer.install(&self.disk, &layer.diff_id).map_err(failed)?;
             }
         }
         rustix::fs::fsync(&directory).map_err(|error| failed(error.into()))?;
@@ -132,13 +125,13 @@ impl Images {
 fn layer_record(state: &State, layer: &LayerBlob) -> LayerRecord {
     let diff_id = layer.diff_id;
     match &layer.staged {
-        Some(staged) => LayerRecord { diff_id, size: staged.unpacked.bytes, opaque_root: staged.unpacked.opaque_root },
+        Some(staged) => LayerRecord { diff_id, size: staged.layer.bytes(), opaque_root: staged.layer.opaque_root() },
         None => state.layer(&diff_id).unwrap_or(LayerRecord { diff_id, size: 0, opaque_root: false }),
     }
 }
 
 /// Unpacks a stream that is one layer.
-fn stage_one(mut tar: impl Read, directory: std::path::PathBuf) -> Result<LayerBlob, LoadError> {
+fn stage_one(mut tar: impl Read, directory: std::path::PathBuf, storage: Storage) -> Result<LayerBlob, LoadError> {
     let read = |source| io_error("read the archive", source);
     let mut chunk = read_chunk(&mut tar).map_err(read)?;
     let compression = Compression::of(&chunk);
@@ -146,7 +139,7 @@ fn stage_one(mut tar: impl Read, directory: std::path::PathBuf) -> Result<LayerB
         return Err(LoadError::Invalid { reason: format!("{kind} compression is not supported") });
     }
     std::thread::scope(|scope| {
-        let feed = Feed::start(scope, directory, compression, Limits::default());
+        let feed = Feed::start(scope, directory, compression, storage);
         let mut hash = sha2::Sha256::new();
         while !chunk.is_empty() {
             hash.update(&chunk);

@@ -15,10 +15,9 @@ use sha2::Digest as _;
 use super::Images;
 use super::loading::Lease;
 use super::naming::find;
-use crate::disk::open_directory;
 use crate::error::SaveError;
+use crate::layer::Layer;
 use crate::model::ImageId;
-use crate::tape;
 use crate::tar::write::{header, padding};
 
 /// An image to be written.
@@ -106,13 +105,12 @@ impl Images {
     /// Writes a layer and checks that it is what it was.
     fn save_layer(&self, diff_id: &Digest, out: &mut Output<impl Write>) -> Result<Descriptor, SaveError> {
         let failed = |source| io_error(&format!("write layer {diff_id}"), source);
-        let open = || fs_err::File::open(self.disk.tape(diff_id));
-        let size = open().and_then(tape::size).map_err(failed)?;
+        let layer = Layer::find(&self.disk, diff_id).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        let size = layer.tar_bytes().map_err(failed)?;
         if out.done.insert(*diff_id) {
-            let root = open_directory(&self.disk.layer(diff_id)).map_err(failed)?;
             out.start(&path(diff_id), size).map_err(failed)?;
             let mut hashing = Hashing { out: &mut out.out, hash: sha2::Sha256::new() };
-            open().and_then(|tape| tape::replay(tape, &root, &mut hashing)).map_err(failed)?;
+            layer.write_tar(&mut hashing).map_err(failed)?;
             let actual = Digest::from_bytes(hashing.hash.finalize().into());
             if actual != *diff_id {
                 return Err(failed(io::Error::new(io::ErrorKind::InvalidData, format!("its files were changed: digest {actual}"))));

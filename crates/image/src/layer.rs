@@ -1,0 +1,116 @@
+//! Layers on disk: from the stream of an uncompressed tar to something that overlay can use as a lower layer.
+//!
+//! [`stage`] reads the tar once and leaves a layer without a name in a staging directory; [`Staged::install`] gives it
+//! its name; [`Layer`] is one that has a name. How it lies on the disk is the business of a backend: the layer itself
+//! says which one made it, so that layers of different backends live side by side.
+
+mod dir;
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use oci::Digest;
+
+use crate::disk::Disk;
+use crate::tape;
+use crate::unpack::{Limits, UnpackError, Unpacked};
+
+/// How a layer lies on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// A directory with its files.
+    #[default]
+    Dir,
+}
+
+/// What layers are stored with.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Storage {
+    /// What new layers are made by.
+    pub(crate) backend: Backend,
+    /// Bounds for each layer.
+    pub(crate) limits: Limits,
+}
+
+/// A layer that has no name yet; its files go with the staging directory unless it is installed.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    backend: Backend,
+    unpacked: Unpacked,
+    /// The directory or the file that it is.
+    path: PathBuf,
+    tape: PathBuf,
+}
+
+/// Makes a layer from the stream of an uncompressed tar, in the new directory `directory`.
+pub(crate) fn stage(tar: impl Read, directory: &Path, storage: Storage) -> Result<Staged, UnpackError> {
+    match storage.backend {
+        Backend::Dir => dir::stage(tar, directory, storage.limits),
+    }
+}
+
+impl Staged {
+    /// Returns the bytes of its files.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.unpacked.bytes
+    }
+
+    /// Says whether it hides all layers below it.
+    pub(crate) fn opaque_root(&self) -> bool {
+        self.unpacked.opaque_root
+    }
+
+    /// Says whether a power cut can no longer change it; else its file system must be synced before it is installed.
+    pub(crate) fn durable(&self) -> bool {
+        match self.backend {
+            Backend::Dir => false,
+        }
+    }
+
+    /// Gives the layer its name, unless a layer has it already; the directory of names must be synced afterwards.
+    pub(crate) fn install(&self, disk: &Disk, diff_id: &Digest) -> io::Result<()> {
+        if Layer::find(disk, diff_id).is_some() {
+            return Ok(());
+        }
+        // The layer last: it is what counts.
+        if self.unpacked.taped {
+            fs_err::rename(&self.tape, disk.tape(diff_id))?;
+        }
+        fs_err::rename(&self.path, disk.layer(diff_id))
+    }
+}
+
+/// A layer that is here.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    backend: Backend,
+    path: PathBuf,
+    tape: PathBuf,
+}
+
+impl Layer {
+    /// Finds a layer by the digest of its tar.
+    pub(crate) fn find(disk: &Disk, diff_id: &Digest) -> Option<Self> {
+        let path = disk.layer(diff_id);
+        let metadata = fs_err::symlink_metadata(&path).ok()?;
+        let backend = if metadata.is_dir() { Backend::Dir } else { return None };
+        Some(Self { backend, path, tape: disk.tape(diff_id) })
+    }
+
+    /// Returns the bytes of its tar.
+    pub(crate) fn tar_bytes(&self) -> io::Result<u64> {
+        match self.backend {
+            Backend::Dir => tape::size(fs_err::File::open(&self.tape)?),
+        }
+    }
+
+    /// Writes its tar as it came and returns the bytes of it; the caller checks the digest.
+    pub(crate) fn write_tar(&self, output: &mut impl Write) -> io::Result<u64> {
+        match self.backend {
+            Backend::Dir => {
+                let root = crate::disk::open_directory(&self.path)?;
+                tape::replay(fs_err::File::open(&self.tape)?, &root, output)
+            }
+        }
+    }
+}
