@@ -120,6 +120,27 @@ fn guide(end: &End, pid: Pid, process: &Process, cgroup: &Cgroup) -> Outcome<Opt
     }
 }
 
+/// The root folder of the container's first process.
+fn first_root(pid: Pid) -> Outcome<OwnedFd> {
+    let path = format!("/proc/{}/root", pid.as_raw_nonzero());
+    open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).trying(|| "opening the container's root".into())
+}
+
+/// Leaves a namespace's root that is not the container's: where the creator ran in a chroot, pivot_root(2) has moved the
+/// root of the processes, but that of the namespace, which setns(2) enters, is still the host's.
+fn enter_root(root: &OwnedFd) -> Outcome<()> {
+    let mount = |fd: BorrowedFd<'_>, path: &str| {
+        rustix::fs::statx(fd, path, rustix::fs::AtFlags::EMPTY_PATH, rustix::fs::StatxFlags::MNT_ID)
+            .map(|found| found.stx_mnt_id)
+            .trying(|| "finding the root's mount".into())
+    };
+    if mount(root.as_fd(), "")? == mount(rustix::fs::CWD, "/")? {
+        return Ok(());
+    }
+    rustix::process::fchdir(root).trying(|| "entering the root".into())?;
+    rustix::process::chroot(".").trying(|| "entering the root".into())
+}
+
 fn in_child(request: ExecRequest<'_>, filter: Option<&Program>, parent: &End) -> Outcome<std::convert::Infallible> {
     // Nothing of the host may be read through /proc/PID from inside (CVE-2016-9962).
     sys::process::set_dumpable(false).trying(|| "prctl".into())?;
@@ -128,9 +149,11 @@ fn in_child(request: ExecRequest<'_>, filter: Option<&Program>, parent: &End) ->
     let _no_keyrings_here = sys::process::join_session_keyring();
     let kinds = request.spec.linux.iter().flat_map(|linux| &linux.namespaces).map(|namespace| namespace.kind);
     let flags = kinds.filter(|kind| *kind != NamespaceType::Pid).fold(0, |flags, kind| flags | child::namespace_flag(kind));
+    let root = first_root(request.pid)?;
     if flags != 0 {
         sys::process::setns(request.pidfd, flags).trying(|| "joining the container's namespaces".into())?;
     }
+    enter_root(&root)?;
     if flags & sys::process::NEW_USER != 0 {
         Identity::root().apply_ids()?;
     }

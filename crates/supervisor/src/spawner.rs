@@ -65,11 +65,15 @@ fn run(engine: OwnedFd) -> io::Result<Infallible> {
     let migration = FastMigration::hold().ok();
     loop {
         let Some((message, fds)) = sys::seqpacket::receive(engine.as_fd())? else {
+            drop(migration);
             sys::process::exit_now(0);
         };
         // If the fork fails the connection is closed, and the engine sees that.
         if let Ok(Fork::Child) = sys::fork::fork() {
-            drop((migration, engine));
+            drop(engine);
+            if let Some(migration) = migration {
+                migration.leave_to_parent();
+            }
             end(|| {
                 set_disposition(Signal::CHILD, Disposition::Default)?;
                 rustix::process::setsid()?;

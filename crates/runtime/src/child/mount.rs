@@ -103,6 +103,8 @@ impl Options {
             "ridmap" => self.idmap = Some(true),
             // Taken by mount(8), not by the kernel.
             "async" | "auto" | "noauto" | "_netdev" | "user" | "nouser" | "nofail" => {}
+            // Podman passes an empty one along.
+            "" => {}
             _ => self.data.push(option.to_owned()),
         }
     }

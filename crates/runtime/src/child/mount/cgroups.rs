@@ -45,6 +45,11 @@ pub(super) fn mount(spec: &Spec, root: &OwnedFd, mount: &Mount, cgroup: &Cgroup)
                     symlinkat(&hierarchy.name, &folder, name).trying(|| format!("linking {name}"))?;
                 }
             }
+            // A hierarchy without a controller is systemd's: callers bind it here for containers that run systemd.
+            for named in cgroup.hierarchies().iter().filter(|hierarchy| hierarchy.options.iter().any(|option| option.starts_with("name=")))
+            {
+                path::ensure(root, &mount.destination.join(&named.name), Kind::Folder)?;
+            }
             let folder = path::resolve(root, &mount.destination).trying(|| "opening the cgroup folder".into())?;
             sys::mount::set_attributes(std::os::fd::AsFd::as_fd(&folder), false, options.attributes).trying(|| "making it read-only".into())
         }
