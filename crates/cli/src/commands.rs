@@ -1,16 +1,18 @@
 //! One file per command or family: its table of words and what it does.
 
 mod attach;
+mod complete;
 mod completion;
 mod create_body;
-mod create_flags;
 mod events;
 mod exec;
+mod global;
 mod image;
 mod inspect;
 mod life;
 mod list;
 mod logs;
+mod man;
 mod mount;
 mod network;
 mod port;
@@ -22,7 +24,8 @@ mod volume;
 
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
-use crate::flags::{Command, Given};
+use crate::flags::{self, Command, Given};
+use crate::words::{self, Section};
 use crate::{help, printer};
 
 /// A command and what it does.
@@ -51,161 +54,184 @@ fn entries() -> Vec<Entry> {
         stats::ENTRIES,
         port::ENTRIES,
         completion::ENTRIES,
+        man::ENTRIES,
     ]
     .concat()
 }
 
-/// Docker's second names: what stands in a group, and what it is called without.
-const ALIASES: [(&str, &str); 44] = [
-    ("container attach", "attach"),
-    ("container create", "create"),
-    ("container exec", "exec"),
-    ("container kill", "kill"),
-    ("container logs", "logs"),
-    ("container ls", "ps"),
-    ("container list", "ps"),
-    ("container ps", "ps"),
-    ("container pause", "pause"),
-    ("container port", "port"),
-    ("container rename", "rename"),
-    ("container restart", "restart"),
-    ("container rm", "rm"),
-    ("container remove", "rm"),
-    ("container run", "run"),
-    ("container start", "start"),
-    ("container stats", "stats"),
-    ("container stop", "stop"),
-    ("container top", "top"),
-    ("container unpause", "unpause"),
-    ("container update", "update"),
-    ("container wait", "wait"),
-    ("image history", "history"),
-    ("image import", "import"),
-    ("image load", "load"),
-    ("image ls", "images"),
-    ("image list", "images"),
-    ("image pull", "pull"),
-    ("image rm", "rmi"),
-    ("image remove", "rmi"),
-    ("image save", "save"),
-    ("image tag", "tag"),
-    ("network list", "network ls"),
-    ("network remove", "network rm"),
-    ("volume list", "volume ls"),
-    ("volume remove", "volume rm"),
-    ("system events", "events"),
-    ("system info", "info"),
-    ("container inspect", "container inspect"),
-    ("image inspect", "image inspect"),
-    ("network inspect", "network inspect"),
-    ("volume inspect", "volume inspect"),
-    ("container prune", "container prune"),
-    ("image prune", "image prune"),
-];
+/// A command found by its words.
+pub(crate) struct Found {
+    pub(crate) command: Command,
+    pub(crate) section: Option<Section>,
+    pub(crate) act: fn(&mut Context, &Command, &Given) -> Outcome<u8>,
+}
+
+/// Finds the command of exactly these words.
+pub(crate) fn find(called: &str) -> Option<Found> {
+    let section = words::find(called);
+    let known = |entry: &Entry| {
+        let own = entry.command.words;
+        own == called || section.as_ref().is_some_and(|section| section.names.contains(&own))
+    };
+    let entry = entries().into_iter().find(known)?;
+    let command = section.as_ref().map_or(entry.command, |section| section.command(called, entry.command));
+    Some(Found { command, section, act: entry.act })
+}
 
 /// Finds the command in the words and runs it.
 pub(crate) fn run(context: &mut Context, words: &[String]) -> Outcome<u8> {
-    let mut rest = words;
-    while let Some(word) = rest.first().filter(|word| word.starts_with('-')) {
-        let (name, value) = word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value.to_owned())));
-        match name {
-            "-H" | "--host" | "-c" | "--context" | "--config" | "-l" | "--log-level" | "--tlscacert" | "--tlscert" | "--tlskey" => {
-                let separate = value.is_none();
-                let value =
-                    value.or_else(|| rest.get(1).cloned()).ok_or_else(|| Failure::new(format!("flag needs an argument: {name}")))?;
-                if matches!(name, "-H" | "--host") {
-                    context.host = Some(value);
-                }
-                rest = rest.get(1 + usize::from(separate)..).unwrap_or_default();
-            }
-            "-D" | "--debug" | "--tls" | "--tlsverify" => rest = &rest[1..],
-            "-v" | "--version" => {
-                printer::line(&format!("Docker version 28.5.2, build teu {}", env!("CARGO_PKG_VERSION")));
-                return Ok(0);
-            }
-            "-h" | "--help" => {
-                overview(context);
-                return Ok(0);
-            }
-            _ => {
-                return Err(Failure::Message {
-                    message: format!("unknown flag: {name}\nSee '{} --help'.", context.name),
-                    code: 125,
-                    run: false,
-                });
-            }
-        }
+    if complete::asked(words) {
+        complete::run(context, &words[1..]);
+        return Ok(0);
     }
-    let Some(first) = rest.first() else {
+    let given = match global::read(context, words)? {
+        Ok(given) => given,
+        Err(code) => return Ok(code),
+    };
+    let rest = given.args;
+    let Some(first) = rest.first().filter(|_| !given.help) else {
         overview(context);
         return Ok(0);
     };
     if first == "help" {
-        return run(context, &[rest.get(1..).unwrap_or_default(), &["--help".to_owned()]].concat());
+        return about(context, &rest[1..]);
     }
-    let entries = entries();
     for length in [2, 1] {
         let Some(head) = rest.get(..length) else {
             continue;
         };
-        let words = head.join(" ");
-        let words = ALIASES.iter().find(|(alias, _)| *alias == words).map_or(words.as_str(), |(_, words)| words);
-        if let Some(entry) = entries.iter().find(|entry| entry.command.words == words) {
-            let given = entry.command.parse(&rest[length..])?;
+        let called = head.join(" ");
+        if let Some(found) = find(&called) {
+            let given = found.command.parse(&rest[length..])?;
             if given.help {
-                help::command(&context.name, &entry.command);
+                printer::raw(help::command(&context.name, &called, found.section.as_ref(), &found.command).as_bytes());
                 return Ok(0);
             }
-            return (entry.act)(context, &entry.command, &given);
+            return (found.act)(context, &found.command, &given);
         }
     }
-    let name = &context.name;
-    if let Some((group, about)) = GROUPS.iter().find(|(group, _)| group == first) {
-        return match rest.get(1) {
-            Some(word) if word != "--help" && word != "-h" => Err(Failure::new(format!(
-                "{name}: unknown command: {name} {group} {word}\n\nUsage:  {name} {group}\n\nRun '{name} {group} --help' for more information"
-            ))),
-            _ => {
-                help::group(name, group, about, &members(group, &entries));
-                Ok(0)
-            }
-        };
-    }
-    Err(Failure::new(format!("{name}: unknown command: {name} {first}\n\nRun '{name} --help' for more information")))
+    unknown(context, first, rest.get(1))
 }
 
-/// Words that only introduce other commands.
-const GROUPS: &[(&str, &str)] = &[
-    ("container", "Manage containers"),
-    ("image", "Manage images"),
-    ("network", "Manage networks"),
-    ("system", "Manage Docker"),
-    ("volume", "Manage volumes"),
-];
+/// `help WORDS`.
+fn about(context: &mut Context, words: &[String]) -> Outcome<u8> {
+    if let Some(first) = words.first() {
+        let length = [2, 1].into_iter().find(|length| words.get(..*length).is_some_and(|head| find(&head.join(" ")).is_some()));
+        let length = length.or_else(|| words::find(first).map(|_| 1)).unwrap_or_default();
+        if let Some(topic) = words.get(length) {
+            return Err(Failure::new(format!("unknown help topic: {topic}")));
+        }
+    }
+    run(context, &[words, &["--help".to_owned()]].concat())
+}
 
-/// The commands of a group, by the word behind it.
-fn members(group: &str, entries: &[Entry]) -> Vec<(String, &'static str)> {
-    let about = |words: &str| {
-        let entry = entries.iter().find(|entry| entry.command.words == words);
-        entry.map_or("", |entry| entry.command.about)
-    };
-    let own = entries.iter().map(|entry| (entry.command.words, entry.command.about));
-    let aliases = ALIASES.iter().map(|(alias, words)| (*alias, about(words)));
-    let mut members: Vec<(String, &str)> = own
-        .chain(aliases)
-        .filter_map(|(words, about)| {
-            let (before, word) = words.split_once(' ')?;
-            (before == group).then(|| (word.to_owned(), about))
-        })
-        .collect();
+/// A group by itself, a command of Docker that is not served, or a word that nobody knows.
+fn unknown(context: &Context, first: &str, second: Option<&String>) -> Outcome<u8> {
+    let name = &context.name;
+    let section = words::find(first);
+    if let Some(why) = section.as_ref().and_then(|section| section.refused) {
+        return Err(Failure::new(format!("{name} {first}: {why}")));
+    }
+    let members = members(first);
+    if members.is_empty() {
+        if section.is_some() {
+            return Err(Failure::new(format!("{name} {first}: not implemented yet")));
+        }
+        return Err(Failure::new(format!(
+            "{name}: unknown command: {name} {first}\n\nRun '{name} --help' for more information{}",
+            guess(first, &heads())
+        )));
+    }
+    match second {
+        Some(word) if word.starts_with('-') && !matches!(word.as_str(), "--help" | "-h") => Err(Failure::Message {
+            message: format!("unknown flag: {word}\n\nUsage:  {name} {first}\n\nRun '{name} {first} --help' for more information"),
+            code: 125,
+            run: false,
+        }),
+        Some(word) if !word.starts_with('-') => {
+            if words::find(&format!("{first} {word}")).is_some() {
+                return Err(Failure::new(format!("{name} {first} {word}: not implemented yet")));
+            }
+            let words: Vec<String> = members.into_iter().map(|(word, _)| word).collect();
+            Err(Failure::new(format!(
+                "{name}: unknown command: {name} {first} {word}\n\nUsage:  {name} {first}\n\nRun '{name} {first} --help' for more information{}",
+                guess(word, &words)
+            )))
+        }
+        _ => {
+            let about = section.and_then(|section| section.about.first().copied()).unwrap_or_default();
+            printer::raw(help::group(name, first, about, &members).as_bytes());
+            Ok(0)
+        }
+    }
+}
+
+/// A line with the word that was perhaps meant; only for a person, so that scripts see Docker's text.
+fn guess(word: &str, known: &[String]) -> String {
+    if !printer::stderr_is_terminal() {
+        return String::new();
+    }
+    flags::nearest(word, known.iter().map(String::as_str)).map_or_else(String::new, |near| format!("\n\nDid you mean `{near}`?"))
+}
+
+/// First words of all commands that are served.
+pub(crate) fn heads() -> Vec<String> {
+    let (groups, commands) = lists();
+    let mut heads: Vec<String> = groups.into_iter().chain(commands).map(|(word, _)| word).collect();
+    heads.sort_unstable();
+    heads
+}
+
+/// Words and what they do.
+type Listing = Vec<(String, String)>;
+
+/// The groups and the commands without a group.
+pub(crate) fn lists() -> (Listing, Listing) {
+    let (mut groups, mut commands) = (Listing::new(), Listing::new());
+    for entry in entries() {
+        let section = words::find(entry.command.words);
+        let names = section.as_ref().map_or_else(|| vec![entry.command.words], |section| section.names.clone());
+        let about = section.as_ref().and_then(|section| section.about.first().copied()).unwrap_or(entry.command.about);
+        for name in names {
+            match name.split_once(' ') {
+                None if !about.is_empty() && !name.starts_with('_') => commands.push((name.to_owned(), about.to_owned())),
+                None => {}
+                Some((group, _)) => {
+                    let about = words::find(group).and_then(|section| section.about.first().copied()).unwrap_or_default();
+                    groups.push((group.to_owned(), about.to_owned()));
+                }
+            }
+        }
+    }
+    for list in [&mut groups, &mut commands] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    // A word that is both, as `builder`, leads the others.
+    commands.retain(|(word, _)| !groups.iter().any(|(group, _)| group == word));
+    (groups, commands)
+}
+
+/// The commands of a group that are served, by the word behind it.
+pub(crate) fn members(group: &str) -> Listing {
+    let mut members = Listing::new();
+    for entry in entries() {
+        let section = words::find(entry.command.words);
+        let names = section.as_ref().map_or_else(|| vec![entry.command.words], |section| section.names.clone());
+        let about = section.as_ref().and_then(|section| section.about.first().copied()).unwrap_or(entry.command.about);
+        let shown = names.iter().find_map(|name| name.split_once(' ').filter(|(before, _)| *before == group));
+        members.extend(shown.filter(|_| !about.is_empty()).map(|(_, word)| (word.to_owned(), about.to_owned())));
+    }
+    // One sentence is enough for a list.
+    members.iter_mut().for_each(|(_, about)| about.truncate(about.find(". ").unwrap_or(about.len())));
     members.sort_unstable();
     members.dedup();
     members
 }
 
 fn overview(context: &Context) {
-    let entries = entries();
-    help::overview(&context.name, &entries.iter().map(|entry| &entry.command).collect::<Vec<_>>());
+    let (groups, commands) = lists();
+    printer::raw(help::overview(&context.name, &groups, &commands, &global::section()).as_bytes());
 }
 
 /// Does the same for each name; prints a line for each success and the errors at the end, as Docker does.
@@ -236,9 +262,7 @@ fn confirm(question: &str) -> Outcome<bool> {
 fn filters(given: &Given) -> Outcome<Option<String>> {
     let mut map = serde_json::Map::new();
     for filter in given.all("filter") {
-        let (name, value) = filter.split_once('=').ok_or_else(|| {
-            Failure::new("invalid argument \"".to_owned() + filter + "\" for \"-f, --filter\" flag: invalid filter '" + filter + "'")
-        })?;
+        let (name, value) = filter.split_once('=').unwrap_or((filter, ""));
         let values = map.entry(name.trim().to_lowercase()).or_insert_with(|| serde_json::json!({}));
         values[value.trim()] = true.into();
     }

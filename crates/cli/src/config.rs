@@ -1,16 +1,26 @@
 //! `~/.docker/config.json` and the contexts beside it, as far as the client needs them.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// Folder of Docker's configuration.
+use crate::error::{Failure, Outcome};
+
+/// The folder that `--config` names.
+static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
+
+/// Takes the configuration from this folder. Only the first choice counts.
+pub fn choose(folder: &str) {
+    CHOSEN.get_or_init(|| folder.into());
+}
+
+/// Folder of Docker's configuration: `--config`, DOCKER_CONFIG, `~/.docker`.
 #[must_use]
 pub fn folder() -> PathBuf {
-    match std::env::var_os("DOCKER_CONFIG") {
-        Some(folder) => folder.into(),
-        None => PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".docker"),
-    }
+    let variable = std::env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".docker");
+    CHOSEN.get().cloned().or(variable).unwrap_or_else(home)
 }
 
 fn read(path: PathBuf) -> Option<Value> {
@@ -23,18 +33,41 @@ pub fn setting(name: &str) -> Option<String> {
     Some(read(folder().join("config.json"))?.get(name)?.as_str()?.to_owned())
 }
 
-/// Host of the current context, unless it is the default one.
+/// Name of the context that DOCKER_CONTEXT or the configuration chooses, unless it is the default one.
 #[must_use]
-pub fn context_host() -> Option<String> {
-    let name =
-        std::env::var("DOCKER_CONTEXT").ok().or_else(|| setting("currentContext")).filter(|name| !name.is_empty() && name != "default")?;
-    for entry in std::fs::read_dir(folder().join("contexts/meta")).ok()?.flatten() {
-        let Some(meta) = read(entry.path().join("meta.json")) else {
-            continue;
-        };
-        if meta.get("Name").and_then(Value::as_str) == Some(&name) {
-            return Some(meta.pointer("/Endpoints/docker/Host")?.as_str()?.to_owned());
+pub fn current_context() -> Option<String> {
+    let variable = std::env::var("DOCKER_CONTEXT").ok().filter(|name| !name.is_empty());
+    variable.or_else(|| setting("currentContext")).filter(|name| !name.is_empty() && name != "default")
+}
+
+/// Host of a context; none for the default one.
+///
+/// # Errors
+/// There is no such context.
+pub fn context_host(name: &str) -> Outcome<Option<String>> {
+    if name == "default" {
+        return Ok(None);
+    }
+    let contexts = folder().join("contexts/meta");
+    for entry in std::fs::read_dir(&contexts).into_iter().flatten().flatten() {
+        let meta = read(entry.path().join("meta.json"));
+        if let Some(meta) = meta.filter(|meta| meta.get("Name").and_then(Value::as_str) == Some(name)) {
+            return Ok(meta.pointer("/Endpoints/docker/Host").and_then(Value::as_str).map(str::to_owned));
         }
     }
-    None
+    Err(Failure::new(format!(
+        "Failed to initialize: unable to resolve docker endpoint: context \"{name}\": context not found: none of that name in {}",
+        contexts.display()
+    )))
+}
+
+/// Names of all contexts.
+#[must_use]
+pub fn contexts() -> Vec<String> {
+    let entries = std::fs::read_dir(folder().join("contexts/meta")).into_iter().flatten().flatten();
+    let name = |meta: Value| meta.get("Name").and_then(Value::as_str).map(str::to_owned);
+    let mut names: Vec<String> = entries.filter_map(|entry| read(entry.path().join("meta.json"))).filter_map(name).collect();
+    names.push("default".to_owned());
+    names.sort_unstable();
+    names
 }

@@ -16,28 +16,52 @@ pub struct Context {
     pub name: String,
     /// From `-H`.
     pub host: Option<String>,
+    /// From `--context`.
+    pub named: Option<String>,
+    /// Whether a flag asks for an encrypted connection.
+    pub tls: bool,
     environment: Environment,
 }
 
 impl Context {
     pub(crate) fn new(name: String, environment: Environment) -> Self {
-        Self { name, host: None, environment }
+        Self { name, host: None, named: None, tls: false, environment }
     }
 
-    /// Where the engine is: `-H`, DOCKER_HOST, the current context, this machine's socket.
-    #[must_use]
-    pub fn host(&self) -> String {
+    /// Where the engine is: `-H`, `--context`, DOCKER_HOST, the current context, this machine's socket.
+    ///
+    /// # Errors
+    /// If the context that was chosen does not exist.
+    pub fn host(&self) -> Outcome<String> {
         let variable = || std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
-        self.host.clone().or_else(variable).or_else(config::context_host).unwrap_or_else(|| DEFAULT_HOST.to_owned())
+        let given = match (&self.host, &self.named) {
+            // A bare name or address is a TCP host.
+            (Some(host), _) if !host.contains("://") => Some(format!("tcp://{host}")),
+            (Some(host), _) => Some(host.clone()),
+            (None, Some(name)) => return Ok(config::context_host(name)?.unwrap_or_else(|| DEFAULT_HOST.to_owned())),
+            (None, None) => variable(),
+        };
+        if let Some(host) = given {
+            return Ok(host);
+        }
+        let current = config::current_context();
+        let host = current.as_deref().map(config::context_host).transpose()?.flatten();
+        Ok(host.unwrap_or_else(|| DEFAULT_HOST.to_owned()))
     }
 
     /// A client that has not spoken yet.
     ///
     /// # Errors
-    /// If the host makes no sense.
+    /// If the host makes no sense, or an encrypted connection is asked for.
     pub fn silent_client(&self) -> Outcome<Client> {
-        let endpoint: Endpoint =
-            self.host().parse().map_err(|error: docker_api::client::ParseEndpointError| Failure::new(error.to_string()))?;
+        let host = self.host()?;
+        let endpoint: Endpoint = host.parse().map_err(|error: docker_api::client::ParseEndpointError| Failure::new(error.to_string()))?;
+        let set = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
+        if matches!(endpoint, Endpoint::Tcp(_)) && (self.tls || set("DOCKER_TLS_VERIFY") || set("DOCKER_TLS")) {
+            return Err(Failure::new(format!(
+                "cannot speak to {host}: this client has no TLS yet, and will not speak in the clear where TLS was asked for; use a unix socket, or forward one with `ssh -L`"
+            )));
+        }
         let version = std::env::var("DOCKER_API_VERSION").ok().filter(|version| !version.is_empty());
         Ok(Client::new(endpoint, version))
     }
@@ -75,7 +99,7 @@ impl Context {
     /// `error` itself if it is another's engine, or why it could not be started.
     pub fn start(&self, error: &Error) -> Outcome<()> {
         match (self.environment.start_daemon, error) {
-            (Some(start), Error::Connect { .. }) if self.host() == DEFAULT_HOST && rustix::process::geteuid().is_root() => {
+            (Some(start), Error::Connect { .. }) if self.host()? == DEFAULT_HOST && rustix::process::geteuid().is_root() => {
                 start().map_err(|cause| Failure::new(format!("{error}\ncannot start the engine: {cause}")))
             }
             _ => Err(Failure::new(error.to_string())),

@@ -52,7 +52,9 @@ impl Failure {
                 let counted = message.starts_with('\'');
                 let before = if counted { format!("{name}: ") } else { String::new() };
                 let verb = if counted && message.contains("requires") { "See" } else { "Run" };
-                Some(format!("{before}{message}\n\nUsage:  {name} {usage}\n\n{verb} '{name} {command} --help' for more information"))
+                let usage = usage.replace("\n\t", &format!("\n\t{name} "));
+                let command = if command.is_empty() { String::new() } else { format!(" {command}") };
+                Some(format!("{before}{message}\n\nUsage:  {name} {usage}\n\n{verb} '{name}{command} --help' for more information"))
             }
             Self::Message { message, run: true, .. } => Some(format!("{name}: {message}\n\nRun '{name} run --help' for more information")),
             Self::Message { message, .. } => Some(message.clone()),

@@ -1,6 +1,10 @@
 //! Flags as Docker's clients read them (pflag): one table a command gives parsing and help.
 
+mod check;
+
 use std::collections::BTreeMap;
+
+pub(crate) use check::cpus;
 
 use crate::error::{Failure, Outcome};
 
@@ -15,6 +19,20 @@ pub enum Kind {
     List,
 }
 
+impl Kind {
+    /// The kind of a flag with such a value, by the word that stands for it in the help.
+    #[must_use]
+    pub fn of(value: &str) -> Self {
+        match value {
+            "" => Self::Bool,
+            "list" | "strings" | "stringArray" | "stringToString" | "map" | "mount" | "network" | "ulimit" | "filter" | "gpu-request" => {
+                Self::List
+            }
+            _ => Self::Text,
+        }
+    }
+}
+
 /// One flag.
 #[derive(Clone, Copy, Debug)]
 pub struct Flag {
@@ -24,26 +42,51 @@ pub struct Flag {
     pub short: char,
     /// What it takes.
     pub kind: Kind,
-    /// One line of help.
+    /// The word for its value in the help, such as `bytes`: it says how the value is checked. Empty for none.
+    pub value: &'static str,
+    /// What it does; mostly one line.
     pub help: &'static str,
+    /// Whether the help leaves it out, as an old name or one that is for programs.
+    pub hidden: bool,
+    /// Why it cannot be used here.
+    pub refused: Option<&'static str>,
+}
+
+impl Flag {
+    /// A flag without a short form; more is set with `..`.
+    const fn new(long: &'static str, short: char, kind: Kind, value: &'static str, help: &'static str) -> Self {
+        Self { long, short, kind, value, help, hidden: false, refused: None }
+    }
+
+    /// As errors name it: `-t, --timeout`.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        if self.short == '\0' { format!("--{}", self.long) } else { format!("-{}, --{}", self.short, self.long) }
+    }
 }
 
 /// A flag without a value.
 #[must_use]
 pub const fn yes(long: &'static str, short: char, help: &'static str) -> Flag {
-    Flag { long, short, kind: Kind::Bool, help }
+    Flag::new(long, short, Kind::Bool, "", help)
 }
 
 /// A flag with one value.
 #[must_use]
 pub const fn text(long: &'static str, short: char, help: &'static str) -> Flag {
-    Flag { long, short, kind: Kind::Text, help }
+    Flag::new(long, short, Kind::Text, "string", help)
 }
 
 /// A flag that may be given several times.
 #[must_use]
 pub const fn list(long: &'static str, short: char, help: &'static str) -> Flag {
-    Flag { long, short, kind: Kind::List, help }
+    Flag::new(long, short, Kind::List, "list", help)
+}
+
+/// A command that `words.txt` describes.
+#[must_use]
+pub const fn described(words: &'static str) -> Command {
+    Command { words, usage: "", about: "", least: 0, most: 0, strict: false, flags: &[] }
 }
 
 /// One command's words.
@@ -107,7 +150,7 @@ impl Given {
     pub fn number(&self, name: &str) -> Outcome<Option<i64>> {
         self.get(name)
             .map(|value| {
-                value.parse().map_err(|_| {
+                check::int(value).map_err(|_| {
                     Failure::new(format!(
                         "invalid argument \"{value}\" for \"--{name}\" flag: strconv.ParseInt: parsing \"{value}\": invalid syntax"
                     ))
@@ -154,7 +197,7 @@ impl Command {
             given.help = true;
             return Ok(());
         }
-        let flag = self.flags.iter().find(|flag| flag.long == name).ok_or_else(|| self.wrong(format!("unknown flag: --{name}")))?;
+        let flag = self.flags.iter().find(|flag| flag.long == name).ok_or_else(|| self.unknown(name))?;
         let value = match (flag.kind, value) {
             (_, Some(value)) => value,
             (Kind::Bool, None) => "true".to_owned(),
@@ -168,6 +211,10 @@ impl Command {
     fn short(&self, cluster: &str, words: &mut std::slice::Iter<'_, String>, given: &mut Given) -> Outcome<()> {
         for (at, letter) in cluster.char_indices() {
             let Some(flag) = self.flags.iter().find(|flag| flag.short == letter && letter != '\0') else {
+                if letter == 'h' {
+                    given.help = true;
+                    return Ok(());
+                }
                 return Err(self.wrong(format!("unknown shorthand flag: '{letter}' in -{cluster}")));
             };
             let rest = &cluster[at + letter.len_utf8()..];
@@ -184,20 +231,13 @@ impl Command {
         Ok(())
     }
 
-    fn store(&self, flag: &'static Flag, mut value: String, given: &mut Given) -> Outcome<()> {
-        if flag.kind == Kind::Bool {
-            value = match value.as_str() {
-                "1" | "t" | "T" | "true" | "TRUE" | "True" => "true".to_owned(),
-                "0" | "f" | "F" | "false" | "FALSE" | "False" => "false".to_owned(),
-                _ => {
-                    return Err(self.wrong(format!(
-                        "invalid argument \"{value}\" for \"--{}\" flag: strconv.ParseBool: parsing \"{value}\": invalid syntax",
-                        flag.long
-                    )));
-                }
-            };
+    fn store(&self, flag: &'static Flag, value: String, given: &mut Given) -> Outcome<()> {
+        if let Some(why) = flag.refused {
+            return Err(Failure::Message { message: format!("--{}: {why}", flag.long), code: 125, run: false });
         }
-        given.values.entry(flag.long).or_default().push(value);
+        let checked = check::value(flag.value, &value)
+            .map_err(|why| self.wrong(format!("invalid argument \"{value}\" for \"{}\" flag: {why}", flag.shown())))?;
+        given.values.entry(flag.long).or_default().push(checked);
         Ok(())
     }
 
@@ -217,11 +257,40 @@ impl Command {
         Err(Failure::Usage { message: format!("'docker {}' {text}", self.words), command: self.words, usage: self.usage, code: 1 })
     }
 
+    fn unknown(&self, name: &str) -> Failure {
+        let near = nearest(name, self.flags.iter().map(|flag| flag.long)).filter(|_| crate::printer::stderr_is_terminal());
+        self.wrong(format!("unknown flag: --{name}{}", near.map_or_else(String::new, |near| format!("\nDid you mean `--{near}`?"))))
+    }
+
     /// A failure that shows how the command is used.
     pub fn wrong(&self, message: String) -> Failure {
         let code = 125;
         Failure::Usage { message, command: self.words, usage: self.usage, code }
     }
+}
+
+/// The known word that was perhaps meant: at most two letters away, or one that begins so.
+#[must_use]
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let scored = known.filter_map(|other| {
+        let distance = if word.len() > 2 && other.starts_with(word) { 1 } else { distance(word, other) };
+        (distance <= 2 && distance < other.len()).then_some((distance, other))
+    });
+    scored.min().map(|(_, other)| other)
+}
+
+/// Letters to change, add or take away between two words.
+fn distance(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.chars().count()).collect();
+    for (line, a) in left.chars().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], line + 1);
+        for (column, b) in right.chars().enumerate() {
+            let above = row[column + 1];
+            row[column + 1] = (corner + usize::from(a != b)).min(above + 1).min(row[column] + 1);
+            corner = above;
+        }
+    }
+    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -79,26 +79,38 @@ pub fn parse_time(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_second)
 }
 
-/// A size such as `64m` or `1.5gb` in bytes. **Source:** docker/go-units, `RAMInBytes`.
+/// A size such as `64m` or `1.5gb` in bytes.
 #[must_use]
 pub fn parse_size(text: &str) -> Option<i64> {
-    let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let number: f64 = number.parse().ok()?;
-    let unit = unit.trim().to_ascii_lowercase();
-    let power = match unit.trim_end_matches('b').trim_end_matches('i') {
-        "" => 0,
-        "k" => 1,
-        "m" => 2,
-        "g" => 3,
-        "t" => 4,
-        "p" => 5,
-        _ => return None,
+    read_size(text).ok()
+}
+
+/// A size in bytes, or why it is none. **Source:** docker/go-units, `RAMInBytes`.
+///
+/// # Errors
+/// Docker's words.
+pub fn read_size(text: &str) -> Result<i64, String> {
+    let wrong = || format!("invalid size: '{text}'");
+    let at = text.rfind(|letter: char| letter.is_ascii_digit() || letter == '.' || letter == ' ').ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(at + 1);
+    let number = number.strip_suffix(' ').unwrap_or(number);
+    let value: f64 = number.parse().map_err(|_| format!("strconv.ParseFloat: parsing {number:?}: invalid syntax"))?;
+    if value < 0.0 {
+        return Err(wrong());
+    }
+    let unit = unit.to_ascii_lowercase();
+    let power = match unit.as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 1,
+        "m" | "mb" | "mib" => 2,
+        "g" | "gb" | "gib" => 3,
+        "t" | "tb" | "tib" => 4,
+        "p" | "pb" | "pib" => 5,
+        _ => return Err(format!("invalid suffix: '{unit}'")),
     };
-    let bytes = number * 1024f64.powi(power);
+    let bytes = value * 1024f64.powi(power);
     #[allow(clippy::cast_possible_truncation, reason = "checked against the largest value just here")]
-    (bytes < 9.2e18).then_some(bytes as i64)
+    if bytes < 9.2e18 { Ok(bytes as i64) } else { Err(wrong()) }
 }
 
 /// A Go duration such as `1m30s` in nanoseconds.

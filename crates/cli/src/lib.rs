@@ -16,6 +16,7 @@ pub mod streams;
 pub mod table;
 pub mod template;
 pub mod terminal;
+pub mod words;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -6,25 +6,10 @@ use serde_json::Value;
 use super::{Entry, each, life};
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
-use crate::flags::{Command, Given, text, yes};
+use crate::flags::{Command, Given, described};
 use crate::{config, json, streams, terminal};
 
-pub(super) const ENTRIES: &[Entry] = &[Entry {
-    command: Command {
-        words: "attach",
-        usage: "attach [OPTIONS] CONTAINER",
-        about: "Attach local standard input, output, and error streams to a running container",
-        least: 1,
-        most: 1,
-        strict: false,
-        flags: &[
-            text("detach-keys", '\0', "Override the key sequence for detaching a container"),
-            yes("no-stdin", '\0', "Do not attach STDIN"),
-            yes("sig-proxy", '\0', "Proxy all received signals to the process"),
-        ],
-    },
-    act: attach,
-}];
+pub(super) const ENTRIES: &[Entry] = &[Entry { command: described("attach"), act: attach }];
 
 /// An exit code as this process can have it.
 pub(super) fn code(code: i64) -> u8 {

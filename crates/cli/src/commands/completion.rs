@@ -1,70 +1,78 @@
-//! Completions for shells, from the same tables that parse.
+//! Completion scripts: short ones that ask `__complete` for the words, so that all three shells know the same.
 
-use super::{Entry, entries};
+use super::Entry;
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
-use crate::flags::{Command, Given, Kind};
+use crate::flags::{Command, Given, described};
 use crate::printer;
 
-pub(super) const ENTRIES: &[Entry] = &[Entry {
-    command: Command {
-        words: "completion",
-        usage: "completion bash|zsh|fish",
-        about: "Generate the autocompletion script for the specified shell",
-        least: 1,
-        most: 1,
-        strict: false,
-        flags: &[],
-    },
-    act: completion,
-}];
+pub(super) const ENTRIES: &[Entry] = &[Entry { command: described("completion"), act: completion }];
+
+const BASH: &str = r#"# bash completion of @NAME@
+_@NAME@() {
+  local line="${COMP_LINE:0:COMP_POINT}" current directive candidate strip
+  local -a words lines
+  read -ra words <<<"$line"
+  [[ "$line" == *[[:space:]] ]] && words+=("")
+  current="${words[${#words[@]}-1]}"
+  mapfile -t lines < <(@NAME@ __complete "${words[@]:1}" 2>/dev/null)
+  [ "${#lines[@]}" -gt 0 ] || return
+  directive="${lines[${#lines[@]}-1]#:}"
+  unset "lines[${#lines[@]}-1]"
+  # bash itself breaks words at colons and equals signs: what stands before them is kept.
+  strip="${current%"${current##*[:=]}"}"
+  COMPREPLY=()
+  for candidate in "${lines[@]}"; do
+    candidate="${candidate%%$'\t'*}"
+    [[ "$candidate" == "$current"* ]] && COMPREPLY+=("${candidate#"$strip"}")
+  done
+  ((directive & 2)) && compopt -o nospace 2>/dev/null
+  ((directive & 4)) || [ "${#COMPREPLY[@]}" -gt 0 ] || compopt -o default 2>/dev/null
+}
+complete -F _@NAME@ @NAME@
+"#;
+
+const ZSH: &str = r#"#compdef @NAME@
+_@NAME@() {
+  local -a lines described
+  local directive line
+  lines=("${(@f)$(@NAME@ __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+  directive="${lines[-1]#:}"
+  for line in "${(@)lines[1,-2]}"; do
+    described+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
+  done
+  if (( ${#described} )); then
+    if (( directive & 2 )); then _describe -t words '@NAME@' described -S ''; else _describe -t words '@NAME@' described; fi
+  elif (( ! (directive & 4) )); then
+    _files
+  fi
+}
+if [ "$funcstack[1]" = "_@NAME@" ]; then _@NAME@ "$@"; else compdef _@NAME@ @NAME@; fi
+"#;
+
+const FISH: &str = r#"# fish completion of @NAME@
+function __@NAME@_complete
+  set -l words (commandline -opc)
+  set -l current (commandline -ct)
+  set -e words[1]
+  set -l lines (@NAME@ __complete $words "$current" 2>/dev/null)
+  if test (count $lines) -le 1
+    string match -q ':4' -- $lines; or __fish_complete_path "$current"
+    return
+  end
+  printf '%s\n' $lines[1..-2]
+end
+complete -c @NAME@ -e
+complete -c @NAME@ -f -a '(__@NAME@_complete)'
+"#;
 
 fn completion(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
-    let name = context.name.clone();
-    let text = match given.args[0].as_str() {
-        "bash" => bash(&name),
-        "zsh" => format!("#compdef {name}\nautoload -U bashcompinit\nbashcompinit\n{}", bash(&name)),
-        "fish" => fish(&name),
-        other => {
-            return Err(Failure::new(format!("unknown shell `{other}`: bash, zsh or fish")));
-        }
+    let script = match given.args[0].as_str() {
+        "bash" => BASH,
+        "zsh" => ZSH,
+        "fish" => FISH,
+        other => return Err(Failure::new(format!("unknown shell `{other}`: bash, zsh or fish"))),
     };
-    printer::raw(text.as_bytes());
+    printer::raw(script.replace("@NAME@", &context.name).as_bytes());
     Ok(0)
-}
-
-/// The first words of all commands.
-fn heads() -> String {
-    let mut heads: Vec<&str> = entries().iter().map(|entry| entry.command.words.split(' ').next().unwrap_or_default()).collect();
-    heads.sort_unstable();
-    heads.dedup();
-    heads.join(" ")
-}
-
-fn bash(name: &str) -> String {
-    let mut cases = String::new();
-    for entry in entries() {
-        let flags: Vec<String> = entry.command.flags.iter().map(|flag| format!("--{}", flag.long)).collect();
-        cases.push_str(&format!("    \"{}\") words=\"{}\" ;;\n", entry.command.words, flags.join(" ")));
-    }
-    format!(
-        "_{name}() {{\n  local current=\"${{COMP_WORDS[COMP_CWORD]}}\" words=\"\"\n  if [ \"$COMP_CWORD\" -eq 1 ]; then\n    COMPREPLY=($(compgen -W \"{}\" -- \"$current\"))\n    return\n  fi\n  case \"$current\" in -*) ;; *)\n    COMPREPLY=($(compgen -W \"$({name} ps -a --format '{{{{.Names}}}}' 2>/dev/null)\" -- \"$current\"))\n    return ;;\n  esac\n  case \"${{COMP_WORDS[1]}}\" in\n{cases}  esac\n  COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n}}\ncomplete -F _{name} {name}\n",
-        heads()
-    )
-}
-
-fn fish(name: &str) -> String {
-    let mut text = format!("complete -c {name} -f\ncomplete -c {name} -n __fish_use_subcommand -a \"{}\"\n", heads());
-    for entry in entries().iter().filter(|entry| !entry.command.words.contains(' ')) {
-        for flag in entry.command.flags {
-            let value = if flag.kind == Kind::Bool { "" } else { " -r" };
-            text.push_str(&format!(
-                "complete -c {name} -n \"__fish_seen_subcommand_from {}\" -l {}{value} -d '{}'\n",
-                entry.command.words,
-                flag.long,
-                flag.help.replace('\'', "")
-            ));
-        }
-    }
-    text
 }

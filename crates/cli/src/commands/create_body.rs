@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::mount;
 use crate::error::{Failure, Outcome};
-use crate::flags::Given;
+use crate::flags::{Given, cpus};
 use crate::human;
 
 /// The body of a create call. `attach` says which streams the caller wants.
@@ -156,11 +156,7 @@ fn health(given: &Given) -> Outcome<Option<Value>> {
         ("StartInterval", "health-start-interval"),
     ] {
         if let Some(text) = given.get(flag) {
-            let nanos = human::parse_duration(text).ok_or_else(|| Failure::Message {
-                message: format!("invalid argument \"{text}\" for \"--{flag}\" flag: time: invalid duration \"{text}\""),
-                code: 125,
-                run: false,
-            })?;
+            let nanos = human::parse_duration(text).unwrap_or_default();
             check.insert(field.into(), nanos.into());
         }
     }
@@ -170,40 +166,12 @@ fn health(given: &Given) -> Outcome<Option<Value>> {
     Ok((!check.is_empty()).then_some(Value::Object(check)))
 }
 
-/// A size flag in bytes.
-pub(super) fn size(given: &Given, flag: &str) -> Outcome<i64> {
+/// A size flag in bytes; the parser has checked it.
+pub(super) fn size(given: &Given, flag: &str) -> i64 {
     match given.get(flag) {
-        None => Ok(0),
-        Some("-1") => Ok(-1),
-        Some(text) => human::parse_size(text).ok_or_else(|| Failure::Message {
-            message: format!("invalid argument \"{text}\" for \"--{flag}\" flag: invalid size: '{text}'"),
-            code: 125,
-            run: false,
-        }),
+        Some("-1") => -1,
+        text => text.and_then(human::parse_size).unwrap_or_default(),
     }
-}
-
-/// Nanoseconds of CPU time a second.
-pub(super) fn nano_cpus(given: &Given) -> Outcome<i64> {
-    let Some(text) = given.get("cpus") else {
-        return Ok(0);
-    };
-    let wrong = || Failure::Message {
-        message: format!("invalid argument \"{text}\" for \"--cpus\" flag: failed to parse {text} as a rational number"),
-        code: 125,
-        run: false,
-    };
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
-    if part.len() > 9 {
-        return Err(Failure::Message {
-            message: format!("invalid argument \"{text}\" for \"--cpus\" flag: value is too precise"),
-            code: 125,
-            run: false,
-        });
-    }
-    let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| wrong())? };
-    let part: i64 = format!("{part:0<9}").parse().map_err(|_| wrong())?;
-    whole.checked_mul(1_000_000_000).and_then(|nanos| nanos.checked_add(part)).ok_or_else(wrong)
 }
 
 /// `no`, `always`, `on-failure:3`, …
@@ -308,9 +276,9 @@ pub(super) fn resources(given: &Given, host: &mut Map<String, Value>) -> Outcome
     for (field, flag) in
         [("Memory", "memory"), ("MemoryReservation", "memory-reservation"), ("MemorySwap", "memory-swap"), ("ShmSize", "shm-size")]
     {
-        host.insert(field.into(), size(given, flag)?.into());
+        host.insert(field.into(), size(given, flag).into());
     }
-    host.insert("NanoCpus".into(), nano_cpus(given)?.into());
+    host.insert("NanoCpus".into(), given.get("cpus").and_then(|text| cpus(text).ok()).unwrap_or_default().into());
     let numbers = [
         ("CpuShares", "cpu-shares"),
         ("CpuPeriod", "cpu-period"),
@@ -463,11 +431,10 @@ fn networking(given: &Given) -> Outcome<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::run;
 
     fn parse(words: &[&str]) -> Value {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        body(&run::ENTRIES[0].command.parse(&words).unwrap(), &["stdout"]).unwrap()
+        body(&crate::commands::find("run").unwrap().command.parse(&words).unwrap(), &["stdout"]).unwrap()
     }
 
     #[test]

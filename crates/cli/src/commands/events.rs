@@ -8,28 +8,12 @@ use serde_json::Value;
 use super::{Entry, filters};
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
-use crate::flags::{Command, Given, list, text};
+use crate::flags::{Command, Given, described};
 use crate::json::{number, text as field};
 use crate::template::Template;
 use crate::{human, printer};
 
-pub(super) const ENTRIES: &[Entry] = &[Entry {
-    command: Command {
-        words: "events",
-        usage: "events [OPTIONS]",
-        about: "Get real time events from the server",
-        least: 0,
-        most: 0,
-        strict: false,
-        flags: &[
-            list("filter", 'f', "Filter output based on conditions provided"),
-            text("format", '\0', "Format output using a custom template"),
-            text("since", '\0', "Show all events created since timestamp"),
-            text("until", '\0', "Stream events until this timestamp"),
-        ],
-    },
-    act: events,
-}];
+pub(super) const ENTRIES: &[Entry] = &[Entry { command: described("events"), act: events }];
 
 fn events(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let template = given

@@ -6,31 +6,10 @@ use serde_json::{Value, json};
 use super::{Entry, attach};
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
-use crate::flags::{Command, Given, list, text, yes};
+use crate::flags::{Command, Given, described};
 use crate::{json as field, streams, terminal};
 
-pub(super) const ENTRIES: &[Entry] = &[Entry {
-    command: Command {
-        words: "exec",
-        usage: "exec [OPTIONS] CONTAINER COMMAND [ARG...]",
-        about: "Execute a command in a running container",
-        least: 2,
-        most: usize::MAX,
-        strict: true,
-        flags: &[
-            yes("detach", 'd', "Detached mode: run command in the background"),
-            text("detach-keys", '\0', "Override the key sequence for detaching a container"),
-            list("env", 'e', "Set environment variables"),
-            list("env-file", '\0', "Read in a file of environment variables"),
-            yes("interactive", 'i', "Keep STDIN open even if not attached"),
-            yes("privileged", '\0', "Give extended privileges to the command"),
-            yes("tty", 't', "Allocate a pseudo-TTY"),
-            text("user", 'u', "Username or UID (format: \"<name|uid>[:<group|gid>]\")"),
-            text("workdir", 'w', "Working directory inside the container"),
-        ],
-    },
-    act: exec,
-}];
+pub(super) const ENTRIES: &[Entry] = &[Entry { command: described("exec"), act: exec }];
 
 fn exec(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let (tty, stdin, detach) = (given.on("tty"), given.on("interactive"), given.on("detach"));

@@ -8,42 +8,16 @@ use crate::ordered::Ordered;
 use super::Entry;
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
-use crate::flags::{Command, Flag, Given, text, yes};
+use crate::flags::{Given, described};
 use crate::printer;
 use crate::template::Template;
 
-const FLAGS: &[Flag] = &[
-    text("format", 'f', "Format output using a custom template"),
-    yes("size", 's', "Display total file sizes if the type is container"),
-    text("type", '\0', "Only inspect objects of the given type"),
-    yes("verbose", 'v', "Verbose output for diagnostics"),
-];
-
-const fn command(words: &'static str, usage: &'static str) -> Command {
-    Command { words, usage, about: "Return low-level information on objects", least: 1, most: usize::MAX, strict: false, flags: FLAGS }
-}
-
 pub(super) const ENTRIES: &[Entry] = &[
-    Entry {
-        command: command("inspect", "inspect [OPTIONS] NAME|ID [NAME|ID...]"),
-        act: |context, _, given| inspect(context, given, given.get("type").unwrap_or_default()),
-    },
-    Entry {
-        command: command("container inspect", "container inspect [OPTIONS] CONTAINER [CONTAINER...]"),
-        act: |context, _, given| inspect(context, given, "container"),
-    },
-    Entry {
-        command: command("image inspect", "image inspect [OPTIONS] IMAGE [IMAGE...]"),
-        act: |context, _, given| inspect(context, given, "image"),
-    },
-    Entry {
-        command: command("network inspect", "network inspect [OPTIONS] NETWORK [NETWORK...]"),
-        act: |context, _, given| inspect(context, given, "network"),
-    },
-    Entry {
-        command: command("volume inspect", "volume inspect [OPTIONS] VOLUME [VOLUME...]"),
-        act: |context, _, given| inspect(context, given, "volume"),
-    },
+    Entry { command: described("inspect"), act: |context, _, given| inspect(context, given, given.get("type").unwrap_or_default()) },
+    Entry { command: described("container inspect"), act: |context, _, given| inspect(context, given, "container") },
+    Entry { command: described("image inspect"), act: |context, _, given| inspect(context, given, "image") },
+    Entry { command: described("network inspect"), act: |context, _, given| inspect(context, given, "network") },
+    Entry { command: described("volume inspect"), act: |context, _, given| inspect(context, given, "volume") },
 ];
 
 /// Kinds in the order they are tried, with the paths that show one.

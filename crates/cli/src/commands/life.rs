@@ -8,107 +8,26 @@ use serde_json::Value;
 use super::{Entry, confirm, each, filters};
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
-use crate::flags::{Command, Flag, Given, list, text, yes};
+use crate::flags::{Command, Given, described};
 use crate::{human, json, printer};
 
-const MANY: usize = usize::MAX;
-
-const fn command(words: &'static str, usage: &'static str, about: &'static str, flags: &'static [Flag]) -> Command {
-    Command { words, usage, about, least: 1, most: MANY, strict: false, flags }
-}
-
 pub(super) const ENTRIES: &[Entry] = &[
+    Entry { command: described("start"), act: super::attach::start },
+    Entry { command: described("stop"), act: |context, _, given| stop_like(context, given, "stop") },
+    Entry { command: described("restart"), act: |context, _, given| stop_like(context, given, "restart") },
     Entry {
-        command: command(
-            "start",
-            "start [OPTIONS] CONTAINER [CONTAINER...]",
-            "Start one or more stopped containers",
-            &[
-                yes("attach", 'a', "Attach STDOUT/STDERR and forward signals"),
-                yes("interactive", 'i', "Attach container's STDIN"),
-                text("detach-keys", '\0', "Override the key sequence for detaching a container"),
-            ],
-        ),
-        act: super::attach::start,
-    },
-    Entry {
-        command: command(
-            "stop",
-            "stop [OPTIONS] CONTAINER [CONTAINER...]",
-            "Stop one or more running containers",
-            &[
-                text("signal", 's', "Signal to send to the container"),
-                text("timeout", 't', "Seconds to wait before killing the container"),
-                text("time", '\0', "Seconds to wait before killing the container"),
-            ],
-        ),
-        act: |context, _, given| stop_like(context, given, "stop"),
-    },
-    Entry {
-        command: command(
-            "restart",
-            "restart [OPTIONS] CONTAINER [CONTAINER...]",
-            "Restart one or more containers",
-            &[
-                text("signal", 's', "Signal to send to the container"),
-                text("timeout", 't', "Seconds to wait before killing the container"),
-                text("time", '\0', "Seconds to wait before killing the container"),
-            ],
-        ),
-        act: |context, _, given| stop_like(context, given, "restart"),
-    },
-    Entry {
-        command: command(
-            "kill",
-            "kill [OPTIONS] CONTAINER [CONTAINER...]",
-            "Kill one or more running containers",
-            &[text("signal", 's', "Signal to send to the container")],
-        ),
+        command: described("kill"),
         act: |context, _, given| {
             let query = query(&[("signal", given.get("signal").or(Some("KILL")))]);
             post_each(context, given, "kill", &query)
         },
     },
+    Entry { command: described("pause"), act: |context, _, given| post_each(context, given, "pause", "") },
+    Entry { command: described("unpause"), act: |context, _, given| post_each(context, given, "unpause", "") },
+    Entry { command: described("rm"), act: remove },
+    Entry { command: described("wait"), act: wait },
     Entry {
-        command: command("pause", "pause CONTAINER [CONTAINER...]", "Pause all processes within one or more containers", &[]),
-        act: |context, _, given| post_each(context, given, "pause", ""),
-    },
-    Entry {
-        command: command("unpause", "unpause CONTAINER [CONTAINER...]", "Unpause all processes within one or more containers", &[]),
-        act: |context, _, given| post_each(context, given, "unpause", ""),
-    },
-    Entry {
-        command: command(
-            "rm",
-            "rm [OPTIONS] CONTAINER [CONTAINER...]",
-            "Remove one or more containers",
-            &[
-                yes("force", 'f', "Force the removal of a running container (uses SIGKILL)"),
-                yes("link", 'l', "Remove the specified link"),
-                yes("volumes", 'v', "Remove anonymous volumes associated with the container"),
-            ],
-        ),
-        act: remove,
-    },
-    Entry {
-        command: command(
-            "wait",
-            "wait CONTAINER [CONTAINER...]",
-            "Block until one or more containers stop, then print their exit codes",
-            &[],
-        ),
-        act: wait,
-    },
-    Entry {
-        command: Command {
-            words: "rename",
-            usage: "rename CONTAINER NEW_NAME",
-            about: "Rename a container",
-            least: 2,
-            most: 2,
-            strict: false,
-            flags: &[],
-        },
+        command: described("rename"),
         act: |context, _, given| {
             let mut client = context.client()?;
             let path = format!("/containers/{}/rename{}", escape(&given.args[0]), query(&[("name", Some(&given.args[1]))]));
@@ -116,21 +35,7 @@ pub(super) const ENTRIES: &[Entry] = &[
             Ok(0)
         },
     },
-    Entry {
-        command: Command {
-            words: "container prune",
-            usage: "container prune [OPTIONS]",
-            about: "Remove all stopped containers",
-            least: 0,
-            most: 0,
-            strict: false,
-            flags: &[
-                list("filter", '\0', "Provide filter values (e.g. \"until=<timestamp>\")"),
-                yes("force", 'f', "Do not prompt for confirmation"),
-            ],
-        },
-        act: prune,
-    },
+    Entry { command: described("container prune"), act: prune },
 ];
 
 /// Posts to `/containers/NAME/ACTION` for each name and prints the name.

@@ -6,32 +6,12 @@ use serde_json::{Value, json};
 use super::{Entry, filters};
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
-use crate::flags::{Command, Given, list, text, yes};
+use crate::flags::{Command, Given, described};
 use crate::json::{items, number, short, text as field};
 use crate::output::{self, Column};
 use crate::{config, human, printer};
 
-pub(super) const ENTRIES: &[Entry] = &[Entry {
-    command: Command {
-        words: "ps",
-        usage: "ps [OPTIONS]",
-        about: "List containers",
-        least: 0,
-        most: 0,
-        strict: false,
-        flags: &[
-            yes("all", 'a', "Show all containers (default shows just running)"),
-            list("filter", 'f', "Filter output based on conditions provided"),
-            text("format", '\0', "Format output using a custom template"),
-            text("last", 'n', "Show n last created containers (includes all states)"),
-            yes("latest", 'l', "Show the latest created container (includes all states)"),
-            yes("no-trunc", '\0', "Don't truncate output"),
-            yes("quiet", 'q', "Only display container IDs"),
-            yes("size", 's', "Display total file sizes"),
-        ],
-    },
-    act: ps,
-}];
+pub(super) const ENTRIES: &[Entry] = &[Entry { command: described("ps"), act: ps }];
 
 const COLUMNS: &[Column] = &[
     ("ID", "CONTAINER ID"),

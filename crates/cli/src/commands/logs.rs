@@ -6,28 +6,10 @@ use serde_json::Value;
 use super::Entry;
 use crate::context::Context;
 use crate::error::Outcome;
-use crate::flags::{Command, Given, text, yes};
+use crate::flags::{Command, Given, described};
 use crate::{human, streams};
 
-pub(super) const ENTRIES: &[Entry] = &[Entry {
-    command: Command {
-        words: "logs",
-        usage: "logs [OPTIONS] CONTAINER",
-        about: "Fetch the logs of a container",
-        least: 1,
-        most: 1,
-        strict: false,
-        flags: &[
-            yes("details", '\0', "Show extra details provided to logs"),
-            yes("follow", 'f', "Follow log output"),
-            text("since", '\0', "Show logs since timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)"),
-            text("tail", 'n', "Number of lines to show from the end of the logs"),
-            yes("timestamps", 't', "Show timestamps"),
-            text("until", '\0', "Show logs before a timestamp (e.g. \"2013-01-02T13:23:37Z\") or relative (e.g. \"42m\" for 42 minutes)"),
-        ],
-    },
-    act: logs,
-}];
+pub(super) const ENTRIES: &[Entry] = &[Entry { command: described("logs"), act: logs }];
 
 fn logs(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;

@@ -6,36 +6,11 @@ use serde_json::Value;
 use super::Entry;
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
-use crate::flags::{Command, Given};
+use crate::flags::{Command, Given, described};
 use crate::json::{items, text as field};
 use crate::printer;
 
-pub(super) const ENTRIES: &[Entry] = &[
-    Entry {
-        command: Command {
-            words: "port",
-            usage: "port CONTAINER [PRIVATE_PORT[/PROTO]]",
-            about: "List port mappings or a specific mapping for the container",
-            least: 1,
-            most: 2,
-            strict: false,
-            flags: &[],
-        },
-        act: port,
-    },
-    Entry {
-        command: Command {
-            words: "top",
-            usage: "top CONTAINER [ps OPTIONS]",
-            about: "Display the running processes of a container",
-            least: 1,
-            most: usize::MAX,
-            strict: true,
-            flags: &[],
-        },
-        act: top,
-    },
-];
+pub(super) const ENTRIES: &[Entry] = &[Entry { command: described("port"), act: port }, Entry { command: described("top"), act: top }];
 
 fn port(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;

@@ -5,53 +5,15 @@ use std::io::Write as _;
 use docker_api::client::{Client, Error, escape, query};
 use serde_json::{Value, json};
 
-use super::create_flags::FLAGS;
 use super::{Entry, attach, create_body, life};
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
-use crate::flags::{Command, Flag, Given, text, yes};
+use crate::flags::{Command, Given, described};
 use crate::{json as field, printer, progress, streams, terminal};
 
-const RUN_FLAGS: &[Flag] = &{
-    const OWN: [Flag; 3] = [
-        yes("detach", 'd', "Run container in background and print container ID"),
-        text("detach-keys", '\0', "Override the key sequence for detaching a container"),
-        yes("sig-proxy", '\0', "Proxy received signals to the process"),
-    ];
-    let mut all = [OWN[0]; 3 + FLAGS.len()];
-    let mut index = 0;
-    while index < all.len() {
-        all[index] = if index < 3 { OWN[index] } else { FLAGS[index - 3] };
-        index += 1;
-    }
-    all
-};
-
 pub(super) const ENTRIES: &[Entry] = &[
-    Entry {
-        command: Command {
-            words: "run",
-            usage: "run [OPTIONS] IMAGE [COMMAND] [ARG...]",
-            about: "Create and run a new container from an image",
-            least: 1,
-            most: usize::MAX,
-            strict: true,
-            flags: RUN_FLAGS,
-        },
-        act: |context, _, given| run(context, given).map_err(Failure::of_run),
-    },
-    Entry {
-        command: Command {
-            words: "create",
-            usage: "create [OPTIONS] IMAGE [COMMAND] [ARG...]",
-            about: "Create a new container",
-            least: 1,
-            most: usize::MAX,
-            strict: true,
-            flags: FLAGS,
-        },
-        act: create,
-    },
+    Entry { command: described("run"), act: |context, _, given| run(context, given).map_err(Failure::of_run) },
+    Entry { command: described("create"), act: create },
 ];
 
 fn create(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {

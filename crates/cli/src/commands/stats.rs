@@ -6,28 +6,12 @@ use serde_json::{Value, json};
 use super::Entry;
 use crate::context::Context;
 use crate::error::Outcome;
-use crate::flags::{Command, Given, text, yes};
+use crate::flags::{Command, Given, described};
 use crate::json::{short, text as field};
 use crate::output::{self, Column};
 use crate::{human, printer};
 
-pub(super) const ENTRIES: &[Entry] = &[Entry {
-    command: Command {
-        words: "stats",
-        usage: "stats [OPTIONS] [CONTAINER...]",
-        about: "Display a live stream of container(s) resource usage statistics",
-        least: 0,
-        most: usize::MAX,
-        strict: false,
-        flags: &[
-            yes("all", 'a', "Show all containers (default shows just running)"),
-            text("format", '\0', "Format output using a custom template"),
-            yes("no-stream", '\0', "Disable streaming stats and only pull the first result"),
-            yes("no-trunc", '\0', "Do not truncate output"),
-        ],
-    },
-    act: stats,
-}];
+pub(super) const ENTRIES: &[Entry] = &[Entry { command: described("stats"), act: stats }];
 
 const COLUMNS: &[Column] = &[
     ("ID", "CONTAINER ID"),

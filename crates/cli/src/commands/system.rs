@@ -6,79 +6,16 @@ use serde_json::{Value, json};
 use super::{Entry, confirm};
 use crate::context::Context;
 use crate::error::Outcome;
-use crate::flags::{Command, Given, list, text, yes};
+use crate::flags::{Command, Given, described};
 use crate::json::{items, number, text as field};
 use crate::{human, output, printer};
 
 pub(super) const ENTRIES: &[Entry] = &[
-    Entry {
-        command: Command {
-            words: "version",
-            usage: "version [OPTIONS]",
-            about: "Show the version information",
-            least: 0,
-            most: 0,
-            strict: false,
-            flags: &[text("format", 'f', "Format output using a custom template")],
-        },
-        act: version,
-    },
-    Entry {
-        command: Command {
-            words: "info",
-            usage: "info [OPTIONS]",
-            about: "Display system-wide information",
-            least: 0,
-            most: 0,
-            strict: false,
-            flags: &[text("format", 'f', "Format output using a custom template")],
-        },
-        act: info,
-    },
-    Entry {
-        command: Command {
-            words: "system df",
-            usage: "system df [OPTIONS]",
-            about: "Show disk usage",
-            least: 0,
-            most: 0,
-            strict: false,
-            flags: &[
-                text("format", '\0', "Format output using a custom template"),
-                yes("verbose", 'v', "Show detailed information on space usage"),
-            ],
-        },
-        act: disk,
-    },
-    Entry {
-        command: Command {
-            words: "system prune",
-            usage: "system prune [OPTIONS]",
-            about: "Remove unused data",
-            least: 0,
-            most: 0,
-            strict: false,
-            flags: &[
-                yes("all", 'a', "Remove all unused images not just dangling ones"),
-                list("filter", '\0', "Provide filter values (e.g. \"label=<key>=<value>\")"),
-                yes("force", 'f', "Do not prompt for confirmation"),
-                yes("volumes", '\0', "Prune anonymous volumes"),
-            ],
-        },
-        act: prune,
-    },
-    Entry {
-        command: Command {
-            words: "system dial-stdio",
-            usage: "system dial-stdio",
-            about: "Proxy the stdio stream to the daemon connection",
-            least: 0,
-            most: 0,
-            strict: false,
-            flags: &[],
-        },
-        act: dial,
-    },
+    Entry { command: described("version"), act: version },
+    Entry { command: described("info"), act: info },
+    Entry { command: described("system df"), act: disk },
+    Entry { command: described("system prune"), act: prune },
+    Entry { command: described("system dial-stdio"), act: dial },
 ];
 
 fn version(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {

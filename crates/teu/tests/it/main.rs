@@ -4,6 +4,7 @@
 
 mod callers;
 mod crash;
+mod help;
 mod life;
 mod net;
 mod oracle;

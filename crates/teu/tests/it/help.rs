@@ -1,0 +1,67 @@
+//! The help of each command must be Docker's, with examples added.
+
+use std::process::Command;
+
+use testkit::daemon::{Daemon, Network};
+
+/// What a program prints as help, without our examples and Docker's notes on deprecation.
+fn help(mut program: Command, words: &[&str]) -> String {
+    let output = program.args(words).arg("--help").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let text = match text.split_once("\nExamples:\n") {
+        Some((before, after)) => match after.split_once("\nOptions:\n") {
+            Some((_, options)) => format!("{before}\nOptions:\n{options}"),
+            None => before.to_owned(),
+        },
+        None => text,
+    };
+    text.split("\nDEPRECATED")
+        .next()
+        .unwrap_or_default()
+        .trim_end()
+        .replace("Usage:  teu ", "Usage:  docker ")
+        .replace("  teu ", "  docker ")
+        .replace(", teu ", ", docker ")
+        .replace("\tteu ", "\tdocker ")
+}
+
+/// Words listed as commands in a help text.
+fn members(text: &str) -> Vec<String> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("  ")?.split_once("  "));
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase());
+    lines.map(|(word, _)| word.trim().to_owned()).filter(|word| is_word(word)).collect()
+}
+
+#[test]
+fn the_help_of_every_command_is_dockers() {
+    let daemon = Daemon::start(crate::teu(), Network::Private).unwrap();
+    let overview = help(daemon.command(), &[]);
+    let mut commands: Vec<Vec<String>> = Vec::new();
+    for word in members(&overview) {
+        let text = help(daemon.command(), &[&word]);
+        if text.lines().next().is_some_and(|usage| usage.ends_with(" COMMAND")) {
+            let inner = members(&text);
+            commands.extend(inner.into_iter().map(|inner| vec![word.clone(), inner]));
+        } else {
+            commands.push(vec![word]);
+        }
+    }
+    // What Docker's program does not have, or leaves to a plugin of its own.
+    let own = ["completion", "man", "daemon", "oci", "builder", "build", "buildx", "bake", "compose"];
+    commands.retain(|words| !own.contains(&words[0].as_str()) && words.last().is_none_or(|word| word != "build"));
+    assert!(commands.len() > 70, "only {} commands are listed", commands.len());
+    let compare = |words: &Vec<String>| {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let (ours, theirs) = (help(daemon.command(), &words), help(daemon.docker(), &words));
+        (!theirs.is_empty() && ours != theirs).then(|| format!("{}\nours:\n{ours}\ndocker's:\n{theirs}", words.join(" ")))
+    };
+    let compare = &compare;
+    let differences: Vec<String> = std::thread::scope(|scope| {
+        let half = commands.len() / 2;
+        let workers: Vec<_> = [&commands[..half], &commands[half..]]
+            .map(|part| scope.spawn(move || part.iter().filter_map(compare).collect::<Vec<_>>()))
+            .into();
+        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    });
+    assert!(differences.is_empty(), "{} of {} differ\n{}", differences.len(), commands.len(), differences.join("\n\n"));
+}
