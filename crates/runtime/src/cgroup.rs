@@ -1,10 +1,11 @@
 //! Control groups of one container, on v1 hybrid and v2 machines.
 //!
 //! On v1 only the hierarchies that a limit needs are joined, with those that count and stop processes: pids, freezer,
-//! memory and cpuacct. A process that joins none of the others stays where its parent is.
+//! memory, cpuacct and blkio. A process that joins none of the others stays where its parent is.
 
 mod device_filter;
 mod devices;
+mod oom;
 mod stats;
 mod unified;
 mod v1;
@@ -18,7 +19,8 @@ use oci::runtime::{Linux, Resources};
 use rustix::fs::OFlags;
 use rustix::process::{Pid, Signal};
 
-pub use stats::Stats;
+pub use oom::OomWatch;
+pub use stats::{BlockCount, Stats};
 
 /// Where the hierarchies are.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -264,6 +266,12 @@ impl Cgroup {
             Mode::Hybrid => self.controller("memory").map(|folder| folder.join("memory.oom_control")),
         };
         file.and_then(|file| std::fs::read_to_string(file).ok()).and_then(|text| stats::keyed(&text, "oom_kill")).unwrap_or_default()
+    }
+
+    /// The folder in which its memory is counted; none if it is not.
+    #[must_use]
+    pub fn memory_folder(&self) -> Option<PathBuf> {
+        self.controller("memory")
     }
 
     /// Kills what is left inside and removes the groups.

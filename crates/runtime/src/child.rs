@@ -5,6 +5,7 @@
 
 mod device;
 mod identity;
+mod label;
 mod mask;
 mod mount;
 mod namespace;
@@ -24,7 +25,8 @@ use crate::sync::{End, Message};
 use crate::{Stdio, capability};
 
 pub(crate) use identity::{Identity, apply_limits, apply_scheduling};
-pub(crate) use namespace::flag as namespace_flag;
+pub(crate) use label::Labels;
+pub(crate) use namespace::{Joined, flag as namespace_flag};
 pub(crate) use path::normal as normal_path;
 pub(crate) use program::{environment, find as find_program, strings as c_strings};
 pub(crate) use terminal::take as take_terminal;
@@ -69,6 +71,9 @@ pub(crate) struct Plan<'a> {
     pub(crate) cgroup: &'a crate::cgroup::Cgroup,
     pub(crate) gate: Gate,
     pub(crate) preserve_fds: u32,
+    /// Namespaces that are still to be entered.
+    pub(crate) joined: Vec<Joined>,
+    pub(crate) no_pivot: bool,
 }
 
 /// Runs the child; returns only to report a failure.
@@ -88,7 +93,8 @@ fn set_up(mut plan: Plan<'_>, parent: &End) -> Outcome<std::convert::Infallible>
     parent.wait_joined().map_err(Failure)?;
     rustix::process::setsid().trying(|| "setsid".into())?;
     let _no_keyrings_here = sys::process::join_session_keyring();
-    namespace::enter(spec)?;
+    let labels = Labels::open(process)?;
+    namespace::enter(spec, std::mem::take(&mut plan.joined))?;
     if namespace::find(spec, NamespaceType::User).is_some() {
         Identity::root().apply_ids()?;
     }
@@ -103,7 +109,7 @@ fn set_up(mut plan: Plan<'_>, parent: &End) -> Outcome<std::convert::Infallible>
     }
     apply_scheduling(process)?;
     redirect(&mut plan.stdio, terminal.as_ref())?;
-    let prepared = prepare(process, plan.filter)?;
+    let prepared = prepare(process, &labels, plan.filter, parent)?;
     parent.send(b'r', "", terminal.as_ref().map(|terminal| terminal.master.as_fd())).trying(|| "telling the parent".into())?;
     drop(terminal);
     match plan.gate {
@@ -142,7 +148,7 @@ fn files(plan: &Plan<'_>, process: &Process, parent: &End) -> Outcome<Option<ter
     }
     let terminal = wanted.then(|| terminal::open(&root, size, true)).transpose()?;
     mask::apply(spec, &root)?;
-    root::enter(spec, root)?;
+    root::enter(spec, root, plan.no_pivot)?;
     Ok(terminal)
 }
 
@@ -166,7 +172,13 @@ impl Prepared {
 }
 
 /// Takes the identity, finds the program and loads the filter; the last steps before exec, the same for `exec`.
-pub(crate) fn prepare(process: &Process, filter: Option<&Program>) -> Outcome<Prepared> {
+pub(crate) fn prepare(process: &Process, labels: &Labels, filter: Option<&Program>, parent: &End) -> Outcome<Prepared> {
+    let load = |filter: &Program| {
+        let listener = filter.load().trying(|| "loading the seccomp filter".into())?;
+        // At once: from here on any call may wait for an answer of the one who listens.
+        listener.map_or(Ok(()), |listener| parent.send(b'n', "", Some(listener.as_fd())).trying(|| "telling the parent".into()))
+    };
+    labels.write()?;
     let identity = Identity::new(&process.user);
     let sets = process.capabilities.as_ref().map(capability::Sets::new);
     if process.no_new_privileges {
@@ -177,7 +189,7 @@ pub(crate) fn prepare(process: &Process, filter: Option<&Program>) -> Outcome<Pr
     }
     // Without no_new_privs loading a filter needs CAP_SYS_ADMIN, so it comes before the identity changes.
     if let Some(filter) = filter.filter(|_| !process.no_new_privileges) {
-        filter.load().trying(|| "loading the seccomp filter".into())?;
+        load(filter)?;
     }
     rustix::thread::set_keep_capabilities(true).trying(|| "keeping capabilities".into())?;
     identity.apply_ids()?;
@@ -190,7 +202,7 @@ pub(crate) fn prepare(process: &Process, filter: Option<&Program>) -> Outcome<Pr
     let program = find_program(process)?;
     let prepared = Prepared { program, args: c_strings(&process.args)?, env: c_strings(&env)? };
     if let Some(filter) = filter.filter(|_| process.no_new_privileges) {
-        filter.load().trying(|| "loading the seccomp filter".into())?;
+        load(filter)?;
     }
     Ok(prepared)
 }

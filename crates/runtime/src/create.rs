@@ -9,7 +9,8 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, wai
 
 use crate::Stdio;
 use crate::cgroup::Cgroup;
-use crate::child::{self, Failure, Outcome, Plan, Trying as _};
+use crate::child::{self, Failure, Joined, Outcome, Plan, Trying as _};
+use crate::clone::has_new;
 use crate::seccomp::Program;
 use crate::sync::{End, Message, pair};
 
@@ -32,6 +33,8 @@ pub struct CreateRequest<'a> {
     pub gate: Gate,
     /// Descriptors after 2 that the program inherits.
     pub preserve_fds: u32,
+    /// Covers the host's root instead of leaving it, where pivot_root(2) cannot be used.
+    pub no_pivot: bool,
 }
 
 /// How a created container learns that it may start.
@@ -152,17 +155,12 @@ fn fork(request: CreateRequest<'_>, filter: Option<&Program>, cgroup: Cgroup) ->
     let spec = request.spec;
     let result = (|| {
         let (ours, theirs) = pair().trying(|| "socketpair".into())?;
-        let flags = clone_flags(spec);
-        let joined_pid = join_pid_namespace(spec)?;
+        let mut joined = Joined::open(spec)?;
         let into = cgroup.unified_folder().trying(|| "opening the cgroup".into())?;
-        let side = sys::process::clone3(flags, into.as_ref().map(OwnedFd::as_fd)).trying(|| "clone".into());
-        // Only the parent returns: the child stays in the namespace that it was born in.
-        if let Some(own) = joined_pid.filter(|_| !matches!(side, Ok(sys::process::Side::Child))) {
-            sys::process::setns(own.as_fd(), sys::process::NEW_PID).trying(|| "returning to the own pid namespace".into())?;
-        }
-        Ok((ours, theirs, side?))
+        let side = crate::clone::first_process(spec, &mut joined, into.as_ref().map(OwnedFd::as_fd))?;
+        Ok((ours, theirs, joined, side))
     })();
-    let (ours, theirs, side) = match result {
+    let (ours, theirs, joined, side) = match result {
         Ok(parts) => parts,
         Err(failure) => return Err((failure, cgroup)),
     };
@@ -179,6 +177,8 @@ fn fork(request: CreateRequest<'_>, filter: Option<&Program>, cgroup: Cgroup) ->
                 cgroup: &cgroup,
                 gate: request.gate,
                 preserve_fds: request.preserve_fds,
+                joined,
+                no_pivot: request.no_pivot,
             };
             let failure = child::run(plan, &theirs);
             let _the_parent_may_be_gone = theirs.send(b'e', &failure.0, None);
@@ -228,6 +228,10 @@ fn guide(container: &mut Container, id: &str, bundle: &Path, spec: &Spec) -> Out
                 }
                 container.end.send(b'j', "", None).trying(|| "telling the child".into())?;
             }
+            Message::Listener(fd) => {
+                let state = crate::hook::state(id, bundle, spec, "creating", container.pid.as_raw_nonzero().get());
+                crate::seccomp::listener::hand_over(spec, &state, container.pid, fd)?;
+            }
             Message::Warning(text) => container.warnings.push(text),
             Message::Failed(text) => return Err(Failure(text)),
             Message::Closed => {
@@ -259,35 +263,4 @@ pub(crate) fn write_mappings(folder: &str, uids: &[IdMapping], gids: &[IdMapping
         std::fs::write(format!("{folder}/{name}"), lines).trying(|| format!("writing {name}"))?;
     }
     Ok(())
-}
-
-fn has_new(spec: &Spec, kind: NamespaceType) -> bool {
-    spec.linux.as_ref().is_some_and(|linux| linux.namespaces.iter().any(|ns| ns.kind == kind && ns.path.is_none()))
-}
-
-/// What clone3 makes; cgroup and time namespaces are made later by the child itself.
-fn clone_flags(spec: &Spec) -> u64 {
-    use NamespaceType::{Ipc, Mount, Network, Pid, User, Uts};
-    let kinds = [
-        (Mount, sys::process::NEW_MOUNT),
-        (Pid, sys::process::NEW_PID),
-        (Network, sys::process::NEW_NETWORK),
-        (Ipc, sys::process::NEW_IPC),
-        (Uts, sys::process::NEW_UTS),
-        (User, sys::process::NEW_USER),
-    ];
-    kinds.iter().filter(|(kind, _)| has_new(spec, *kind)).fold(0, |flags, (_, flag)| flags | flag)
-}
-
-/// Joins a pid namespace for the next child; returns the way back.
-fn join_pid_namespace(spec: &Spec) -> Outcome<Option<OwnedFd>> {
-    let namespace = spec.linux.as_ref().and_then(|linux| linux.namespaces.iter().find(|ns| ns.kind == NamespaceType::Pid));
-    let Some(path) = namespace.and_then(|namespace| namespace.path.as_ref()) else {
-        return Ok(None);
-    };
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let own = open("/proc/self/ns/pid", flags, Mode::empty()).trying(|| "opening the own pid namespace".into())?;
-    let fd = open(path, flags, Mode::empty()).trying(|| format!("opening namespace {}", path.display()))?;
-    sys::process::setns(fd.as_fd(), sys::process::NEW_PID).trying(|| format!("joining namespace {}", path.display()))?;
-    Ok(Some(own))
 }

@@ -1,6 +1,7 @@
 //! A further process in a running container.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use oci::runtime::{NamespaceType, Process, Spec};
 use rustix::fs::{Mode, OFlags, open};
@@ -16,6 +17,10 @@ use crate::sync::{End, Message, pair};
 /// What is needed to run a process in a container.
 #[derive(Debug)]
 pub struct ExecRequest<'a> {
+    /// Name of the container.
+    pub id: &'a str,
+    /// Folder of its bundle.
+    pub bundle: &'a Path,
     /// First process of the container.
     pub pid: Pid,
     /// Its descriptor.
@@ -60,7 +65,7 @@ pub fn exec(request: ExecRequest<'_>) -> Result<ExecProcess, ExecError> {
     run(request).map_err(|failure| ExecError(failure.0))
 }
 
-fn run(request: ExecRequest<'_>) -> Outcome<ExecProcess> {
+fn run(mut request: ExecRequest<'_>) -> Outcome<ExecProcess> {
     let own_filter;
     let filter = match (request.seccomp, request.spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref())) {
         (Some(filter), _) => Some(filter),
@@ -91,8 +96,8 @@ fn run(request: ExecRequest<'_>) -> Outcome<ExecProcess> {
         return Err(Failure("clone".into()));
     };
     drop(theirs);
-    drop(request.stdio);
-    match guide(&ours, pid, request.process, request.cgroup) {
+    drop(std::mem::replace(&mut request.stdio, Stdio::Inherit));
+    match guide(&ours, pid, &request) {
         Ok(terminal) => Ok(ExecProcess { pid, pidfd, terminal }),
         Err(failure) => {
             let _already_dead = pidfd_send_signal(&pidfd, Signal::KILL);
@@ -102,8 +107,9 @@ fn run(request: ExecRequest<'_>) -> Outcome<ExecProcess> {
     }
 }
 
-fn guide(end: &End, pid: Pid, process: &Process, cgroup: &Cgroup) -> Outcome<Option<OwnedFd>> {
-    cgroup.join(pid).trying(|| "entering the cgroup".into())?;
+fn guide(end: &End, pid: Pid, request: &ExecRequest<'_>) -> Outcome<Option<OwnedFd>> {
+    let process = request.process;
+    request.cgroup.join(pid).trying(|| "entering the cgroup".into())?;
     if let Some(score) = process.oom_score_adj {
         // Without CAP_SYS_RESOURCE the process keeps the caller's score.
         let _best_effort = std::fs::write(format!("/proc/{}/oom_score_adj", pid.as_raw_nonzero()), score.to_string());
@@ -113,6 +119,10 @@ fn guide(end: &End, pid: Pid, process: &Process, cgroup: &Cgroup) -> Outcome<Opt
     loop {
         match end.receive().trying(|| "waiting for the child".into())? {
             Message::Ready(master) => terminal = master,
+            Message::Listener(fd) => {
+                let state = crate::hook::state(request.id, request.bundle, request.spec, "running", request.pid.as_raw_nonzero().get());
+                crate::seccomp::listener::hand_over(request.spec, &state, pid, fd)?;
+            }
             Message::Closed => return Ok(terminal),
             Message::Failed(text) => return Err(Failure(text)),
             Message::Warning(_) | Message::Joined | Message::Hooks | Message::Start => {}
@@ -147,6 +157,7 @@ fn in_child(request: ExecRequest<'_>, filter: Option<&Program>, parent: &End) ->
     parent.wait_joined().map_err(Failure)?;
     rustix::process::setsid().trying(|| "setsid".into())?;
     let _no_keyrings_here = sys::process::join_session_keyring();
+    let labels = child::Labels::open(request.process)?;
     let kinds = request.spec.linux.iter().flat_map(|linux| &linux.namespaces).map(|namespace| namespace.kind);
     let flags = kinds.filter(|kind| *kind != NamespaceType::Pid).fold(0, |flags, kind| flags | child::namespace_flag(kind));
     let root = first_root(request.pid)?;
@@ -173,7 +184,7 @@ fn in_child(request: ExecRequest<'_>, filter: Option<&Program>, parent: &End) ->
             Some(terminal)
         }
     };
-    let prepared = child::prepare(request.process, filter)?;
+    let prepared = child::prepare(request.process, &labels, filter, parent)?;
     parent.send(b'r', "", terminal.as_ref().map(|terminal| terminal.master.as_fd())).trying(|| "telling the parent".into())?;
     drop(terminal);
     prepared.execute(request.preserve_fds)

@@ -6,6 +6,7 @@ pub mod capability;
 pub mod cgroup;
 mod child;
 pub mod cli;
+mod clone;
 mod create;
 mod exec;
 mod hook;

@@ -5,6 +5,7 @@
 //! **Source:** runtime-spec, `config-linux.md`, Seccomp; `linux/seccomp.h`, `linux/filter.h`, `linux/audit.h`.
 
 mod assemble;
+pub(crate) mod listener;
 mod syscalls;
 
 use std::collections::BTreeMap;
@@ -39,9 +40,15 @@ pub enum CompileError {
     /// The kernel takes at most 4096 instructions.
     #[error("seccomp: the profile needs {0} instructions, the kernel takes 4096")]
     TooLong(usize),
-    /// The rule needs a listener, which this path has none for.
+    /// The rule needs a listener.
     #[error("seccomp: SCMP_ACT_NOTIFY needs a listenerPath")]
     Notify,
+    /// Nothing could be done before somebody listens.
+    #[error("seccomp: SCMP_ACT_NOTIFY cannot be the default action")]
+    NotifyAll,
+    /// The call that hands the descriptor over would wait for itself.
+    #[error("seccomp: SCMP_ACT_NOTIFY cannot be used for sendmsg")]
+    NotifySend,
 }
 
 /// Bytes that are not a filter of this version.
@@ -54,8 +61,10 @@ const FORMAT: u32 = 0x7465_7531;
 
 impl Program {
     /// Loads the filter for the calling thread.
-    pub(crate) fn load(&self) -> std::io::Result<()> {
-        sys::seccomp::load(&self.instructions, self.flags).map(|_| ())
+    ///
+    /// One that notifies gives the descriptor to listen at.
+    pub(crate) fn load(&self) -> std::io::Result<Option<std::os::fd::OwnedFd>> {
+        sys::seccomp::load(&self.instructions, self.flags)
     }
 
     /// Number of instructions.
@@ -117,16 +126,21 @@ struct Treatment {
 /// As [`CompileError`] says.
 pub fn compile(profile: &Seccomp) -> Result<Program, CompileError> {
     let default = action(profile.default_action, profile.default_errno_ret);
+    if profile.default_action == SeccompAction::Notify {
+        // The calls that hand the descriptor over would already wait for its listener.
+        return Err(CompileError::NotifyAll);
+    }
     let mut flags = 0;
     for flag in &profile.flags {
         flags |= match flag.as_str() {
             "SECCOMP_FILTER_FLAG_TSYNC" => 1,
             "SECCOMP_FILTER_FLAG_LOG" => 2,
             "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => 4,
-            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => 0,
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => 1 << 5,
             other => return Err(CompileError::UnknownFlag(other.to_owned())),
         };
     }
+    flags = listening(profile, flags)?;
     let mut tables = Vec::new();
     for table in syscalls::tables(&profile.architectures)? {
         tables.push((table, treatments(profile, table, default)?));
@@ -138,6 +152,27 @@ pub fn compile(profile: &Seccomp) -> Result<Program, CompileError> {
     Ok(Program { instructions, flags })
 }
 
+/// The flags of a filter, with a listener if a rule notifies. **Source:** seccomp(2): the listener excludes TSYNC, which changes
+/// nothing for a process with one thread, and WAIT_KILLABLE_RECV is for listeners only.
+fn listening(profile: &Seccomp, flags: u32) -> Result<u32, CompileError> {
+    let notifying = || profile.syscalls.iter().filter(|rule| rule.action == SeccompAction::Notify);
+    if notifying().next().is_none() {
+        return Ok(flags & !(1 << 5));
+    }
+    if profile.listener_path.is_none() {
+        return Err(CompileError::Notify);
+    }
+    if notifying().any(|rule| rule.names.iter().any(|name| name == "sendmsg")) {
+        return Err(CompileError::NotifySend);
+    }
+    Ok(flags & !1 | 1 << 3)
+}
+
+/// Names of the architectures that filters can be made for on this machine.
+pub(crate) fn architectures() -> &'static [&'static str] {
+    syscalls::NAMES
+}
+
 /// The treatment of every call of one architecture that a rule names.
 fn treatments(profile: &Seccomp, table: &syscalls::Table, default: u32) -> Result<BTreeMap<u32, Treatment>, CompileError> {
     let mut result: BTreeMap<u32, Treatment> = BTreeMap::new();
@@ -145,9 +180,6 @@ fn treatments(profile: &Seccomp, table: &syscalls::Table, default: u32) -> Resul
     for rule in &profile.syscalls {
         if let Some(arg) = rule.args.iter().find(|arg| arg.index > 5) {
             return Err(CompileError::ArgumentIndex { names: rule.names.join(", "), index: arg.index });
-        }
-        if rule.action == SeccompAction::Notify {
-            return Err(CompileError::Notify);
         }
         let action = action(rule.action, rule.errno_ret);
         for number in rule.names.iter().filter_map(|name| numbers.get(name.as_str()).copied()) {

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | parent | `j` | you are in your cgroup and your ids are mapped: go on |
 //! | child | `r`, with the terminal's master if there is one | ready: waiting for the start |
+//! | child | `n`, with a descriptor | who listens to the filter takes this |
 //! | child | `h` | run the hooks of the runtime's namespace |
 //! | child | `e` text | failed; the text is for people |
 //! | child | `w` text | a warning |
@@ -32,6 +33,7 @@ pub(crate) enum Message {
     Joined,
     Ready(Option<OwnedFd>),
     Hooks,
+    Listener(OwnedFd),
     Failed(String),
     Warning(String),
     Start,
@@ -80,6 +82,10 @@ impl End {
             Some(b'j') => Message::Joined,
             Some(b'r') => Message::Ready(fd),
             Some(b'h') => Message::Hooks,
+            Some(b'n') => match fd {
+                Some(fd) => Message::Listener(fd),
+                None => Message::Failed("the listener of the filter is missing".into()),
+            },
             Some(b'w') => Message::Warning(text(1)),
             Some(b's') => Message::Start,
             Some(_) => Message::Failed(text(1)),

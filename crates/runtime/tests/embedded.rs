@@ -88,6 +88,7 @@ fn request<'a>(folder: &'a Path, spec: &'a Spec, root_mount: &'a Mount, stdio: S
         seccomp: None,
         gate: Gate::Message,
         preserve_fds: 0,
+        no_pivot: false,
     }
 }
 
@@ -147,6 +148,8 @@ fn another_process_joins(folder: &Path, root_mount: &Mount) {
     process.args = ["sh", "-c", "hostname; cat /proc/1/cmdline"].map(Into::into).into();
     let (output, stdio) = pipes();
     let joined = runtime::exec(ExecRequest {
+        id: "embedded",
+        bundle: folder,
         pid: container.pid(),
         pidfd: container.pidfd(),
         spec: &spec,

@@ -269,7 +269,7 @@ pub struct Stats {
     pub pids_current: u64,
     /// Their limit; none is unlimited.
     pub pids_limit: Option<u64>,
-    /// Bytes of block I/O by device and direction; device 0:0 is all together.
+    /// Bytes of block I/O by device and direction.
     pub block_io_bytes: Vec<BlockIo>,
     /// Operations of block I/O by device and direction; empty where the kernel does not count them.
     pub block_io_operations: Vec<BlockIo>,

@@ -49,6 +49,7 @@ struct Process {
 #[derive(Debug)]
 struct Settings {
     id: String,
+    bundle: PathBuf,
     spec: oci::runtime::Spec,
     seccomp: Option<runtime::seccomp::Program>,
     control_path: PathBuf,
@@ -60,7 +61,7 @@ struct Settings {
 /// Kills for want of memory.
 #[derive(Debug, Default)]
 struct Memory {
-    watch: Option<(crate::memory::OomWatch, Token)>,
+    watch: Option<(runtime::cgroup::OomWatch, Token)>,
     kills: u64,
     biggest_process: Option<BiggestProcess>,
 }

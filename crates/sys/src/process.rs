@@ -24,6 +24,9 @@ pub const NEW_CGROUP: u64 = libc::CLONE_NEWCGROUP as u64;
 /// New time namespace; for `unshare` and `setns` only.
 pub const NEW_TIME: u64 = 0x80;
 
+/// Not a namespace: the child becomes a child of the caller's parent, for [`clone3`] only.
+pub const SIBLING: u64 = libc::CLONE_PARENT as u64;
+
 /// Which side of a fork this is.
 #[derive(Debug)]
 pub enum Side {
@@ -66,7 +69,8 @@ pub fn clone3(namespaces: u64, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Sid
     let mut args = CloneArgs {
         flags: namespaces | libc::CLONE_PIDFD as u64,
         pidfd: std::ptr::from_mut(&mut pidfd) as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        // A sibling's end is told as the caller's own is.
+        exit_signal: if namespaces & SIBLING == 0 { libc::SIGCHLD as u64 } else { 0 },
         ..CloneArgs::default()
     };
     if let Some(cgroup) = cgroup {

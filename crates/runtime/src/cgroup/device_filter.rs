@@ -37,12 +37,18 @@ const JUMP_EQUAL_VALUE: u8 = 0x15;
 const JUMP_UNEQUAL: u8 = 0x5d;
 const EXIT: u8 = 0x95;
 
-/// Loads and attaches the program of some rules.
-pub(super) fn enforce(folder: &Path, rules: &[DeviceRule]) -> io::Result<()> {
+/// Puts the program of some rules in charge and takes those off that were before; no rules allow everything.
+///
+/// The new one comes first: all that are attached must agree, so that nothing is allowed in between that neither allows.
+pub(super) fn enforce(folder: &Path, rules: Option<&[DeviceRule]>) -> io::Result<()> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let cgroup = rustix::fs::open(folder, flags, Mode::empty())?;
-    let program = sys::bpf::load_device_filter(&compile(rules)?)?;
-    sys::bpf::attach_device_filter(cgroup.as_fd(), program.as_fd())
+    let before = sys::bpf::device_filters(cgroup.as_fd())?;
+    if let Some(rules) = rules {
+        let program = sys::bpf::load_device_filter(&compile(rules)?)?;
+        sys::bpf::attach_device_filter(cgroup.as_fd(), program.as_fd())?;
+    }
+    before.iter().try_for_each(|old| sys::bpf::detach_device_filter(cgroup.as_fd(), old.as_fd()))
 }
 
 fn compile(rules: &[DeviceRule]) -> io::Result<Vec<[u8; 8]>> {

@@ -35,10 +35,56 @@ pub struct Stats {
     pub pids: u64,
     /// Most tasks; `u64::MAX` without a limit.
     pub pids_limit: u64,
-    /// Bytes read from block devices.
-    pub read_bytes: u64,
-    /// Bytes written to them.
-    pub written_bytes: u64,
+    /// CPU time of each processor in nanoseconds; cgroup v2 does not count it.
+    pub cpu_each: Vec<u64>,
+    /// Bytes to and from block devices.
+    pub block_bytes: Vec<BlockCount>,
+    /// Operations on them; Docker shows none on cgroup v2.
+    pub block_operations: Vec<BlockCount>,
+}
+
+/// A counter of one block device and one direction.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockCount {
+    /// Major number.
+    pub major: u64,
+    /// Minor number.
+    pub minor: u64,
+    /// In the kernel's words of v1: `Read`, `Write`, `Sync`, `Async`, `Discard`, `Total`.
+    pub operation: String,
+    /// Bytes or operations.
+    pub value: u64,
+}
+
+/// Lines of v1, `MAJOR:MINOR OPERATION VALUE`; the last one, all devices together, has no device.
+fn block_v1(text: &str) -> Vec<BlockCount> {
+    let line = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        let (major, minor) = words.next()?.split_once(':')?;
+        let operation = words.next()?.to_owned();
+        Some(BlockCount { major: major.parse().ok()?, minor: minor.parse().ok()?, operation, value: words.next()?.parse().ok()? })
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// Lines of v2, `MAJOR:MINOR KEY=VALUE…`, in v1's words.
+fn block_v2(text: &str, keys: [(&str, &str); 2]) -> Vec<BlockCount> {
+    let mut counts = Vec::new();
+    for line in text.lines() {
+        let mut words = line.split_ascii_whitespace();
+        let Some((major, minor)) = words.next().and_then(|device| device.split_once(':')) else {
+            continue;
+        };
+        let (Ok(major), Ok(minor)) = (major.parse(), minor.parse()) else {
+            continue;
+        };
+        let values: Vec<(&str, &str)> = words.filter_map(|word| word.split_once('=')).collect();
+        for (key, operation) in keys {
+            let value = values.iter().find(|(name, _)| *name == key).and_then(|(_, value)| value.parse().ok());
+            counts.extend(value.map(|value| BlockCount { major, minor, operation: operation.to_owned(), value }));
+        }
+    }
+    counts
 }
 
 /// The value after `key` in lines of `key value`.
@@ -69,7 +115,6 @@ impl Stats {
         let cpu = text(folder, "cpu.stat");
         let micro = |key| keyed(&cpu, key).unwrap_or_default();
         let io = text(folder, "io.stat");
-        let sum = |key: &str| io.split_whitespace().filter_map(|word| word.strip_prefix(key)?.strip_prefix('=')?.parse::<u64>().ok()).sum();
         Self {
             cpu_total: micro("usage_usec") * 1000,
             cpu_user: micro("user_usec") * 1000,
@@ -84,8 +129,9 @@ impl Stats {
             memory_failures: keyed(&text(folder, "memory.events"), "max").unwrap_or_default(),
             pids: number(folder, "pids.current"),
             pids_limit: number(folder, "pids.max"),
-            read_bytes: sum("rbytes"),
-            written_bytes: sum("wbytes"),
+            cpu_each: Vec::new(),
+            block_bytes: block_v2(&io, [("rbytes", "Read"), ("wbytes", "Write")]),
+            block_operations: Vec::new(),
         }
     }
 
@@ -95,6 +141,8 @@ impl Stats {
         if let Some(folder) = group.controller("cpuacct") {
             let text = text(&folder, "cpuacct.stat");
             stats.cpu_total = number(&folder, "cpuacct.usage");
+            stats.cpu_each =
+                self::text(&folder, "cpuacct.usage_percpu").split_ascii_whitespace().filter_map(|value| value.parse().ok()).collect();
             stats.cpu_user = keyed(&text, "user").unwrap_or_default() * TICK;
             stats.cpu_system = keyed(&text, "system").unwrap_or_default() * TICK;
         }
@@ -118,21 +166,23 @@ impl Stats {
             stats.pids_limit = number(&folder, "pids.max");
         }
         if let Some(folder) = group.controller("blkio") {
-            let text = text(&folder, "blkio.throttle.io_service_bytes_recursive");
-            let sum = |kind: &str| {
-                text.lines()
-                    .filter_map(|line| {
-                        line.split_whitespace()
-                            .collect::<Vec<_>>()
-                            .get(1..3)
-                            .filter(|words| words[0] == kind)
-                            .and_then(|words| words[1].parse::<u64>().ok())
-                    })
-                    .sum()
-            };
-            stats.read_bytes = sum("Read");
-            stats.written_bytes = sum("Write");
+            let counts = |file| block_v1(&text(&folder, file));
+            stats.block_bytes = counts("blkio.throttle.io_service_bytes_recursive");
+            stats.block_operations = counts("blkio.throttle.io_serviced_recursive");
         }
         stats
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_devices_are_counted_by_direction() {
+        let of = |operation: &str, value| BlockCount { major: 8, minor: 16, operation: operation.into(), value };
+        assert_eq!(block_v1("8:16 Read 4096\n8:16 Write 10\nTotal 4106\n"), [of("Read", 4096), of("Write", 10)]);
+        let text = "8:16 rbytes=4096 wbytes=10 rios=1 wios=2 dbytes=0 dios=0\n7:0 \n";
+        assert_eq!(block_v2(text, [("rbytes", "Read"), ("wbytes", "Write")]), [of("Read", 4096), of("Write", 10)]);
     }
 }

@@ -63,8 +63,10 @@ pub(super) fn limit(group: &Cgroup, resources: &Resources) -> Result<(), CgroupE
             format_args!("{device} hca_handle={} hca_object={}", value(limits.hca_handles), value(limits.hca_objects)),
         )?;
     }
-    if let Some(rules) = super::devices::rules(&resources.devices) {
-        super::device_filter::enforce(folder, &rules).map_err(|error| CgroupError::new(folder, "restricting devices", error))?;
+    // An update without rules leaves those that are.
+    if !resources.devices.is_empty() {
+        let rules = super::devices::rules(&resources.devices);
+        super::device_filter::enforce(folder, rules.as_deref()).map_err(|error| CgroupError::new(folder, "restricting devices", error))?;
     }
     for (file, value) in &resources.unified {
         if file.contains('/') {

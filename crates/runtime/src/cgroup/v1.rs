@@ -8,11 +8,10 @@ use oci::runtime::{BlockIo, Cpu, DeviceRule, Memory, Resources};
 use super::{Cgroup, CgroupError, device_line, set};
 
 /// Controllers that are joined by every container: they count, list and stop processes.
-const ALWAYS: [&str; 3] = ["pids", "freezer", "memory"];
+const ALWAYS: [&str; 5] = ["pids", "freezer", "memory", "cpuacct", "blkio"];
 
 pub(super) fn make(group: &mut Cgroup, resources: Option<&Resources>) -> Result<(), CgroupError> {
     let mut needed: Vec<&str> = ALWAYS.to_vec();
-    needed.push("cpuacct");
     if let Some(resources) = resources {
         needed.extend(needs(resources));
     }
@@ -116,6 +115,9 @@ fn limit(group: &Cgroup, resources: &Resources) -> Result<(), CgroupError> {
     }
     if let Some(rules) = super::devices::rules(&resources.devices) {
         devices(&folder("devices")?, &rules)?;
+    } else if let (false, Some(folder)) = (resources.devices.is_empty(), group.controller("devices")) {
+        // An update that allows everything undoes what was denied before.
+        set(&folder, "devices.allow", "a")?;
     }
     if let Some(limits) = &resources.block_io {
         block_io(&folder("blkio")?, limits)?;

@@ -33,7 +33,7 @@ pub(crate) fn apply(spec: &Spec, root: &OwnedFd) -> Outcome<()> {
         return Ok(());
     }
     let null = null()?;
-    let mut empty = None;
+    let mut empty: Option<OwnedFd> = None;
     for path in &linux.masked_paths {
         let what = || format!("masking {}", path.display());
         let target = match resolve(root, path) {
@@ -41,13 +41,14 @@ pub(crate) fn apply(spec: &Spec, root: &OwnedFd) -> Outcome<()> {
             Err(Errno::NOENT | Errno::NOTDIR) => continue,
             Err(error) => return Err(Failure(format!("{}: {error}", what()))),
         };
-        let source = if is_folder(&target).trying(what)? {
-            match &empty {
-                Some(empty) => empty,
-                None => empty.insert(folder()?),
+        let source = match (is_folder(&target).trying(what)?, &empty) {
+            (false, _) => &null,
+            (true, Some(empty)) => empty,
+            (true, None) => {
+                // The first is attached itself: before Linux 6.15 a mount that is attached nowhere cannot be copied.
+                mount::place(empty.insert(folder()?), &target)?;
+                continue;
             }
-        } else {
-            &null
         };
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
         let tree = open_tree(source, "", flags).trying(what)?;

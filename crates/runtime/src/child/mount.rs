@@ -146,7 +146,12 @@ fn one(spec: &Spec, root: &OwnedFd, mount: &Mount, cgroup: &crate::cgroup::Cgrou
         }
         _ => {}
     }
-    let tree = make(kind, mount.source.as_deref(), &options.data)?;
+    let mut data = options.data.clone();
+    // The kernel labels these file systems itself. **Source:** runc, `libcontainer/rootfs_linux.go`, `mountPropagate`.
+    if !matches!(kind, "proc" | "sysfs") {
+        data.extend(super::label::mount_context(spec)?);
+    }
+    let tree = make(kind, mount.source.as_deref(), &data)?;
     attach(spec, root, mount, &options, tree, Kind::Folder)
 }
 

@@ -1,6 +1,7 @@
 //! Namespaces: joining, the late ones, names and clocks.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
 
 use oci::runtime::{Namespace, NamespaceType, Spec};
 use rustix::fs::{Mode, OFlags, open};
@@ -31,20 +32,42 @@ pub(crate) fn find(spec: &Spec, kind: NamespaceType) -> Option<&Namespace> {
     spec.linux.as_ref()?.namespaces.iter().find(|namespace| namespace.kind == kind)
 }
 
-/// Joins the namespaces given by path (the pid namespace was joined by the parent) and makes those that clone cannot.
-pub(crate) fn enter(spec: &Spec) -> Outcome<()> {
-    use NamespaceType::{Cgroup, Ipc, Mount, Network, Time, User, Uts};
-    // The user namespace first: it grants the right to enter the others it owns. The mount namespace last: the paths are the host's.
-    let mut joined = Vec::new();
-    for kind in [User, Ipc, Uts, Network, Cgroup, Time, Mount] {
-        let Some(path) = find(spec, kind).and_then(|namespace| namespace.path.as_ref()) else {
-            continue;
-        };
-        let fd = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).trying(|| format!("opening namespace {}", path.display()))?;
-        joined.push((kind, fd, path));
+/// A namespace given by its path.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) kind: NamespaceType,
+    pub(crate) path: PathBuf,
+    fd: OwnedFd,
+}
+
+impl Joined {
+    /// Opens those of a specification with the caller's rights, in the order in which they are entered: the user namespace
+    /// first, which grants the right to enter the others it owns. The pid namespace is another matter: it takes children only.
+    pub(crate) fn open(spec: &Spec) -> Outcome<Vec<Self>> {
+        use NamespaceType::{Cgroup, Ipc, Mount, Network, Time, User, Uts};
+        let paths = [User, Ipc, Uts, Network, Cgroup, Time, Mount]
+            .into_iter()
+            .filter_map(|kind| find(spec, kind).and_then(|namespace| Some((kind, namespace.path.clone()?))));
+        paths
+            .map(|(kind, path)| {
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+                let fd = open(&path, flags, Mode::empty()).trying(|| format!("opening namespace {}", path.display()))?;
+                Ok(Self { kind, path, fd })
+            })
+            .collect()
     }
-    for (kind, fd, path) in joined {
-        sys::process::setns(fd.as_fd(), flag(kind)).trying(|| format!("joining namespace {}", path.display()))?;
+
+    /// Enters it.
+    pub(crate) fn enter(&self) -> std::io::Result<()> {
+        sys::process::setns(self.fd.as_fd(), flag(self.kind))
+    }
+}
+
+/// Joins namespaces and makes those that clone cannot.
+pub(crate) fn enter(spec: &Spec, joined: Vec<Joined>) -> Outcome<()> {
+    use NamespaceType::{Cgroup, Time};
+    for namespace in joined {
+        namespace.enter().trying(|| format!("joining namespace {}", namespace.path.display()))?;
     }
     if is_new(spec, Cgroup) {
         // Made here, not by clone: its root is the cgroup that the parent has moved this process into.

@@ -73,16 +73,17 @@ pub(crate) fn overlay(mount: &Mount) -> Outcome<OwnedFd> {
 }
 
 /// Makes the container's root the root, leaves the host's, and closes what is read-only.
-pub(crate) fn enter(spec: &Spec, root: OwnedFd) -> Outcome<()> {
+pub(crate) fn enter(spec: &Spec, root: OwnedFd, no_pivot: bool) -> Outcome<()> {
     if let Some(process) = &spec.process {
         // Docker's users rely on it: a missing working directory is made.
         let _exec_reports_it = ensure(&root, &process.cwd, Kind::Folder);
     }
     rustix::process::fchdir(&root).trying(|| "entering the root".into())?;
-    // Both arguments are the same folder: the old root ends up on top of the new one and is taken off at once. pivot_root(2), notes.
-    rustix::process::pivot_root(".", ".").trying(|| "pivot_root".into())?;
-    mount_change(".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).trying(|| "detaching the host's root".into())?;
-    unmount(".", UnmountFlags::DETACH).trying(|| "unmounting the host's root".into())?;
+    if no_pivot {
+        move_over(&root)?;
+    } else {
+        pivot()?;
+    }
     rustix::process::chdir("/").trying(|| "entering the root".into())?;
     drop(root);
     let propagation = spec.linux.as_ref().and_then(|linux| linux.rootfs_propagation.as_deref());
@@ -95,4 +96,19 @@ pub(crate) fn enter(spec: &Spec, root: OwnedFd) -> Outcome<()> {
         sys::mount::set_attributes(own.as_fd(), false, attributes).trying(|| "making the root read-only".into())?;
     }
     Ok(())
+}
+
+/// Swaps the roots and leaves the host's. Both arguments are the same folder: the old root ends up on top of the new one and is
+/// taken off at once. **Source:** pivot_root(2), notes.
+fn pivot() -> Outcome<()> {
+    rustix::process::pivot_root(".", ".").trying(|| "pivot_root".into())?;
+    mount_change(".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).trying(|| "detaching the host's root".into())?;
+    unmount(".", UnmountFlags::DETACH).trying(|| "unmounting the host's root".into())
+}
+
+/// Covers the host's root with the container's, for hosts whose root is an initial RAM disk, which cannot be pivoted. The host's
+/// stays mounted below, so it keeps in only those who may not unmount. **Source:** runc, `--no-pivot`.
+fn move_over(root: &OwnedFd) -> Outcome<()> {
+    move_mount(root, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).trying(|| "moving the root".into())?;
+    rustix::process::chroot(".").trying(|| "chroot".into())
 }

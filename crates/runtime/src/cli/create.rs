@@ -105,6 +105,7 @@ fn make_in(folder: &Path, id: &str, bundle: &Path, spec: &Spec, parsed: &Parsed,
         seccomp: None,
         gate,
         preserve_fds: parsed.number("preserve-fds")?.unwrap_or_default(),
+        no_pivot: parsed.has("no-pivot"),
     };
     let container = crate::create(request)?;
     let pid = container.pid().as_raw_nonzero().get();

@@ -38,6 +38,9 @@ pub(super) fn exec(global: &Global, arguments: Vec<OsString>) -> Result<ExitCode
     let parsed = SYNTAX.parse(arguments)?;
     let id = parsed.id()?;
     let record = Record::load(global, &id)?;
+    if parsed.has("cgroup") {
+        return Err(CliError::Unsupported("--cgroup: a process runs in the container's own cgroup; leave the option away"));
+    }
     match record.status() {
         Status::Running | Status::Created => {}
         Status::Paused if parsed.has("ignore-paused") => {}
@@ -53,6 +56,8 @@ pub(super) fn exec(global: &Global, arguments: Vec<OsString>) -> Result<ExitCode
     let first = record.process().ok_or_else(|| CliError::State("cannot exec in a stopped container".into()))?;
     let pidfd = pidfd_open(first, PidfdFlags::empty()).during(|| "cannot open the container's process".into())?;
     let running = crate::exec(ExecRequest {
+        id: &record.id,
+        bundle: &record.bundle,
         pid: first,
         pidfd: std::os::fd::AsFd::as_fd(&pidfd),
         spec: &record.spec,
@@ -90,6 +95,8 @@ fn process(record: &Record, parsed: &Parsed) -> Result<Process, CliError> {
     let mut process = record.spec.process.clone().unwrap_or_default();
     process.args = args;
     process.terminal = parsed.has("tty");
+    process.apparmor_profile = parsed.text("apparmor").or(process.apparmor_profile);
+    process.selinux_label = parsed.text("process-label").or(process.selinux_label);
     process.no_new_privileges |= parsed.has("no-new-privs");
     process.env.extend(parsed.all("env"));
     if let Some(cwd) = parsed.path("cwd") {

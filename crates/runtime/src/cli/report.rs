@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
@@ -13,6 +13,7 @@ use super::arguments::Syntax;
 use super::error::During as _;
 use super::record::{Record, Status};
 use super::{CliError, Global, output};
+use crate::cgroup::OomWatch;
 
 /// Prints the state document, with what runc adds to it.
 pub(super) fn state(global: &Global, arguments: Vec<OsString>) -> Result<(), CliError> {
@@ -124,23 +125,33 @@ pub(super) fn events(global: &Global, arguments: Vec<OsString>) -> Result<(), Cl
         return output::json_line(&stats());
     }
     let pidfd = pidfd_open(process, PidfdFlags::empty()).during(|| "cannot open the process".into())?;
+    let watch = OomWatch::new(&cgroup).ok();
     let mut killed = cgroup.oom_kills();
+    let mut next = Instant::now() + interval;
     loop {
-        let limit = Timespec { tv_sec: i64::try_from(interval.as_secs()).unwrap_or(i64::MAX), tv_nsec: interval.subsec_nanos().into() };
-        let ended = match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&limit)) {
-            Ok(ready) => ready > 0,
-            Err(rustix::io::Errno::INTR) => false,
-            Err(error) => return Err(error).during(|| "cannot wait".into()),
-        };
+        let left = next.saturating_duration_since(Instant::now());
+        let limit = Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
+        let mut waits = vec![PollFd::new(&pidfd, PollFlags::IN)];
+        waits.extend(watch.as_ref().map(|watch| PollFd::new(watch, PollFlags::IN)));
+        rustix::io::retry_on_intr(|| poll(&mut waits, Some(&limit))).during(|| "cannot wait".into())?;
+        let ready: Vec<bool> = waits.iter().map(|wait| !wait.revents().is_empty()).collect();
+        drop(waits);
+        if let Some(watch) = watch.as_ref().filter(|_| ready.get(1) == Some(&true)) {
+            watch.clear().during(|| "cannot read the memory events".into())?;
+        }
+        // Read after the end too: the last one killed may be the first process.
         let now = cgroup.oom_kills();
         if now > killed {
             output::json_line(&json!({ "type": "oom", "id": record.id }))?;
             killed = now;
         }
-        if ended {
+        if ready.first() == Some(&true) {
             return Ok(());
         }
-        output::json_line(&stats())?;
+        if Instant::now() >= next {
+            output::json_line(&stats())?;
+            next += interval;
+        }
     }
 }
 

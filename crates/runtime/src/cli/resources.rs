@@ -9,7 +9,7 @@ use super::arguments::{Parsed, Syntax};
 use super::create::read_json;
 use super::record::{Record, Status};
 use super::{CliError, Global};
-use crate::cgroup::Stats;
+use crate::cgroup::{BlockCount, Stats};
 
 const SYNTAX: Syntax = Syntax {
     flags: &[],
@@ -130,10 +130,13 @@ fn remember(own: &mut Resources, new: Resources) {
 
 /// The document of `events`. **Source:** runc, `types/events.go`.
 pub(super) fn stats(stats: &Stats) -> Value {
+    let blocks = |counts: &[BlockCount]| -> Vec<Value> {
+        counts.iter().map(|one| json!({ "major": one.major, "minor": one.minor, "op": one.operation, "value": one.value })).collect()
+    };
     let limited = |value: u64| if value == u64::MAX { 0 } else { value };
     json!({
         "cpu": {
-            "usage": { "total": stats.cpu_total, "kernel": stats.cpu_system, "user": stats.cpu_user },
+            "usage": { "total": stats.cpu_total, "percpu": stats.cpu_each, "kernel": stats.cpu_system, "user": stats.cpu_user },
             "throttling": { "periods": stats.cpu_periods, "throttledPeriods": stats.cpu_throttled_periods, "throttledTime": stats.cpu_throttled }
         },
         "memory": {
@@ -142,9 +145,8 @@ pub(super) fn stats(stats: &Stats) -> Value {
         },
         "pids": { "current": stats.pids, "limit": limited(stats.pids_limit) },
         "blkio": {
-            "ioServiceBytesRecursive": [
-                { "op": "Read", "value": stats.read_bytes }, { "op": "Write", "value": stats.written_bytes }
-            ]
+            "ioServiceBytesRecursive": blocks(&stats.block_bytes),
+            "ioServicedRecursive": blocks(&stats.block_operations)
         },
         "hugetlb": {}, "intel_rdt": {}
     })

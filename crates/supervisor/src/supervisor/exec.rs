@@ -29,6 +29,8 @@ impl Supervisor {
         let streams = streams(terminal, exec.attach.stdin, client.is_some());
         let (stdio, ends) = streams.map_err(|error| Refusal::internal(&error))?;
         let started = runtime::exec(runtime::ExecRequest {
+            id: &self.settings.id,
+            bundle: &self.settings.bundle,
             pid: self.container.pid(),
             pidfd: self.container.pidfd(),
             spec: &self.settings.spec,

@@ -13,10 +13,10 @@ use rustix::pty::OpenptFlags;
 use super::{FIRST, Memory, Process, Settings, Supervisor, chain};
 use crate::connections::Connections;
 use crate::log::Log;
-use crate::memory::OomWatch;
 use crate::poller::{Poller, Ready, Source};
 use crate::protocol::{Event, Launch, Phase, Stdin, codec};
 use crate::streams::{Ends, InputEnd, Streams};
+use runtime::cgroup::OomWatch;
 
 /// Where our own init is put. **Source:** Docker, `--init`: `/sbin/docker-init -- PROGRAM`.
 const INIT_PATH: &str = "/sbin/docker-init";
@@ -74,6 +74,7 @@ fn create(mut launch: Launch, poller: &mut Poller) -> Result<Created, String> {
     let seccomp = seccomp.and_then(|bytes| runtime::seccomp::Program::from_bytes(&bytes.0).ok());
     let settings = Settings {
         id: launch.id,
+        bundle: launch.bundle,
         spec: Spec { process: None, mounts: Vec::new(), hooks: None, ..launch.spec },
         seccomp,
         control_path: path,
@@ -106,6 +107,7 @@ fn create_container(launch: &mut Launch, poller: &mut Poller) -> Result<(runtime
         seccomp: seccomp.as_ref(),
         gate: runtime::Gate::Message,
         preserve_fds: 0,
+        no_pivot: false,
     };
     let mut container = runtime::create(request).map_err(|error| chain(&error))?;
     let once = launch.stdin == Stdin::Once && !terminal;

@@ -182,7 +182,7 @@ impl Supervisor {
         Ok(Outcome::Stats(Box::new(Stats {
             read_at: time::now(),
             cpu_total_ns: stats.cpu_total,
-            cpu_each_ns: Vec::new(),
+            cpu_each_ns: stats.cpu_each,
             cpu_user_ns: stats.cpu_user,
             cpu_kernel_ns: stats.cpu_system,
             cpu_periods: stats.cpu_periods,
@@ -195,16 +195,17 @@ impl Supervisor {
             memory_stat: crate::memory::counters(cgroup),
             pids_current: stats.pids,
             pids_limit: limit(stats.pids_limit),
-            block_io_bytes: block_io(&stats),
-            block_io_operations: Vec::new(),
+            block_io_bytes: block_io(stats.block_bytes),
+            block_io_operations: block_io(stats.block_operations),
             networks: proc::interfaces(self.container.pid()),
         })))
     }
 }
 
-fn block_io(stats: &runtime::cgroup::Stats) -> Vec<BlockIo> {
-    let of = |operation: &str, value| BlockIo { operation: operation.to_owned(), value, ..BlockIo::default() };
-    vec![of("Read", stats.read_bytes), of("Write", stats.written_bytes)]
+/// The counters of reads and writes, which are all that Docker shows.
+fn block_io(counts: Vec<runtime::cgroup::BlockCount>) -> Vec<BlockIo> {
+    let shown = counts.into_iter().filter(|count| matches!(count.operation.as_str(), "Read" | "Write"));
+    shown.map(|count| BlockIo { major: count.major, minor: count.minor, operation: count.operation, value: count.value }).collect()
 }
 
 /// Real-time signals included.
