@@ -1,5 +1,6 @@
 //! Docker's words: the Engine API's JSON types, versions, filters and streams.
 
+pub mod archive;
 pub mod client;
 pub mod filters;
 pub mod json;
