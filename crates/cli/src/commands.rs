@@ -3,6 +3,7 @@
 mod attach;
 mod complete;
 mod completion;
+mod cp;
 mod create_body;
 mod events;
 mod exec;
@@ -19,6 +20,7 @@ mod port;
 mod run;
 mod stats;
 mod system;
+mod transfer;
 mod update;
 mod volume;
 
@@ -53,6 +55,7 @@ fn entries() -> Vec<Entry> {
         update::ENTRIES,
         stats::ENTRIES,
         port::ENTRIES,
+        cp::ENTRIES,
         completion::ENTRIES,
         man::ENTRIES,
     ]

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 
-pub use http::{Body, Hijacked, Stream};
+pub use http::{Body, Hijacked, Make, Stream};
 
 /// Where an engine listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,6 +188,16 @@ impl Client {
         let path = self.versioned(path);
         let connection = self.connect()?;
         check(connection.upload(method, &path, content_type, data)?)
+    }
+
+    /// As [`Client::upload`] for data that is made as it is sent; each write becomes a chunk, so they should be large.
+    ///
+    /// # Errors
+    /// As [`Error`] says; an error of `make` is [`Error::Broken`].
+    pub fn upload_with(&mut self, method: &str, path: &str, content_type: &str, make: http::Make<'_>) -> Result<Body, Error> {
+        let path = self.versioned(path);
+        let connection = self.connect()?;
+        check(connection.upload_with(method, &path, content_type, make)?)
     }
 
     /// Asks for a raw stream; on success the connection is the stream.

@@ -35,6 +35,7 @@ use crate::view::{Container, Endpoint, Health, Probe, Process, Stats, Status};
 
 pub(crate) use exec::detach_keys;
 pub(crate) use exit::clear;
+pub(crate) use facts::RootFiles;
 
 /// Orders that wait in a mailbox; more wait outside.
 pub(crate) const MAILBOX_MAX: usize = 64;

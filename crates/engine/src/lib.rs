@@ -10,6 +10,7 @@ mod deps;
 mod engine;
 mod error;
 mod event;
+mod files;
 mod health;
 mod id;
 mod identity;

@@ -24,11 +24,13 @@ pub(crate) struct Cell {
     view: Mutex<Arc<Container>>,
     waiters: Mutex<Vec<(WaitCondition, oneshot::Sender<Waited>)>>,
     pub(crate) execs: Mutex<BTreeMap<ExecId, ExecView>>,
+    /// Held while its layers are mounted by one who is not its supervisor, and while it starts.
+    pub(crate) files: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Cell {
     pub(crate) fn new(view: Arc<Container>, mailbox: mpsc::Sender<Order>) -> Self {
-        Self { id: view.id, mailbox, view: Mutex::new(view), waiters: Mutex::default(), execs: Mutex::default() }
+        Self { id: view.id, mailbox, view: Mutex::new(view), waiters: Mutex::default(), execs: Mutex::default(), files: Arc::default() }
     }
 
     pub(crate) fn view(&self) -> Arc<Container> {

@@ -135,13 +135,10 @@ impl App {
             Verb::Rename => self.container_rename(name, &call).await,
             Verb::Update => self.container_update(name, call).await,
             Verb::Remove => self.container_remove(name, &call).await,
-            Verb::Attach
-            | Verb::AttachWebSocket
-            | Verb::Changes
-            | Verb::Export
-            | Verb::ArchiveStat
-            | Verb::ArchiveGet
-            | Verb::ArchivePut => {
+            Verb::ArchiveStat => self.archive_stat(name, &call).await,
+            Verb::ArchiveGet => self.archive_get(name, &call).await,
+            Verb::ArchivePut => self.archive_put(name, call).await,
+            Verb::Attach | Verb::AttachWebSocket | Verb::Changes | Verb::Export => {
                 // A container that is not there is said first, as Docker does.
                 self.lookup(name)?;
                 Err(ApiError::unsupported("this engine cannot do that yet"))

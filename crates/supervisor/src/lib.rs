@@ -4,6 +4,7 @@ mod client;
 mod connections;
 pub mod control;
 pub mod exit;
+pub mod files;
 pub mod init;
 mod log;
 pub mod logs;

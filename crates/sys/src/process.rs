@@ -9,6 +9,8 @@ use rustix::process::Pid;
 
 /// New mount namespace.
 pub const NEW_MOUNT: u64 = libc::CLONE_NEWNS as u64;
+/// A root and a working directory of its own, for one thread; for [`unshare`].
+pub const OWN_DIRECTORY: u64 = libc::CLONE_FS as u64;
 /// New process id namespace.
 pub const NEW_PID: u64 = libc::CLONE_NEWPID as u64;
 /// New network namespace.

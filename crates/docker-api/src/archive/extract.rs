@@ -89,8 +89,7 @@ struct Extractor<'a> {
 /// # Errors
 /// [`ExtractError`]; what was extracted before stays, as with Docker.
 pub fn extract(tree: &Tree, options: &ExtractOptions, archive: impl Read) -> Result<u64, ExtractError> {
-    let mut extractor =
-        Extractor { tree, options, parent: None, directories: Vec::new(), buffer: vec![0; 64 << 10], bytes: 0 };
+    let mut extractor = Extractor { tree, options, parent: None, directories: Vec::new(), buffer: vec![0; 64 << 10], bytes: 0 };
     let mut archive = Archive::new(archive);
     for entry in archive.entries().map_err(ExtractError::Archive)? {
         let mut entry = entry.map_err(ExtractError::Archive)?;
@@ -138,9 +137,8 @@ impl Extractor<'_> {
     fn entry(&mut self, entry: &mut Entry<'_, impl Read>) -> Result<(), ExtractError> {
         let original = entry.path_bytes().into_owned();
         let name = rename(&original, self.options.rename.as_ref());
-        let path = normal(&name).ok_or_else(|| {
-            ExtractError::Rule(format!("{:?} is outside of {:?}", String::from_utf8_lossy(&name), self.options.folder))
-        })?;
+        let path = normal(&name)
+            .ok_or_else(|| ExtractError::Rule(format!("{:?} is outside of {:?}", String::from_utf8_lossy(&name), self.options.folder)))?;
         let kind = entry.header().entry_type();
         if path.is_empty() || matches!(kind, EntryType::XGlobalHeader) {
             return Ok(());
@@ -223,7 +221,10 @@ impl Extractor<'_> {
     fn owner(&self, entry: &Entry<'_, impl Read>) -> Result<Option<Ids>, ExtractError> {
         let id = |id: io::Result<u64>| -> Result<u32, ExtractError> {
             let id = id.map_err(ExtractError::Archive)?;
-            u32::try_from(id).ok().filter(|id| *id != u32::MAX).ok_or_else(|| ExtractError::Rule("archive/tar: invalid tar header".to_owned()))
+            u32::try_from(id)
+                .ok()
+                .filter(|id| *id != u32::MAX)
+                .ok_or_else(|| ExtractError::Rule("archive/tar: invalid tar header".to_owned()))
         };
         Ok(match self.options.owner {
             Owner::Caller => None,

@@ -70,7 +70,8 @@ impl<W: Write> Packer<W> {
                 continue;
             };
             let mut name = level.name.clone();
-            if !name.is_empty() && !name.ends_with(b"/") {
+            // The entries of the root itself begin with a slash, as Docker's do.
+            if !name.ends_with(b"/") {
                 name.push(b'/');
             }
             name.extend_from_slice(&entry);

@@ -23,7 +23,8 @@ fn paths_are_those_of_go() {
 #[test]
 fn a_copy_goes_where_docker_puts_it() {
     let end = |path: &str, exists, is_directory| CopyEnd { path: path.to_owned(), exists, is_directory, rebase: None };
-    let renamed = |folder: &str, old: &str, new: &str| Destination { folder: folder.to_owned(), rename: Some((old.to_owned(), new.to_owned())) };
+    let renamed =
+        |folder: &str, old: &str, new: &str| Destination { folder: folder.to_owned(), rename: Some((old.to_owned(), new.to_owned())) };
     let (file, folder) = (end("/s/f", true, false), end("/s/d", true, true));
     assert_eq!(destination(&file, &end("/t", true, true)), Ok(Destination { folder: "/t".to_owned(), rename: None }));
     assert_eq!(destination(&folder, &end("/t/x", true, false)), Err("cannot copy directory"));

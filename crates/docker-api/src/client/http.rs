@@ -74,6 +74,33 @@ impl AsFd for Stream {
     }
 }
 
+/// Makes the data of an upload.
+pub type Make<'a> = &'a mut dyn FnMut(&mut dyn Write) -> io::Result<()>;
+
+/// A body that is sent in chunks, one a write.
+struct Chunks<'a> {
+    connection: &'a mut Connection,
+    refused: bool,
+}
+
+impl Write for Chunks<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        if data.is_empty() {
+            return Ok(0);
+        }
+        let mut chunk = format!("{:x}\r\n", data.len()).into_bytes();
+        chunk.extend_from_slice(data);
+        chunk.extend_from_slice(b"\r\n");
+        let sent = self.connection.write(&chunk);
+        self.refused = sent.is_err();
+        sent.map(|()| data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A connection between two requests.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -183,6 +210,20 @@ impl Connection {
                 return self.answer(false);
             }
         }
+    }
+
+    /// As [`Self::upload`] for data that is made as it is sent.
+    pub(super) fn upload_with(mut self, method: &str, path: &str, content_type: &str, make: Make<'_>) -> io::Result<Body> {
+        let headers = format!("Content-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n");
+        self.write(Self::head(method, path, &headers).as_bytes())?;
+        let mut chunks = Chunks { connection: &mut self, refused: false };
+        let made = make(&mut chunks);
+        // An engine that refuses answers before all is sent: its words matter more than the broken pipe.
+        if !chunks.refused {
+            made?;
+            self.write(b"0\r\n\r\n")?;
+        }
+        self.answer(false)
     }
 
     pub(super) fn hijack(mut self, path: &str, body: Option<&[u8]>) -> io::Result<Result<Hijacked, Body>> {

@@ -147,6 +147,8 @@ impl Actor {
             // A panic there has been shown already; the attach below finds out what is left.
             let _ = detaching.await;
         }
+        let files = self.cell.files.clone();
+        let _files = files.lock().await;
         self.netns = self.take_netns();
         let launch = self.launch()?;
         let socket = self.deps.spawner.launch(&launch).map_err(StartError::Launch)?;
@@ -154,6 +156,8 @@ impl Actor {
         let (pid, netns) = tokio::time::timeout(CREATE_MAX, self.created()).await.map_err(|_| StartError::SupervisorLost)??;
         self.pid = Some(pid);
         self.netns = None;
+        // From here on its files are reached through it.
+        self.publish();
         self.attach_network(netns.as_ref())
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "these tests start the engine and its clients as programs")]
 
 mod callers;
+mod copy;
 mod crash;
 mod help;
 mod life;
