@@ -6,6 +6,9 @@ use hyper::body::Incoming;
 use std::io::{self, Read};
 use tokio::sync::mpsc;
 
+/// How many bytes are read on after a refusal: a client that still sends then hears the answer.
+const REFUSED_BYTES_MAX: usize = 64 << 20;
+
 /// How many pieces wait for the reader; the client waits beyond that.
 const PIECES_MAX: usize = 8;
 
@@ -17,10 +20,11 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// Begins to fetch the body; dropping the reader ends that.
+    /// Begins to fetch the body; dropping the reader ends that, a little later.
     pub(crate) fn new(mut body: Incoming) -> Self {
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
         tokio::spawn(async move {
+            let mut refused = 0;
             while let Some(frame) = body.frame().await {
                 let piece = match frame {
                     Ok(frame) => frame.into_data().map_err(|_| ()),
@@ -29,10 +33,13 @@ impl Upload {
                         return;
                     }
                 };
-                if let Ok(piece) = piece
-                    && sender.send(Ok(piece)).await.is_err()
-                {
-                    return;
+                let Ok(piece) = piece else { continue };
+                let bytes = piece.len();
+                if sender.send(Ok(piece)).await.is_err() {
+                    refused += bytes;
+                    if refused > REFUSED_BYTES_MAX {
+                        return;
+                    }
                 }
             }
         });
