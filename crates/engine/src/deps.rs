@@ -14,6 +14,7 @@ use supervisor::protocol::Bytes;
 use supervisor::spawner::Spawner;
 use volume::Volumes;
 
+use crate::damaged::Damaged;
 use crate::event::Events;
 use crate::id::{ContainerId, ExecId};
 use crate::record::Record;
@@ -26,6 +27,7 @@ use crate::writer;
 pub(crate) struct Deps {
     pub(crate) root: PathBuf,
     pub(crate) run: PathBuf,
+    pub(crate) cgroup_parent: String,
     pub(crate) spawner: Spawner,
     pub(crate) images: Arc<Images>,
     pub(crate) networks: Arc<Networks>,
@@ -35,7 +37,9 @@ pub(crate) struct Deps {
     pub(crate) events: Events,
     pub(crate) execs: Mutex<HashMap<ExecId, Arc<Cell>>>,
     pub(crate) filters: Mutex<HashMap<String, Bytes>>,
-    pub(crate) damaged: Vec<String>,
+    pub(crate) damaged: Mutex<Vec<Damaged>>,
+    /// True when the containers of an earlier engine are found again.
+    pub(crate) settled: tokio::sync::watch::Sender<bool>,
     pub(crate) closing: AtomicBool,
 }
 

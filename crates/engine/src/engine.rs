@@ -33,6 +33,8 @@ pub struct Options {
     pub root: PathBuf,
     /// Directory of state that a reboot may take.
     pub run: PathBuf,
+    /// Control group above those of the containers that name none, from the root of the hierarchies.
+    pub cgroup_parent: String,
     /// Starts supervisors.
     pub spawner: Spawner,
     /// Images.
@@ -274,7 +276,10 @@ impl Engine {
     /// # Errors
     /// [`RemoveError`].
     pub async fn remove(&self, container: &str, force: bool, volumes: bool) -> Result<(), RemoveError> {
-        let cell = self.0.registry.find(container)?;
+        let cell = match self.0.registry.find(container) {
+            Ok(cell) => cell,
+            Err(unknown) => return self.remove_damaged(container, unknown).await,
+        };
         let remove = |reply| Order::Remove { force, volumes, reply };
         self.order(&cell, remove).await
     }
@@ -462,7 +467,7 @@ impl Engine {
             running,
             paused,
             stopped: views.len().saturating_sub(running).saturating_sub(paused),
-            damaged: self.0.damaged.clone(),
+            damaged: self.damaged(),
         }
     }
 

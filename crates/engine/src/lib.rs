@@ -6,6 +6,7 @@ pub mod spec;
 mod actor;
 mod connection;
 mod create;
+mod damaged;
 mod deps;
 mod engine;
 mod error;
@@ -27,6 +28,7 @@ mod validate;
 mod view;
 mod writer;
 
+pub use damaged::Damaged;
 pub use engine::{Engine, Options, PreparedRun};
 pub use error::{
     CreateError, ErrorKind, ExecError, InvalidSpec, LookupError, OpenError, OperationError, RemoveError, RenameError, StartError, UserError,

@@ -20,8 +20,8 @@ use crate::record::Record;
 use crate::registry::Registry;
 use crate::spec::Signal;
 
-/// Longest that the API waits for the state of supervisors; who is later is found later.
-const ADOPT_MAX: Duration = Duration::from_millis(60);
+/// Longest that clients wait for the state of supervisors; who is later shows what its record says.
+const ADOPT_MAX: Duration = Duration::from_secs(2);
 
 pub(crate) async fn open(options: Options) -> Result<Engine, OpenError> {
     for path in [options.root.join("containers"), options.run.join("containers")] {
@@ -32,6 +32,7 @@ pub(crate) async fn open(options: Options) -> Result<Engine, OpenError> {
     let deps = Arc::new(Deps {
         root: options.root,
         run: options.run,
+        cgroup_parent: options.cgroup_parent,
         spawner: options.spawner,
         images: options.images,
         networks: options.networks,
@@ -41,14 +42,30 @@ pub(crate) async fn open(options: Options) -> Result<Engine, OpenError> {
         events: Events::default(),
         execs: std::sync::Mutex::default(),
         filters: std::sync::Mutex::default(),
-        damaged: damaged.iter().map(|d| format!("{}: {} ({})", d.key, d.reason, d.path.display())).collect(),
+        damaged: std::sync::Mutex::new(damaged.into_iter().map(Into::into).collect()),
+        settled: tokio::sync::watch::Sender::new(false),
         closing: AtomicBool::new(false),
     });
-    let mut waiting = Vec::new();
-    let mut holders = kept;
+    let opened = Engine(deps.clone());
+    tokio::spawn(async move { adopt_all(&deps, records, kept).await });
+    Ok(opened)
+}
+
+impl Engine {
+    /// Waits until the containers of an earlier engine are found again.
+    ///
+    /// The engine answers before that, so that a client that only asks whether it lives does not wait.
+    pub async fn settled(&self) {
+        // The sender lives as long as the engine.
+        let _ = self.0.settled.subscribe().wait_for(|settled| *settled).await;
+    }
+}
+
+async fn adopt_all(deps: &Arc<Deps>, records: Vec<(String, Record)>, mut holders: BTreeSet<String>) {
+    let mut waiting = Vec::with_capacity(records.len());
     for (_, record) in records {
         holders.insert(record.id.to_string());
-        waiting.push(adopt(&deps, record));
+        waiting.push(adopt(deps, record));
     }
     let all = async {
         for ready in waiting {
@@ -56,11 +73,9 @@ pub(crate) async fn open(options: Options) -> Result<Engine, OpenError> {
             let _ = ready.await;
         }
     };
-    // Late ones show what their record says until then.
     let _ = tokio::time::timeout(ADOPT_MAX, all).await;
-    let sweeping = deps.clone();
-    tokio::spawn(async move { sweep(&sweeping, holders).await });
-    Ok(Engine(deps))
+    deps.settled.send_replace(true);
+    sweep(deps, holders).await;
 }
 
 /// Starts the actor of a recorded container; the answer comes when its state is known.
@@ -71,6 +86,10 @@ fn adopt(deps: &Arc<Deps>, record: Record) -> oneshot::Receiver<()> {
     let snapshot = deps.images.open_snapshot(&key, options).ok();
     // A name that two records have belongs to the first one; the other is found by its id.
     let _ = deps.registry.reserve(&record.name, record.id);
+    for name in record.mounts.iter().filter_map(|point| point.name.parse().ok()) {
+        // A volume that cannot be used is told when the container is started.
+        drop(deps.volumes.attach(&name, &key));
+    }
     let (sender, ready) = oneshot::channel();
     let (_, actor): (_, Actor) = create::prepare(deps, record, snapshot);
     tokio::spawn(actor.adopt(sender));
@@ -115,7 +134,7 @@ async fn sweep(deps: &Arc<Deps>, mut known: BTreeSet<String>) {
 }
 
 /// Ends a supervisor whose container no record knows, and waits for its end.
-async fn end_orphan(control: &std::path::Path) {
+pub(crate) async fn end_orphan(control: &std::path::Path) {
     let Ok(socket) = supervisor::connect(control) else {
         return;
     };

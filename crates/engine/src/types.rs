@@ -144,8 +144,8 @@ pub struct Overview {
     pub paused: usize,
     /// Others.
     pub stopped: usize,
-    /// Records that were damaged and set aside, with the reason.
-    pub damaged: Vec<String>,
+    /// Records that were damaged and set aside.
+    pub damaged: Vec<crate::Damaged>,
 }
 
 /// What [`Engine::prepare_run`] takes.

@@ -27,6 +27,8 @@ pub(crate) struct Facts {
     pub(crate) user: User,
     /// Home of that user.
     pub(crate) home: String,
+    /// The engine's control group.
+    pub(crate) cgroup_parent: String,
     /// Host name; empty leaves the namespace's.
     pub(crate) hostname: String,
     /// Mounts of volumes, binds and tmpfs, in order.
@@ -79,9 +81,10 @@ fn linux(id: &ContainerId, spec: &Spec, facts: &Facts) -> Linux {
         None => default(),
     };
     let parent = match host.cgroup_parent.trim_matches('/') {
-        "" => Path::new("/teu").to_owned(),
-        parent => Path::new("/").join(parent),
+        "" => facts.cgroup_parent.trim_matches('/'),
+        parent => parent,
     };
+    let parent = Path::new("/").join(parent);
     Linux {
         sysctl: sysctls(spec),
         resources: Some(resources(spec, facts)),

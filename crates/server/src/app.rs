@@ -72,7 +72,12 @@ fn handle(app: Arc<App>, request: Request<Incoming>) -> (bool, impl Future<Outpu
     let may_hijack = matches!(target, Ok((Route::Run | Route::ExecStart(_) | Route::Container(ContainerVerb::Attach, _), _)));
     let outcome = async move {
         let outcome = match target {
-            Ok((route, call)) => app.dispatch(route, call).await,
+            Ok((route, call)) => {
+                if !matches!(route, Route::Ping | Route::Version) {
+                    app.engine.settled().await;
+                }
+                app.dispatch(route, call).await
+            }
             Err(cause) => Err(cause),
         };
         let mut outcome = outcome.unwrap_or_else(|cause| Outcome::Reply(reply::error(&cause)));
@@ -207,7 +212,7 @@ impl App {
         let mut info = system::info(&self.host, &self.root, counts);
         info.warnings = (!overview.damaged.is_empty()).then(|| {
             let damaged = overview.damaged.iter();
-            damaged.map(|reason| format!("WARNING: set aside: {reason}")).collect()
+            damaged.map(|it| format!("WARNING: damaged record of container {} set aside: {} ({})", it.key, it.reason, it.path.display())).collect()
         });
         reply::json(http::StatusCode::OK, &info)
     }

@@ -77,6 +77,9 @@ impl App {
             }
             rows.push(row);
         }
+        if all && filters.is_empty() && limit.is_none() {
+            rows.extend(self.engine.damaged().iter().map(view::damaged));
+        }
         Ok(reply::json(StatusCode::OK, &rows))
     }
 

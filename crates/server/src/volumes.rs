@@ -71,6 +71,10 @@ impl App {
     pub(crate) async fn volume_prune(&self, call: &Call) -> Result<Reply, ApiError> {
         let filters = call.query.filters()?;
         filters.only(&["label", "label!", "all"])?;
+        if let Some(damaged) = self.engine.damaged().first() {
+            let text = format!("container {0} may use volumes, but its record is damaged: remove it first (rm {0})", damaged.key);
+            return Err(ApiError::conflict(text));
+        }
         // Before 1.42 named volumes were pruned too.
         let old = call.version < docker_api::version::ApiVersion::v1(42);
         let all = filters.flag("all")?.unwrap_or(old);

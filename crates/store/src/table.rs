@@ -1,7 +1,7 @@
 //! A table: a directory with one file a record.
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::marker::PhantomData;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ const TEMPORARY: &str = ".new-";
 const DAMAGED: &str = "damaged";
 /// Records are small; a larger file is damaged.
 const RECORD_BYTES_MAX: u64 = 64 << 20;
+/// Fewer records are not worth a second thread.
+const PARALLEL_MIN: usize = 64;
 
 /// A directory of records of type `T`, each in a file of its own.
 ///
@@ -111,11 +113,12 @@ impl<T> fmt::Debug for Table<T> {
     }
 }
 
-impl<T: Serialize + DeserializeOwned> Table<T> {
+impl<T: Serialize + DeserializeOwned + Send> Table<T> {
     /// Opens the table in `directory`, which is made (mode 0700) where it is missing, and reads all records.
     ///
     /// Half-written files of a crash are deleted. A damaged record is moved to `damaged/` and
-    /// reported, and the others are still read. Records come sorted by key.
+    /// reported, now and at each later opening until its file is deleted, and the others are
+    /// still read. Records come sorted by key. Many are read by two threads.
     ///
     /// # Errors
     /// [`OpenError`] when the directory itself cannot be used.
@@ -128,27 +131,28 @@ impl<T: Serialize + DeserializeOwned> Table<T> {
     #[expect(clippy::type_complexity, reason = "as `open`")]
     fn read_all(directory: &Path) -> io::Result<(Self, Vec<(String, T)>, Vec<Damaged>)> {
         make_directory(directory)?;
-        let (mut records, mut damaged) = (Vec::new(), Vec::new());
+        let mut files = Vec::new();
+        let mut damaged = Vec::new();
         for entry in fs_err::read_dir(directory)? {
             let entry = entry?;
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             if name == DAMAGED {
-                continue;
-            }
-            if name.starts_with(TEMPORARY) {
+                damaged = earlier::<T>(&entry.path())?;
+            } else if name.starts_with(TEMPORARY) {
                 fs_err::remove_file(entry.path())?;
-                continue;
-            }
-            let Some(key) = key::from_file_name(name) else {
-                continue;
-            };
-            match read_record(&entry.path()) {
-                Ok(record) => records.push((key, record)),
-                Err(reason) => damaged.push(set_aside(directory, name, key, reason)?),
+            } else if let Some(key) = key::from_file_name(name) {
+                files.push(Found { key, name: name.to_owned(), path: entry.path() });
             }
         }
-        records.sort_by(|(one, _), (other, _)| one.cmp(other));
+        files.sort_by(|one, other| one.key.cmp(&other.key));
+        let mut records = Vec::with_capacity(files.len());
+        for (file, read) in read_records(files) {
+            match read {
+                Ok(record) => records.push((file.key, record)),
+                Err(reason) => damaged.push(set_aside(directory, &file.name, file.key, reason)?),
+            }
+        }
         let table = Self {
             directory: directory.to_owned(),
             handle: fs_err::File::open(directory)?,
@@ -222,13 +226,60 @@ fn make_directory(directory: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
-fn read_record<T: DeserializeOwned>(path: &Path) -> Result<T, String> {
-    let text = |error: &dyn fmt::Display| error.to_string();
-    let length = fs_err::symlink_metadata(path).map_err(|error| text(&error))?.len();
-    if length > RECORD_BYTES_MAX {
-        return Err(format!("the file has {length} bytes"));
+/// A record's file.
+struct Found {
+    key: String,
+    name: String,
+    path: PathBuf,
+}
+
+/// Reads all files, half of them on a second thread where that is worth it.
+fn read_records<T: DeserializeOwned + Send>(mut files: Vec<Found>) -> Vec<(Found, Result<T, String>)> {
+    let read = |files: Vec<Found>| {
+        let mut buffer = Vec::new();
+        files.into_iter().map(|file| (read_record(&file.path, &mut buffer), file)).map(|(read, file)| (file, read)).collect::<Vec<_>>()
+    };
+    if files.len() < PARALLEL_MIN {
+        return read(files);
     }
-    let bytes = fs_err::read(path).map_err(|error| text(&error))?;
+    let second = files.split_off(files.len() / 2);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| read(second));
+        let mut all = read(files);
+        match other.join() {
+            Ok(rest) => all.extend(rest),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+        all
+    })
+}
+
+/// Records that were set aside before, with what is wrong with them.
+fn earlier<T: DeserializeOwned>(aside: &Path) -> io::Result<Vec<Damaged>> {
+    let (mut found, mut buffer) = (Vec::new(), Vec::new());
+    for entry in fs_err::read_dir(aside)? {
+        let path = entry?.path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        // A number stands behind the name where a record of this key was damaged twice.
+        let plain = name.find(".json").map_or(name.as_str(), |end| &name[..end + ".json".len()]);
+        let key = key::from_file_name(plain).unwrap_or_else(|| name.clone());
+        let reason = read_record::<T>(&path, &mut buffer).err().unwrap_or_else(|| "it was set aside by an earlier version".to_owned());
+        found.push(Damaged { key, path, reason });
+    }
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(found)
+}
+
+/// Reads one record; `buffer` is reused from record to record.
+fn read_record<T: DeserializeOwned>(path: &Path, buffer: &mut Vec<u8>) -> Result<T, String> {
+    let text = |error: &dyn fmt::Display| error.to_string();
+    buffer.clear();
+    let file = fs_err::File::open(path).map_err(|error| text(&error))?;
+    file.take(RECORD_BYTES_MAX + 1).read_to_end(buffer).map_err(|error| text(&error))?;
+    let bytes = buffer.as_slice();
+    if bytes.len() as u64 > RECORD_BYTES_MAX {
+        return Err(format!("the file is longer than {RECORD_BYTES_MAX} bytes"));
+    }
     let end = bytes.iter().position(|&b| b == b'\n').ok_or("the header line is missing")?;
     let header = std::str::from_utf8(&bytes[..end]).map_err(|_| "the header line is not text")?;
     let mut words = header.split(' ');
@@ -312,7 +363,24 @@ mod tests {
             assert_eq!(records, [("whole".to_owned(), vec![7])]);
             assert_eq!((damaged.len(), damaged[0].key.as_str()), (1, "bad"));
             assert_eq!(fs_err::read(&damaged[0].path).unwrap(), case);
+            // It is told again until someone deletes it.
+            let (.., again) = open(directory.path());
+            assert_eq!((again.len(), &again[0].path, &again[0].reason), (1, &damaged[0].path, &damaged[0].reason));
+            fs_err::remove_file(&damaged[0].path).unwrap();
         }
+    }
+
+    #[test]
+    fn many_records_come_back_in_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let (table, ..) = open(directory.path());
+        for number in 0..200_u32 {
+            table.put(&format!("{number:03}"), &vec![number], Durability::Volatile).unwrap();
+        }
+        fs_err::write(directory.path().join("150.json"), "torn").unwrap();
+        let (_, records, damaged) = open(directory.path());
+        let expected: Vec<_> = (0..200).filter(|number| *number != 150).map(|number| (format!("{number:03}"), vec![number])).collect();
+        assert_eq!((records, damaged[0].key.as_str()), (expected, "150"));
     }
 
     #[test]

@@ -150,7 +150,7 @@ fn client(teu: &dyn Fn(&[&str]) -> bool, promises: &Mutex<BTreeMap<String, Promi
     }
 }
 
-fn check(daemon: &Daemon, promises: &BTreeMap<String, Promise>, report: &mut Report) -> Result<()> {
+fn check(daemon: &mut Daemon, promises: &BTreeMap<String, Promise>, report: &mut Report) -> Result<()> {
     let listing = daemon.ok(["ps", "-a", "--no-trunc", "--format", "{{.Names}} {{.ID}} {{.State}}"])?;
     let mut states = BTreeMap::new();
     let mut ids = Vec::new();
@@ -174,6 +174,9 @@ fn check(daemon: &Daemon, promises: &BTreeMap<String, Promise>, report: &mut Rep
     if !ids.is_empty() {
         daemon.ok(["rm", "-f", "-v"].into_iter().chain(ids.iter().map(String::as_str)))?;
     }
-    report.left = leftovers::settled(daemon, &ids)?;
+    report.left = leftovers::settled(daemon)?;
+    if report.left.is_empty() {
+        report.left = daemon.stop()?;
+    }
     Ok(())
 }

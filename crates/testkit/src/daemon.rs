@@ -5,9 +5,13 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::leftovers::{self, Leftovers};
+use crate::sweep;
 
 /// How long an engine may take to answer after it was started.
 const READY: Duration = Duration::from_secs(20);
@@ -33,6 +37,9 @@ pub struct Daemon {
     network: Network,
     child: Child,
     notify: UnixDatagram,
+    /// Locked as long as this process lives, so that a later run knows what is stale.
+    _owner: std::fs::File,
+    stopped: bool,
 }
 
 impl Daemon {
@@ -41,13 +48,15 @@ impl Daemon {
     /// # Errors
     /// If it does not answer within 20 seconds; its log is part of the error.
     pub fn start(teu: &Path, network: Network) -> Result<Self> {
-        let dir = tempfile::Builder::new().prefix("teu-").tempdir_in("/var/tmp")?;
-        let suffix = dir.path().file_name().and_then(OsStr::to_str).unwrap_or("x").trim_start_matches("teu-").to_lowercase();
-        let bridge = format!("teu-{suffix}");
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(sweep::stale);
+        let dir = tempfile::Builder::new().prefix(sweep::PREFIX).tempdir_in(sweep::PARENT)?;
+        let owner = sweep::own(dir.path())?;
+        let bridge = dir.path().file_name().and_then(OsStr::to_str).unwrap_or(sweep::PREFIX).to_lowercase();
         let notify = UnixDatagram::bind(dir.path().join("notify.sock"))?;
         notify.set_read_timeout(Some(CHECK))?;
         let child = spawn(teu, dir.path(), &bridge, network)?;
-        let mut daemon = Self { teu: teu.to_owned(), dir, bridge, network, child, notify };
+        let mut daemon = Self { teu: teu.to_owned(), dir, bridge, network, child, notify, _owner: owner, stopped: false };
         daemon.wait_ready()?;
         Ok(daemon)
     }
@@ -201,7 +210,11 @@ impl Daemon {
         }
     }
 
-    fn stop(&mut self) -> Result<()> {
+    /// Removes all containers, ends the engine in good order and tells what is left on the machine.
+    ///
+    /// # Errors
+    /// If the engine does not end well or the kernel's tables cannot be read.
+    pub fn stop(&mut self) -> Result<Leftovers> {
         if self.child.try_wait()?.is_some() {
             self.child = spawn(&self.teu, self.dir.path(), &self.bridge, self.network)?;
             self.wait_ready()?;
@@ -211,22 +224,25 @@ impl Daemon {
             self.teu(["rm", "-f", "-v"].into_iter().chain(ids.lines()))?;
         }
         rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), rustix::process::Signal::TERM)?;
-        self.child.wait()?;
-        if self.network == Network::Host {
-            Command::new("ip").args(["link", "delete", &self.bridge]).stderr(Stdio::null()).status()?;
-            let table = format!("delete table inet {}", self.bridge);
-            Command::new("nft").arg(table).stderr(Stdio::null()).status()?;
-        }
-        Ok(())
+        let status = self.child.wait()?;
+        self.stopped = true;
+        ensure!(status.success(), "the engine ended with {status}\n{}", self.log());
+        let left = leftovers::after(self.dir(), self.network == Network::Host, &self.bridge)?;
+        sweep::clear(self.dir.path(), &self.bridge);
+        Ok(left)
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if self.stopped {
+            return;
+        }
         if let Err(error) = self.stop() {
             // A test that fails here must not leave an engine running.
             let _already_dead = self.child.kill();
             let _reaped = self.child.wait();
+            sweep::clear(self.dir.path(), &self.bridge);
             let _no_terminal = writeln!(std::io::stderr(), "cannot stop the test engine: {error:#}\n{}", self.log());
         }
     }
@@ -243,7 +259,7 @@ fn spawn(teu: &Path, dir: &Path, bridge: &str, network: Network) -> Result<Child
         }
     };
     command.arg("daemon").arg("--root").arg(dir.join("root")).arg("--run").arg(dir.join("run"));
-    command.arg("--socket").arg(dir.join("teu.sock")).args(["--bridge", bridge]);
+    command.arg("--socket").arg(dir.join("teu.sock")).args(["--bridge", bridge, "--cgroup-parent", bridge]);
     command.env("NOTIFY_SOCKET", dir.join("notify.sock"));
     command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     command.spawn().context("cannot start the engine")

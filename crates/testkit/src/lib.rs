@@ -8,3 +8,4 @@ pub mod campaign;
 pub mod daemon;
 pub mod leftovers;
 pub mod script;
+mod sweep;

@@ -77,6 +77,7 @@ async fn serve(options: &Options, spawner: Spawner) -> anyhow::Result<()> {
     let engine = Engine::open(engine::Options {
         root: options.root.clone(),
         run: options.run.clone(),
+        cgroup_parent: options.cgroup_parent.clone(),
         spawner,
         images: Arc::clone(&images),
         networks: Arc::clone(&networks),

@@ -19,6 +19,8 @@ pub(crate) struct Options {
     pub bridge: Option<String>,
     /// Address and prefix length of that link.
     pub bip: Option<String>,
+    /// Control group above those of the containers.
+    pub cgroup_parent: String,
     /// Where the process id is written.
     pub pidfile: Option<PathBuf>,
     /// Whether readiness is told on standard output, which then is closed.
@@ -34,6 +36,7 @@ impl Options {
         let mut root = PathBuf::from("/var/lib/teu");
         let mut run = PathBuf::from("/run/teu");
         let mut socket = None;
+        let mut cgroup_parent = "/teu".to_owned();
         let (mut bridge, mut bip, mut pidfile, mut detached) = (None, None, None, false);
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next()? {
@@ -51,6 +54,7 @@ impl Options {
                     socket = (!text.starts_with("fd://")).then(|| PathBuf::from(path));
                 }
                 Long("bridge") | Short('b') => bridge = Some(parser.value()?.string()?),
+                Long("cgroup-parent") => cgroup_parent = parser.value()?.string()?,
                 Long("bip") => bip = Some(parser.value()?.string()?),
                 Long("pidfile") | Short('p') => pidfile = Some(parser.value()?.into()),
                 Long("log-level") | Short('l') => drop(parser.value()?),
@@ -61,7 +65,7 @@ impl Options {
             }
         }
         let socket = socket.unwrap_or_else(|| run.join("teu.sock"));
-        Ok(Self { root: absolute(root)?, run: absolute(run)?, socket: absolute(socket)?, bridge, bip, pidfile, detached })
+        Ok(Self { root: absolute(root)?, run: absolute(run)?, socket: absolute(socket)?, bridge, bip, cgroup_parent, pidfile, detached })
     }
 }
 

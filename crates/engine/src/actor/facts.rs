@@ -103,6 +103,7 @@ impl Actor {
             command: record.command.clone(),
             user,
             home,
+            cgroup_parent: self.deps.cgroup_parent.clone(),
             hostname: self.hostname(),
             mounts: self.mounts()?,
             files: self.files()?,

@@ -11,6 +11,7 @@ fn facts() -> Facts {
     Facts {
         command: vec!["/bin/true".into()],
         home: "/root".into(),
+        cgroup_parent: "/teu".into(),
         hostname: "box".into(),
         files: vec![("hosts", "/run/x/hosts".into())],
         ..Facts::default()

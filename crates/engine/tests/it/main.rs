@@ -39,6 +39,7 @@ fn main() {
         leave_running(&engine).await;
     });
     run(directory.path(), spawners.1, async |engine, _| {
+        engine.settled().await;
         find_again(&engine).await;
         remove_all(&engine, directory.path()).await;
     });
@@ -60,6 +61,7 @@ fn run(root: &Path, spawner: Spawner, test: impl AsyncFnOnce(Engine, Arc<Images>
         let engine = Engine::open(Options {
             root: root.to_owned(),
             run: root.join("run"),
+            cgroup_parent: "/teu".to_owned(),
             spawner,
             images: images.clone(),
             networks: Arc::new(networks.unwrap()),

@@ -45,6 +45,17 @@ pub(crate) fn summary(container: &Container, now: SystemTime) -> ContainerSummar
     }
 }
 
+/// What a list shows of a container whose record cannot be read.
+pub(crate) fn damaged(damaged: &engine::Damaged) -> ContainerSummary {
+    ContainerSummary {
+        id: damaged.key.clone(),
+        names: vec![format!("/damaged-{}", damaged.key.get(..12).unwrap_or(&damaged.key))],
+        state: Status::Dead.name().to_owned(),
+        status: format!("Damaged record: {}", damaged.reason),
+        ..ContainerSummary::default()
+    }
+}
+
 /// **Source:** moby, `daemon/list.go`, `refreshImage` and `newSnapshot`.
 fn command(container: &Container) -> String {
     let mut text = container.path.clone();

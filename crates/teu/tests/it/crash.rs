@@ -58,3 +58,33 @@ fn an_exit_while_the_engine_is_dead_is_known_afterwards() {
     assert_eq!(daemon.ok(state.iter().chain(&["d1"])).unwrap(), "exited 137");
     assert_eq!(daemon.ok(["wait", "c1"]).unwrap(), "42");
 }
+
+#[test]
+fn a_damaged_record_is_shown_and_can_be_removed() {
+    let mut daemon = Daemon::with_busybox(crate::teu(), Network::Host).unwrap();
+    let id = daemon.ok(["run", "-d", "--name", "c1", "busybox", "sleep", "100000"]).unwrap();
+    daemon.ok(["run", "-d", "--name", "c2", "-v", "/data", "busybox", "sleep", "100000"]).unwrap();
+    daemon.kill().unwrap();
+    let record = daemon.dir().join("root/records").join(format!("{id}.json"));
+    let mut bytes = std::fs::read(&record).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&record, bytes).unwrap();
+    for _ in 0..2 {
+        daemon.restart().unwrap();
+        let listing = daemon.ok(["ps", "-a", "--no-trunc", "--format", "{{.ID}} {{.State}} {{.Status}}"]).unwrap();
+        assert!(listing.contains(&format!("{id} dead Damaged record: the checksum is wrong")), "{listing}");
+        let info = daemon.teu(["info"]).unwrap();
+        assert!(String::from_utf8_lossy(&info.stderr).contains(&format!("damaged record of container {id}")), "{info:?}");
+        let refused = daemon.teu(["volume", "prune", "-f", "-a"]).unwrap();
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("its record is damaged"), "{refused:?}");
+        daemon.kill().unwrap();
+    }
+    daemon.restart().unwrap();
+    daemon.ok(["rm", "-f", &id[..12]]).unwrap();
+    assert_eq!(daemon.ok(["ps", "-a", "--format", "{{.Names}}"]).unwrap(), "c2");
+    daemon.ok(["volume", "prune", "-f", "-a"]).unwrap();
+    assert_eq!(daemon.ok(["volume", "ls", "-q"]).unwrap().lines().count(), 1, "c2 holds its volume also after a restart");
+    let left = daemon.stop().unwrap();
+    assert!(left.is_empty(), "{left:#?}");
+}

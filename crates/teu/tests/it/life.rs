@@ -44,7 +44,7 @@ fn standard_input_is_passed_on_and_closed() {
 
 #[test]
 fn nothing_is_left_after_two_hundred_containers() {
-    let daemon = Daemon::with_busybox(crate::teu(), Network::Private).unwrap();
+    let mut daemon = Daemon::with_busybox(crate::teu(), Network::Host).unwrap();
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
@@ -55,7 +55,9 @@ fn nothing_is_left_after_two_hundred_containers() {
         }
     });
     assert_eq!(daemon.ok(["ps", "-aq"]).unwrap(), "");
-    let left = leftovers::settled(&daemon, &[]).unwrap();
+    let left = leftovers::settled(&daemon).unwrap();
+    assert!(left.is_empty(), "{left:#?}");
+    let left = daemon.stop().unwrap();
     assert!(left.is_empty(), "{left:#?}");
 }
 
