@@ -212,7 +212,9 @@ impl App {
         let mut info = system::info(&self.host, &self.root, counts);
         info.warnings = (!overview.damaged.is_empty()).then(|| {
             let damaged = overview.damaged.iter();
-            damaged.map(|it| format!("WARNING: damaged record of container {} set aside: {} ({})", it.key, it.reason, it.path.display())).collect()
+            damaged
+                .map(|it| format!("WARNING: damaged record of container {} set aside: {} ({})", it.key, it.reason, it.path.display()))
+                .collect()
         });
         reply::json(http::StatusCode::OK, &info)
     }

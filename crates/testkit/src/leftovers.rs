@@ -34,7 +34,10 @@ pub(crate) fn after(dir: &Path, links: bool, bridge: &str) -> Result<Leftovers> 
     machine(dir, bridge, &|_| false, &mut found)?;
     if links {
         let list = std::process::Command::new("ip").args(["-o", "link"]).output()?.stdout;
-        for line in String::from_utf8(list)?.lines().filter(|line| line.contains(&format!(" {bridge}:")) || line.contains(&format!("master {bridge} "))) {
+        for line in String::from_utf8(list)?
+            .lines()
+            .filter(|line| line.contains(&format!(" {bridge}:")) || line.contains(&format!("master {bridge} ")))
+        {
             found.entry("links").or_default().push(line.to_owned());
         }
         let tables = std::process::Command::new("nft").args(["list", "tables"]).output()?.stdout;
