@@ -1,6 +1,7 @@
 //! One file per command or family: its table of words and what it does.
 
 mod attach;
+mod changes;
 mod complete;
 mod completion;
 mod cp;
@@ -46,6 +47,7 @@ fn entries() -> Vec<Entry> {
         logs::ENTRIES,
         exec::ENTRIES,
         attach::ENTRIES,
+        changes::ENTRIES,
         inspect::ENTRIES,
         events::ENTRIES,
         image::ENTRIES,

@@ -11,9 +11,16 @@ use oci::image::{Config, Empty, Healthcheck};
 /// # Errors
 /// What is wrong, in Docker's words; `config` may then be changed in part.
 pub fn apply(config: &mut Config, changes: &[String]) -> Result<(), String> {
+    let mut cmd_given = false;
     for line in changes.iter().flat_map(|change| change.lines()).map(str::trim).filter(|line| !line.is_empty()) {
         let (name, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        instruction(config, &name.to_ascii_uppercase(), rest.trim())?;
+        let name = name.to_ascii_uppercase();
+        instruction(config, &name, rest.trim())?;
+        cmd_given |= name == "CMD";
+        if name == "ENTRYPOINT" && !cmd_given {
+            // A command that was meant for another entry point is dropped.
+            config.cmd = None;
+        }
     }
     Ok(())
 }
@@ -61,12 +68,7 @@ fn instruction(config: &mut Config, name: &str, rest: &str) -> Result<(), String
         }
         "STOPSIGNAL" => config.stop_signal = Some(one(name, rest)?),
         "HEALTHCHECK" => config.healthcheck = Some(healthcheck(rest)?),
-        "FROM" | "RUN" | "COPY" | "ADD" | "ARG" | "SHELL" | "MAINTAINER" => {
-            return Err(format!("{name} is not a valid change command"));
-        }
-        _ => {
-            return Err(format!("dockerfile parse error on line 1: unknown instruction: {name}"));
-        }
+        _ => return Err(format!("{name} is not a valid change command")),
     }
     Ok(())
 }
@@ -196,10 +198,22 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_point_drops_a_command_that_was_not_given_with_it() {
+        let base = Config { cmd: Some(vec!["old".to_owned()]), ..Config::default() };
+        let with = |changes: &[&str]| {
+            let mut config = base.clone();
+            apply(&mut config, &changes.iter().map(|&change| change.to_owned()).collect::<Vec<_>>()).unwrap();
+            config.cmd
+        };
+        assert_eq!(with(&["ENTRYPOINT [\"a\"]"]), None);
+        assert_eq!(with(&["CMD [\"new\"]", "ENTRYPOINT [\"a\"]"]), Some(vec!["new".to_owned()]));
+    }
+
+    #[test]
     fn wrong_instructions_are_named() {
         for (change, text) in [
             ("RUN true", "RUN is not a valid change command"),
-            ("NOSUCH x", "unknown instruction: NOSUCH"),
+            ("NOSUCH x", "NOSUCH is not a valid change command"),
             ("ENV A", "ENV must have two arguments"),
             ("ENV A=\"b", "unexpected end of statement while looking for matching double-quote"),
             ("EXPOSE x", "invalid containerPort: x"),

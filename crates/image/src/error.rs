@@ -196,6 +196,17 @@ pub enum SnapshotError {
     },
 }
 
+/// Says why no image was made of a container; nothing of it is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The container's files cannot be found.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// The layer cannot be read or stored.
+    #[error(transparent)]
+    Load(LoadError),
+}
+
 /// Says why a snapshot was not removed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot remove the snapshot of `{holder}`")]

@@ -1,5 +1,6 @@
 //! The façade.
 
+mod changed;
 mod loading;
 mod naming;
 mod removing;
@@ -108,9 +109,13 @@ impl Images {
             });
         }
         steps.reverse();
-        if let Some(newest) = steps.first_mut() {
-            newest.id = Some(*id);
-            newest.tags = state.names_of(id).into_iter().filter(|name| name.tag().is_some()).collect();
+        // Images made on this host know what they were made of; other steps have no image.
+        let mut ancestor = Some(*id);
+        for step in &mut steps {
+            let Some((id, entry)) = ancestor.and_then(|id| Some((id, state.visible(&id)?))) else { break };
+            step.id = Some(id);
+            step.tags = state.names_of(&id).into_iter().filter(|name| name.tag().is_some()).collect();
+            ancestor = entry.record.parent;
         }
         Ok(steps)
     }

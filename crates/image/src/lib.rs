@@ -17,13 +17,15 @@ mod state;
 mod stream;
 mod tape;
 mod tar;
+mod tree;
 mod unpack;
 
 pub use error::{
-    HistoryError, ImportError, LoadError, OpenError, PinError, PruneError, RemoveError, RemoveSnapshotError, ResolveError, SaveError,
-    SnapshotError, SweepError, TagError,
+    CommitError, HistoryError, ImportError, LoadError, OpenError, PinError, PruneError, RemoveError, RemoveSnapshotError, ResolveError,
+    SaveError, SnapshotError, SweepError, TagError,
 };
 pub use images::Images;
 pub use model::{
-    HistoryEntry, Image, ImageId, ImportOptions, Loaded, Progress, Pruned, RemoveOptions, Removed, Snapshot, SnapshotOptions, Swept,
+    Change, ChangeKind, CommitOptions, HistoryEntry, Image, ImageId, ImportOptions, Loaded, Progress, Pruned, RemoveOptions, Removed,
+    Snapshot, SnapshotOptions, Swept,
 };

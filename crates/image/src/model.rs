@@ -57,6 +57,8 @@ pub struct Image {
     pub layers: Vec<Digest>,
     /// Holders that pin it, sorted.
     pub holders: Vec<String>,
+    /// The image it was made of on this host.
+    pub parent: Option<ImageId>,
 }
 
 /// What `load` reports while it works.
@@ -137,13 +139,13 @@ pub struct Pruned {
 /// One line of `docker history`, the newest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HistoryEntry {
-    /// The image; only the newest line has one.
+    /// The image; the newest line has one, and those of the images it was made of on this host.
     pub id: Option<ImageId>,
     /// When the step was made.
     pub created: Option<SystemTime>,
     /// The command.
     pub created_by: String,
-    /// Names of the image; only on the newest line.
+    /// Names of that image.
     pub tags: Vec<ImageRef>,
     /// Bytes of the step's layer.
     pub size: u64,
@@ -184,4 +186,43 @@ pub struct Swept {
     pub layers: Vec<Digest>,
     /// Records that were damaged and set aside, with the reason.
     pub damaged: Vec<String>,
+}
+
+/// How a path of a container differs from its image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChangeKind {
+    /// It is there in both and differs, or what it holds does.
+    Modified,
+    /// It is new.
+    Added,
+    /// It is gone.
+    Deleted,
+}
+
+/// A path of a container that differs from its image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The absolute path; bytes that are no UTF-8 are replaced.
+    pub path: String,
+    /// How it differs.
+    pub kind: ChangeKind,
+}
+
+/// What is said of an image that is made of a container.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CommitOptions {
+    /// Who made it; may be empty.
+    pub author: String,
+    /// Message; may be empty.
+    pub comment: String,
+    /// The container's command, for the history.
+    pub created_by: String,
+    /// Id of the container.
+    pub container: String,
+    /// The image's `config`, in Docker's JSON.
+    pub config: serde_json::Value,
+    /// The container's configuration, in Docker's JSON.
+    pub container_config: serde_json::Value,
+    /// Version of the engine.
+    pub engine_version: String,
 }

@@ -122,6 +122,7 @@ impl State {
             created: entry.config.created.as_deref().and_then(time),
             last_tagged: last.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds))),
             layers: entry.record.layers.iter().map(|layer| layer.diff_id).collect(),
+            parent: entry.record.parent.filter(|parent| self.visible(parent).is_some()),
             holders: self.holders_of(id).into_iter().map(str::to_owned).collect(),
         })
     }

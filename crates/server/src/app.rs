@@ -143,7 +143,9 @@ impl App {
             Verb::ArchiveStat => self.archive_stat(name, &call).await,
             Verb::ArchiveGet => self.archive_get(name, &call).await,
             Verb::ArchivePut => self.archive_put(name, call).await,
-            Verb::Attach | Verb::AttachWebSocket | Verb::Changes | Verb::Export => {
+            Verb::Changes => self.container_changes(name).await,
+            Verb::Export => self.container_export(name).await,
+            Verb::Attach | Verb::AttachWebSocket => {
                 // A container that is not there is said first, as Docker does.
                 self.lookup(name)?;
                 Err(ApiError::unsupported("this engine cannot do that yet"))
@@ -180,7 +182,8 @@ impl App {
                 "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm \
                  join\" to connect this node to swarm and try again.",
             )),
-            Route::Auth | Route::Build | Route::Commit | Route::ImageSearch | Route::ImagePush(_) | Route::NetworkConnect(_) => {
+            Route::Commit => self.commit(call).await,
+            Route::Auth | Route::Build | Route::ImageSearch | Route::ImagePush(_) | Route::NetworkConnect(_) => {
                 Err(ApiError::unsupported("this engine cannot do that yet"))
             }
             Route::Run

@@ -70,7 +70,13 @@ impl App {
 
     /// Tells the listeners what happened with an image.
     pub(crate) fn image_event(&self, action: &str, id: &ImageId, name: &str) {
-        let attributes = BTreeMap::from([("name".to_owned(), name.to_owned())]);
+        let labels = self.images.get(id).map(|image| image.config.config.labels.clone()).unwrap_or_default();
+        self.image_event_with(action, id, name, labels);
+    }
+
+    /// Tells the listeners what happened with an image that has these labels.
+    pub(crate) fn image_event_with(&self, action: &str, id: &ImageId, name: &str, mut attributes: BTreeMap<String, String>) {
+        attributes.insert("name".to_owned(), name.to_owned());
         self.engine.events().publish(EventKind::Image, action, id.to_string(), attributes);
     }
 

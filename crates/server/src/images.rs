@@ -74,14 +74,7 @@ impl App {
     pub(crate) fn image_tag(&self, name: &str, call: &Call) -> Result<Reply, ApiError> {
         let image = self.resolve(name)?;
         let target = reference(call.query.text("repo"), call.query.text("tag"))?;
-        self.images.tag(&image.id, &target).map_err(|cause| {
-            let status = match cause {
-                image::TagError::NotFound { .. } => StatusCode::NOT_FOUND,
-                image::TagError::Digest => StatusCode::BAD_REQUEST,
-                image::TagError::Record { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-            };
-            ApiError::from_error(status, &cause)
-        })?;
+        self.images.tag(&image.id, &target).map_err(|cause| tag_error(&cause))?;
         self.image_event("tag", &image.id, &target.familiar());
         Ok(reply::empty(StatusCode::CREATED))
     }
@@ -275,9 +268,12 @@ fn load_progress(step: &image::Progress) -> Option<Progress> {
 }
 
 /// Joins a name and a tag that may also stand in the name.
-fn reference(name: &str, tag: &str) -> Result<ImageRef, ApiError> {
+pub(crate) fn reference(name: &str, tag: &str) -> Result<ImageRef, ApiError> {
     let invalid = |cause: oci::ParseReferenceError| ApiError::invalid(cause.to_string());
     let name: ImageRef = name.parse().map_err(invalid)?;
+    if name.familiar_repository() == "sha256" {
+        return Err(ApiError::invalid("refusing to create an ambiguous tag using digest algorithm as name"));
+    }
     if tag.is_empty() {
         return Ok(name.or_latest());
     }
@@ -334,13 +330,17 @@ pub(crate) fn summary(image: &Image, version: ApiVersion) -> ImageSummary {
         created: image.created.map_or(0, |at| time::unix_nanos(at) / 1_000_000_000),
         id: image.id.to_string(),
         labels: (!labels.is_empty()).then(|| labels.clone()),
-        parent_id: String::new(),
+        parent_id: parent(image),
         repo_digests: Some(digests),
         repo_tags: Some(tags),
         shared_size: -1,
         size,
         virtual_size: (version < ApiVersion::v1(44)).then_some(size),
     }
+}
+
+fn parent(image: &Image) -> String {
+    image.parent.map(|parent| parent.to_string()).unwrap_or_default()
 }
 
 fn inspect(image: &Image, version: ApiVersion) -> ImageInspect {
@@ -351,8 +351,8 @@ fn inspect(image: &Image, version: ApiVersion) -> ImageInspect {
         id: image.id.to_string(),
         repo_tags: familiar(&image.repo_tags),
         repo_digests: familiar(&image.repo_digests),
-        parent: String::new(),
-        comment: text(&config.comment),
+        parent: parent(image),
+        comment: config.comment.clone().or_else(|| config.history.last()?.comment.clone()).unwrap_or_default(),
         created: text(&config.created),
         docker_version: text(&config.docker_version),
         author: text(&config.author),
@@ -420,7 +420,16 @@ fn remove_error(cause: &image::RemoveError) -> ApiError {
     }
 }
 
-fn load_error(cause: &image::LoadError) -> ApiError {
+pub(crate) fn tag_error(cause: &image::TagError) -> ApiError {
+    let status = match cause {
+        image::TagError::NotFound { .. } => StatusCode::NOT_FOUND,
+        image::TagError::Digest => StatusCode::BAD_REQUEST,
+        image::TagError::Record { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    ApiError::from_error(status, cause)
+}
+
+pub(crate) fn load_error(cause: &image::LoadError) -> ApiError {
     let status = match cause {
         image::LoadError::Invalid { .. } | image::LoadError::Digest { .. } => StatusCode::BAD_REQUEST,
         image::LoadError::Platform { .. } => StatusCode::NOT_FOUND,

@@ -2,6 +2,7 @@
 
 mod app;
 mod archive;
+mod commit;
 mod connection;
 mod containers;
 mod convert;

@@ -168,6 +168,15 @@ fn split(reference: &str) -> (&str, &str) {
     }
 }
 
+/// Repository and tag of a name that is checked before anything is sent.
+pub(super) fn reference(name: &str) -> Outcome<(String, String)> {
+    let (repository, tag) = split(name);
+    if repository.chars().any(char::is_uppercase) && !repository.contains('/') {
+        return Err(Failure::new(format!("invalid reference format: repository name (library/{repository}) must be lowercase")));
+    }
+    Ok((repository.to_owned(), tag.to_owned()))
+}
+
 #[allow(clippy::cast_precision_loss, reason = "sizes are rounded to four figures")]
 fn size_short(value: &Value, name: &str) -> String {
     human::size_short(number(value, name) as f64)
@@ -294,16 +303,38 @@ fn save(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
     let pairs: Vec<(&str, Option<&str>)> =
         given.args.iter().map(|name| ("names", Some(name.as_str()))).chain([("platform", given.get("platform"))]).collect();
-    let mut answer = client.stream("GET", &format!("/images/get{}", query(&pairs)), None)?;
-    match target {
-        None => drop(std::io::copy(&mut answer, &mut std::io::stdout())?),
-        Some(target) => {
-            let part = format!("{target}.part");
-            std::io::copy(&mut answer, &mut std::fs::File::create(&part)?)?;
-            std::fs::rename(part, target)?;
-        }
-    }
+    let answer = client.stream("GET", &format!("/images/get{}", query(&pairs)), None)?;
+    write_to(target, answer)?;
     Ok(0)
+}
+
+/// Writes a stream to a file, which appears whole or not at all, or to standard output.
+pub(super) fn write_to(target: Option<&str>, mut stream: impl Read) -> Outcome<()> {
+    let Some(target) = target else {
+        std::io::copy(&mut stream, &mut std::io::stdout())?;
+        return Ok(());
+    };
+    let path = std::path::Path::new(target);
+    let failed = |error: &std::io::Error| Failure::new(format!("failed to save image: {}", plain(error)));
+    if path.is_dir() {
+        return Err(Failure::new(format!("failed to save image: invalid output path: {target:?} is a directory")));
+    }
+    if let Ok(metadata) = path.metadata()
+        && !metadata.is_file()
+    {
+        // A pipe or a device, such as /dev/null, is written and not replaced.
+        let mut file = std::fs::OpenOptions::new().write(true).open(path).map_err(|error| failed(&error))?;
+        std::io::copy(&mut stream, &mut file)?;
+        return Ok(());
+    }
+    let part = format!("{target}.{}.part", std::process::id());
+    let written =
+        std::fs::File::create(&part).and_then(|mut file| std::io::copy(&mut stream, &mut file)).and_then(|_| std::fs::rename(&part, path));
+    written.map_err(|error| {
+        // Nothing half-written stays under a name that nobody asked for.
+        let _gone = std::fs::remove_file(&part);
+        failed(&error)
+    })
 }
 
 fn pull(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {

@@ -443,3 +443,18 @@ pub struct RunResult {
     #[serde(skip_serializing_if = "is_default")]
     pub error: String,
 }
+
+/// One path of `GET /containers/{id}/changes`: 0 is modified, 1 added, 2 deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct FilesystemChange {
+    pub path: String,
+    pub kind: u8,
+}
+
+/// The answer of `POST /commit`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CommitResponse {
+    pub id: String,
+}

@@ -25,6 +25,8 @@ pub(crate) struct Planned {
     pub(crate) layers: Vec<usize>,
     /// Its manifest, where it had one.
     pub(crate) manifest: Option<String>,
+    /// The image it was made of on this host.
+    pub(crate) parent: Option<crate::model::ImageId>,
 }
 
 /// One entry of Docker's `manifest.json`.
@@ -71,7 +73,7 @@ fn docker(contents: &Contents, bytes: &[u8], platform: Option<&Platform>) -> Res
         }
         let paths = entry.layers.unwrap_or_default();
         let layers = layers(contents, &config, paths.iter().map(String::as_str))?;
-        planned.push(Planned { config: text, names, layers, manifest: None });
+        planned.push(Planned { config: text, names, layers, manifest: None, parent: None });
     }
     Ok(planned)
 }
@@ -143,7 +145,7 @@ impl Walk<'_> {
         let paths: Vec<String> = manifest.layers.iter().map(|layer| self::path(&layer.digest)).collect();
         let layers = layers(self.contents, &config, paths.iter().map(String::as_str))?;
         let manifest = String::from_utf8(bytes.to_vec()).map_err(|_| invalid(format!("{path} is not UTF-8")))?;
-        Ok(Some(Planned { config: config_text, names: name.into_iter().collect(), layers, manifest: Some(manifest) }))
+        Ok(Some(Planned { config: config_text, names: name.into_iter().collect(), layers, manifest: Some(manifest), parent: None }))
     }
 }
 

@@ -69,13 +69,13 @@ impl Images {
         };
         let config = serde_json::to_string(&image).map_err(|source| io_error("write the configuration", source.into()))?;
         let names = options.reference.map(oci::ImageRef::or_latest).into_iter().collect();
-        let planned = Planned { config, names, layers: vec![0], manifest: None };
+        let planned = Planned { config, names, layers: vec![0], manifest: None, parent: None };
         let loaded = self.commit(&lease, &[layer], vec![planned])?;
         Ok(loaded[0].id)
     }
 
     /// Makes staged layers and planned images lasting: data first, then the layers' names, then the records.
-    fn commit(&self, lease: &Lease<'_>, layers: &[LayerBlob], planned: Vec<Planned>) -> Result<Vec<Loaded>, LoadError> {
+    pub(crate) fn commit(&self, lease: &Lease<'_>, layers: &[LayerBlob], planned: Vec<Planned>) -> Result<Vec<Loaded>, LoadError> {
         let used: BTreeSet<usize> = planned.iter().flat_map(|image| image.layers.iter().copied()).collect();
         let failed = |source| io_error("store the layers", source);
         let directory = open_directory(&self.disk.layers).map_err(failed)?;
@@ -105,7 +105,7 @@ impl Images {
                 config: planned.config,
                 layers: planned.layers.iter().map(layer).collect(),
                 manifest: planned.manifest,
-                parent: None,
+                parent: planned.parent,
                 hidden: false,
             };
             self.records.put(&id.0.hex(), &record, Durability::Durable).map_err(LoadError::Record)?;
@@ -155,17 +155,17 @@ fn stage_one(mut tar: impl Read, directory: std::path::PathBuf, storage: Storage
 }
 
 /// Layers that a load or save counts on: no removal deletes them meanwhile. At the end those that nothing names are deleted.
-pub(super) struct Lease<'a> {
+pub(crate) struct Lease<'a> {
     images: &'a Images,
     layers: std::cell::RefCell<Vec<Digest>>,
 }
 
 impl<'a> Lease<'a> {
-    pub(super) fn new(images: &'a Images) -> Self {
+    pub(crate) fn new(images: &'a Images) -> Self {
         Self { images, layers: std::cell::RefCell::default() }
     }
 
-    fn take_known(&self, diff_id: &Digest) -> bool {
+    pub(crate) fn take_known(&self, diff_id: &Digest) -> bool {
         let mut state = self.images.state();
         let known = state.layer(diff_id).is_some();
         if known {
@@ -174,7 +174,7 @@ impl<'a> Lease<'a> {
         known
     }
 
-    pub(super) fn take(&self, state: &mut State, diff_id: Digest) {
+    pub(crate) fn take(&self, state: &mut State, diff_id: Digest) {
         *state.leases.entry(diff_id).or_default() += 1;
         self.layers.borrow_mut().push(diff_id);
     }

@@ -134,10 +134,7 @@ impl Images {
             }
             self.lower(&state, image)
         };
-        let read = || -> io::Result<Option<Arc<[u8]>>> {
-            let root = if lower.len() == 1 { open_directory(&lower[0])? } else { merged(lower.iter())? };
-            read_small(&root, path)
-        };
+        let read = || -> io::Result<Option<Arc<[u8]>>> { read_small(&root_of(&lower)?, path) };
         let file = read().map_err(|source| SnapshotError::Io { holder: image.to_string(), source })?;
         let mut state = self.state();
         if state.files.len() < FILES_MAX && state.images.contains_key(image) {
@@ -220,6 +217,11 @@ fn assemble(directory: &Path, lower: Vec<PathBuf>, image: ImageId, options: Snap
 /// Writes `:` and `\` in a path as overlay's list of lower directories wants them.
 fn escape(path: &Path) -> String {
     path.display().to_string().replace('\\', "\\\\").replace(':', "\\:")
+}
+
+/// Opens layers, the topmost first, as one directory.
+pub(super) fn root_of(lower: &[PathBuf]) -> io::Result<OwnedFd> {
+    if let [only] = lower { open_directory(only) } else { merged(lower.iter()) }
 }
 
 /// Mounts directories on top of each other, the topmost first, read-only and detached.

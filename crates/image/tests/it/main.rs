@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a step that fails fails the test")]
 
 mod archives;
+mod changed;
 mod hostile;
 mod import;
 mod lifecycle;

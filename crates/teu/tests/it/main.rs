@@ -6,6 +6,7 @@ mod callers;
 mod copy;
 mod crash;
 mod help;
+mod images;
 mod life;
 mod net;
 mod oracle;
