@@ -17,8 +17,8 @@ mod state;
 mod stream;
 mod tape;
 mod tar;
-mod tree;
 mod unpack;
+mod walk;
 
 pub use error::{
     CommitError, HistoryError, ImportError, LoadError, OpenError, PinError, PruneError, RemoveError, RemoveSnapshotError, ResolveError,

@@ -21,7 +21,7 @@ use crate::compression::Compression;
 use crate::error::{CommitError, LoadError, SnapshotError};
 use crate::model::{Change, ChangeKind, CommitOptions, ImageId};
 use crate::stream::{CHUNK, Feed};
-use crate::tree::{Node, Packer, Step, Walk, differ, look, names, open_root};
+use crate::walk::{Node, Packer, Step, Walk, differ, look, names, open_root};
 
 /// What is laid down before a container starts; it is no change as long as it is empty.
 const LAID_DOWN: [&[u8]; 12] = [
