@@ -18,6 +18,7 @@ mod man;
 mod mount;
 mod network;
 mod port;
+mod registry;
 mod run;
 mod stats;
 mod system;
@@ -51,6 +52,7 @@ fn entries() -> Vec<Entry> {
         inspect::ENTRIES,
         events::ENTRIES,
         image::ENTRIES,
+        registry::ENTRIES,
         network::ENTRIES,
         volume::ENTRIES,
         system::ENTRIES,

@@ -3,6 +3,7 @@
 pub mod commands;
 pub mod config;
 pub mod context;
+pub mod credentials;
 pub mod error;
 pub mod flags;
 pub mod help;
@@ -12,6 +13,7 @@ pub mod ordered;
 pub mod output;
 pub mod printer;
 pub mod progress;
+pub mod reference;
 pub mod streams;
 pub mod table;
 pub mod template;

@@ -1,6 +1,6 @@
 //! The caller's terminal: raw while a container has it, restored whatever happens.
 
-use rustix::termios::{OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::{LocalModes, OptionalActions, Termios, Winsize, tcgetattr, tcgetwinsize, tcsetattr};
 
 /// The terminal in raw mode; dropping it restores what was.
 #[derive(Debug)]
@@ -18,6 +18,32 @@ impl Raw {
         raw.make_raw();
         tcsetattr(stdin, OptionalActions::Now, &raw).ok()?;
         Some(Self { before })
+    }
+}
+
+/// The terminal while a secret is typed; dropping it restores what was.
+#[derive(Debug)]
+pub struct NoEcho {
+    before: Termios,
+}
+
+impl NoEcho {
+    /// Ends the echo of standard input; `None` if it is no terminal.
+    #[must_use]
+    pub fn enter() -> Option<Self> {
+        let stdin = rustix::stdio::stdin();
+        let before = tcgetattr(stdin).ok()?;
+        let mut silent = before.clone();
+        silent.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(stdin, OptionalActions::Now, &silent).ok()?;
+        Some(Self { before })
+    }
+}
+
+impl Drop for NoEcho {
+    fn drop(&mut self) {
+        // The terminal may be gone; then nothing is left to restore.
+        let _gone = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.before);
     }
 }
 

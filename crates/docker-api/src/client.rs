@@ -103,13 +103,15 @@ pub struct Client {
     endpoint: Endpoint,
     version: String,
     idle: Option<http::Connection>,
+    /// Credentials for a registry, as `X-Registry-Auth` carries them.
+    registry_auth: Option<String>,
 }
 
 impl Client {
     /// A client that has not spoken yet. `version` fixes the API version; without it [`Client::negotiate`] lowers it if needed.
     #[must_use]
     pub fn new(endpoint: Endpoint, version: Option<String>) -> Self {
-        Self { endpoint, version: version.unwrap_or_else(|| VERSION.to_owned()), idle: None }
+        Self { endpoint, version: version.unwrap_or_else(|| VERSION.to_owned()), idle: None, registry_auth: None }
     }
 
     /// Where it speaks to.
@@ -121,7 +123,13 @@ impl Client {
     /// A further client of the same engine, with a connection of its own.
     #[must_use]
     pub fn another(&self) -> Self {
-        Self { endpoint: self.endpoint.clone(), version: self.version.clone(), idle: None }
+        Self { endpoint: self.endpoint.clone(), version: self.version.clone(), idle: None, registry_auth: None }
+    }
+
+    /// A further client whose requests carry credentials for a registry.
+    #[must_use]
+    pub fn with_registry_auth(&self, header: String) -> Self {
+        Self { registry_auth: Some(header), ..self.another() }
     }
 
     /// Version of the API in use.
@@ -227,13 +235,14 @@ impl Client {
     }
 
     fn send(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Body, Error> {
+        let auth = self.registry_auth.clone();
         if let Some(connection) = self.idle.take() {
             // An engine that restarted meanwhile has closed it: a fresh one is tried then.
-            if let Ok(answer) = connection.send(method, path, body) {
+            if let Ok(answer) = connection.send(method, path, body, auth.as_deref()) {
                 return Ok(answer);
             }
         }
-        Ok(self.connect()?.send(method, path, body)?)
+        Ok(self.connect()?.send(method, path, body, auth.as_deref())?)
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Disk {
     pub(crate) staging: PathBuf,
     /// What waits to be deleted.
     pub(crate) trash: PathBuf,
+    /// Compressed layers while they come, one file a blob, named by its digest.
+    pub(crate) ingest: PathBuf,
     serial: AtomicU64,
 }
 
@@ -41,6 +43,7 @@ impl Disk {
             images: make(root.join("images"), 0o700)?,
             staging: make(root.join("staging"), 0o700)?,
             trash: make(root.join("trash"), 0o700)?,
+            ingest: make(root.join("ingest"), 0o700)?,
             serial: AtomicU64::new(0),
         };
         for name in names(&disk.staging).map_err(|source| (disk.staging.clone(), source))? {

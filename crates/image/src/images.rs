@@ -1,7 +1,7 @@
 //! The façade.
 
 mod changed;
-mod loading;
+pub(crate) mod loading;
 mod naming;
 mod removing;
 mod saving;
@@ -9,6 +9,7 @@ mod snapshots;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use oci::image::ImageConfig;
 use store::Table;
@@ -17,16 +18,21 @@ use crate::disk::{Disk, names};
 use crate::error::{HistoryError, OpenError, PinError, SweepError};
 use crate::layer::{Layer, Storage};
 use crate::model::{HistoryEntry, Image, ImageId, Swept};
+use crate::pull::{Known, Turns};
 use crate::state::{Entry, ImageRecord, NameRecord, State, time};
 
 /// All images below one data directory; methods may be called from any thread.
 #[derive(Debug)]
 pub struct Images {
-    disk: Disk,
-    storage: Storage,
+    pub(crate) disk: Disk,
+    pub(crate) storage: Storage,
     records: Table<ImageRecord>,
     names: Table<NameRecord>,
     state: Mutex<State>,
+    /// Who fetches which blobs now.
+    pub(crate) turns: Turns,
+    /// Compressed blobs of layers.
+    pub(crate) known: Known,
 }
 
 impl Images {
@@ -65,7 +71,9 @@ impl Images {
                 state.snapshots.insert(holder, image);
             }
         }
-        Ok(Self { disk, storage: Storage::default(), records, names: name_table, state: Mutex::new(state) })
+        let known = Known::open(disk.images.join("blobs"), |diff_id| state.needs(diff_id)).map_err(OpenError::Table)?;
+        crate::pull::sweep(&disk, SystemTime::now()).map_err(|source| OpenError::Directory { path: disk.ingest.clone(), source })?;
+        Ok(Self { disk, storage: Storage::default(), records, names: name_table, state: Mutex::new(state), turns: Turns::default(), known })
     }
 
     /// Returns all images, the newest first.
@@ -194,7 +202,7 @@ impl Images {
         Ok(swept)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         // Every change is complete before anything can panic, so a poisoned state is still sound.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

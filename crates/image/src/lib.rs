@@ -1,4 +1,4 @@
-//! Images on this host: loading, importing, naming, pinning, snapshots, removing.
+//! Images on this host: loading, importing, pulling, naming, pinning, snapshots, removing.
 //!
 //! Words: a *layer* is the content of one tar, named by the digest of that tar (`diff id`).
 //! An *image* is a configuration, named by its digest, and the layers it lists.
@@ -13,6 +13,7 @@ mod error;
 mod images;
 mod layer;
 mod model;
+mod pull;
 mod state;
 mod stream;
 mod tape;
@@ -29,3 +30,4 @@ pub use model::{
     Change, ChangeKind, CommitOptions, HistoryEntry, Image, ImageId, ImportOptions, Loaded, Progress, Pruned, RemoveOptions, Removed,
     Snapshot, SnapshotOptions, Swept,
 };
+pub use pull::{BlobSource, KnownBlob, Packed, PullError, PullLimits, PullPlan, PullStep, Pushable, Report};

@@ -23,6 +23,7 @@ pub struct App {
     pub(crate) root: Arc<str>,
     pub(crate) images: Arc<image::Images>,
     pub(crate) volumes: Arc<volume::Volumes>,
+    pub(crate) registries: registry::Client,
 }
 
 impl App {
@@ -34,7 +35,14 @@ impl App {
         volumes: Arc<volume::Volumes>,
         root: &std::path::Path,
     ) -> Self {
-        Self { host: Arc::new(Host::read()), engine, networks, images, volumes, root: root.display().to_string().into() }
+        let registries = registry::Client::new(registry::Settings::default());
+        Self { host: Arc::new(Host::read()), engine, networks, images, volumes, registries, root: root.display().to_string().into() }
+    }
+
+    /// Reaches registries as the host's settings say.
+    #[must_use]
+    pub fn with_registries(self, settings: registry::Settings) -> Self {
+        Self { registries: registry::Client::new(settings), ..self }
     }
 }
 
@@ -182,10 +190,14 @@ impl App {
                 "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm \
                  join\" to connect this node to swarm and try again.",
             )),
+            Route::Auth => self.login(call).await,
+            Route::ImageSearch => self.image_search(&call).await,
+            Route::ImagePush(name) => self.image_push(&name, &call).await,
+            Route::Distribution(name) => self.distribution(&name, &call).await,
+            Route::ManifestGet(name) => self.manifest_get(&name, &call).await,
+            Route::ManifestPut(name) => self.manifest_put(&name, call).await,
             Route::Commit => self.commit(call).await,
-            Route::Auth | Route::Build | Route::ImageSearch | Route::ImagePush(_) | Route::NetworkConnect(_) => {
-                Err(ApiError::unsupported("this engine cannot do that yet"))
-            }
+            Route::Build | Route::NetworkConnect(_) => Err(ApiError::unsupported("this engine cannot do that yet")),
             Route::Run
             | Route::ExecStart(_)
             | Route::ExecResize(_)

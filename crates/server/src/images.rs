@@ -139,12 +139,12 @@ impl App {
         .await
     }
 
-    /// Makes an image of a tar (`fromSrc`), or says why it cannot be pulled (`fromImage`).
+    /// Makes an image of a tar (`fromSrc`), or pulls one (`fromImage`).
     pub(crate) async fn image_create(&self, call: Call) -> Result<Reply, ApiError> {
         let query = &call.query;
         let source = query.text("fromSrc").to_owned();
         if source.is_empty() {
-            return self.image_pull(query.text("fromImage"), query.text("tag")).await;
+            return self.image_pull(&call).await;
         }
         if source != "-" {
             return Err(ApiError::unsupported(format!("cannot import from `{source}`: only the request body is read")));
@@ -171,23 +171,6 @@ impl App {
             Ok(())
         })
         .await
-    }
-
-    async fn image_pull(&self, name: &str, tag: &str) -> Result<Reply, ApiError> {
-        let wanted = reference(name, tag)?;
-        if self.images.resolve(&wanted.familiar()).is_ok() {
-            let text = format!("Status: Image is up to date for {}", wanted.familiar());
-            return stream_job(move |output| {
-                output.line(&Progress { status: text, ..Progress::default() });
-                Ok(())
-            })
-            .await;
-        }
-        Err(ApiError::not_found(format!(
-            "pull access denied for {}, repository does not exist or may require 'docker login': \
-             denied: requested access to the resource is denied",
-            wanted.familiar_repository()
-        )))
     }
 
     pub(crate) async fn image_save(&self, name: Option<String>, call: &Call) -> Result<Reply, ApiError> {

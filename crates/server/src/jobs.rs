@@ -33,6 +33,11 @@ impl Output {
         let _ = self.lines.blocking_send(reply::line(progress, LINE_END));
     }
 
+    /// Whether the client has gone away.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.lines.is_closed()
+    }
+
     /// Writes a line unless the client is slow.
     pub(crate) fn hint(&mut self, progress: &Progress) {
         self.start();

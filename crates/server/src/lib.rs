@@ -14,6 +14,7 @@ mod images;
 mod jobs;
 mod networks;
 pub mod query;
+mod registries;
 pub mod reply;
 mod request;
 pub mod router;

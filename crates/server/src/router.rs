@@ -24,6 +24,12 @@ pub enum Route {
     DiskUsage,
     /// `POST /auth`.
     Auth,
+    /// `GET /distribution/{name}/json`.
+    Distribution(String),
+    /// `GET /teu/manifests/{name}`.
+    ManifestGet(String),
+    /// `PUT /teu/manifests/{name}`.
+    ManifestPut(String),
     /// `POST /teu/run`.
     Run,
     /// `POST /build`, `/build/prune`, `/session`, `/grpc`.
@@ -187,6 +193,12 @@ fn single(method: &str, path: &str) -> Option<Route> {
         ("POST", "commit") => Route::Commit,
         ("POST", "build" | "build/prune" | "build/cancel" | "session" | "grpc") => Route::Build,
         ("GET", "plugins") => Route::PluginList,
+        ("GET", path) if path.starts_with("distribution/") => {
+            let name = path.strip_prefix("distribution/")?.strip_suffix("/json")?;
+            Route::Distribution(name.to_owned())
+        }
+        ("GET", path) if path.starts_with("teu/manifests/") => Route::ManifestGet(path.strip_prefix("teu/manifests/")?.to_owned()),
+        ("PUT", path) if path.starts_with("teu/manifests/") => Route::ManifestPut(path.strip_prefix("teu/manifests/")?.to_owned()),
         (_, path) if path.starts_with("plugins/") => {
             let name = path.split('/').nth(1).unwrap_or("");
             Route::Plugin(name.to_owned())

@@ -5,7 +5,7 @@
 //! keep them; the socket comes last, so that who can connect finds all of it ready.
 
 use crate::options::Options;
-use crate::{on_demand, socket};
+use crate::{on_demand, registries, socket};
 use anyhow::Context;
 use engine::Engine;
 use fs_err as fs;
@@ -86,6 +86,7 @@ async fn serve(options: &Options, spawner: Spawner) -> anyhow::Result<()> {
     .await?;
     let closing = Arc::clone(&networks);
     let app = server::App::new(engine.clone(), images, networks, volumes, &options.root);
+    let app = app.with_registries(registries::settings(options)?);
     let listener = match socket::inherited()? {
         Some(listener) => listener,
         None => socket::listen(&options.socket)?,

@@ -3,6 +3,7 @@
 mod daemon;
 mod on_demand;
 mod options;
+mod registries;
 mod socket;
 
 use std::ffi::OsString;

@@ -23,6 +23,14 @@ pub(crate) struct Options {
     pub cgroup_parent: String,
     /// Where the process id is written.
     pub pidfile: Option<PathBuf>,
+    /// Registries that may be spoken to without TLS.
+    pub insecure_registries: Vec<String>,
+    /// Mirrors of Docker Hub.
+    pub registry_mirrors: Vec<String>,
+    /// Directories with certificates and mirrors of registries.
+    pub certs_directories: Vec<PathBuf>,
+    /// A file of settings in Docker's form.
+    pub config_file: Option<PathBuf>,
     /// Whether readiness is told on standard output, which then is closed.
     pub detached: bool,
 }
@@ -38,6 +46,8 @@ impl Options {
         let mut socket = None;
         let mut cgroup_parent = "/teu".to_owned();
         let (mut bridge, mut bip, mut pidfile, mut detached) = (None, None, None, false);
+        let (mut insecure_registries, mut registry_mirrors, mut certs_directories) = (Vec::new(), Vec::new(), Vec::new());
+        let mut config_file = None;
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next()? {
             match argument {
@@ -57,6 +67,10 @@ impl Options {
                 Long("cgroup-parent") => cgroup_parent = parser.value()?.string()?,
                 Long("bip") => bip = Some(parser.value()?.string()?),
                 Long("pidfile") | Short('p') => pidfile = Some(parser.value()?.into()),
+                Long("insecure-registry") => insecure_registries.push(parser.value()?.string()?),
+                Long("registry-mirror") => registry_mirrors.push(parser.value()?.string()?),
+                Long("certs-dir") => certs_directories.push(parser.value()?.into()),
+                Long("config-file") => config_file = Some(parser.value()?.into()),
                 Long("log-level") | Short('l') => drop(parser.value()?),
                 Long("detached") => detached = true,
                 Short(_) | Long(_) | lexopt::Arg::Value(_) => {
@@ -65,7 +79,22 @@ impl Options {
             }
         }
         let socket = socket.unwrap_or_else(|| run.join("teu.sock"));
-        Ok(Self { root: absolute(root)?, run: absolute(run)?, socket: absolute(socket)?, bridge, bip, cgroup_parent, pidfile, detached })
+        let (root, run, socket) = (absolute(root)?, absolute(run)?, absolute(socket)?);
+        let options = Self {
+            root,
+            run,
+            socket,
+            bridge,
+            bip,
+            cgroup_parent,
+            pidfile,
+            insecure_registries,
+            registry_mirrors,
+            certs_directories,
+            config_file,
+            detached,
+        };
+        Ok(options)
     }
 }
 

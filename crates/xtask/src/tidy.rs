@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::{call, cargo, workspace};
 
 /// Every arrow of `docs/architecture.md`: a crate and what it may import. Development dependencies may also name `testkit`.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("sys", &[]),
     ("oci", &[]),
     ("store", &[]),
@@ -18,10 +18,11 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("image", &["sys", "oci", "store"]),
     ("network", &["sys", "store"]),
     ("volume", &["sys", "oci", "store"]),
+    ("registry", &["oci"]),
     ("engine", &["oci", "store", "image", "network", "volume", "supervisor"]),
-    ("server", &["docker-api", "oci", "store", "image", "network", "volume", "engine"]),
+    ("server", &["docker-api", "oci", "store", "image", "network", "volume", "registry", "engine"]),
     ("cli", &["docker-api"]),
-    ("teu", &["sys", "runtime", "supervisor", "store", "image", "network", "volume", "engine", "server", "cli", "docker-api"]),
+    ("teu", &["sys", "runtime", "supervisor", "store", "image", "network", "volume", "registry", "engine", "server", "cli", "docker-api"]),
     ("testkit", &[]),
     ("xtask", &["testkit"]),
 ];

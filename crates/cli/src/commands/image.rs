@@ -82,22 +82,6 @@ pub(super) const ENTRIES: &[Entry] = &[
     },
     Entry {
         command: Command {
-            words: "pull",
-            usage: "pull [OPTIONS] NAME[:TAG|@DIGEST]",
-            about: "Download an image from a registry",
-            least: 1,
-            most: 1,
-            strict: false,
-            flags: &[
-                yes("quiet", 'q', "Suppress verbose output"),
-                text("platform", '\0', "Set platform if server is multi-platform capable"),
-                yes("all-tags", 'a', "Download all tagged images in the repository"),
-            ],
-        },
-        act: pull,
-    },
-    Entry {
-        command: Command {
             words: "rmi",
             usage: "rmi [OPTIONS] IMAGE [IMAGE...]",
             about: "Remove one or more images",
@@ -335,21 +319,6 @@ pub(super) fn write_to(target: Option<&str>, mut stream: impl Read) -> Outcome<(
         let _gone = std::fs::remove_file(&part);
         failed(&error)
     })
-}
-
-fn pull(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
-    let mut client = context.client()?;
-    let (name, tag) = given.args[0].split_once('@').unwrap_or_else(|| split(&given.args[0]));
-    if !given.args[0].contains('@') && split(&given.args[0]).0 == given.args[0] && !given.on("quiet") {
-        printer::line("Using default tag: latest");
-    }
-    let answer = client.stream(
-        "POST",
-        &format!("/images/create{}", query(&[("fromImage", Some(name)), ("tag", Some(tag)), ("platform", given.get("platform"))])),
-        None,
-    )?;
-    progress::print(answer, given.on("quiet"))?;
-    Ok(0)
 }
 
 fn remove(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {

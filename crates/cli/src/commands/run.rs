@@ -5,11 +5,11 @@ use std::io::Write as _;
 use docker_api::client::{Client, Error, escape, query};
 use serde_json::{Value, json};
 
-use super::{Entry, attach, create_body, life};
+use super::{Entry, attach, create_body, life, registry};
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
 use crate::flags::{Command, Given, described};
-use crate::{json as field, printer, progress, streams, terminal};
+use crate::{json as field, printer, streams, terminal};
 
 pub(super) const ENTRIES: &[Entry] = &[
     Entry { command: described("run"), act: |context, _, given| run(context, given).map_err(Failure::of_run) },
@@ -28,6 +28,9 @@ fn create_container(context: &Context, client: &mut Client, given: &Given, wante
     let body = create_body::body(given, wanted)?;
     let path = format!("/containers/create{}", create_body::create_query(given));
     let image = &given.args[0];
+    if let Some(when) = given.get("pull").filter(|when| !matches!(*when, "always" | "missing" | "never")) {
+        return Err(Failure::new(format!("invalid pull option: '{when}': must be one of \"always\", \"missing\" or \"never\"")));
+    }
     if given.get("pull") == Some("always") {
         pull(client, given)?;
     }
@@ -58,15 +61,8 @@ fn tagged(image: &str) -> String {
     if last.contains(':') || last.contains('@') { image.to_owned() } else { format!("{image}:latest") }
 }
 
-fn pull(client: &mut Client, given: &Given) -> Outcome<()> {
-    let image = tagged(&given.args[0]);
-    let (name, tag) = match image.split_once('@') {
-        Some((name, digest)) => (name, digest),
-        None => image.rsplit_once(':').unwrap_or((&image, "latest")),
-    };
-    let query = query(&[("fromImage", Some(name)), ("tag", Some(tag)), ("platform", given.get("platform"))]);
-    let answer = client.another().stream("POST", &format!("/images/create{query}"), None)?;
-    progress::print(answer, given.on("quiet"))
+fn pull(client: &Client, given: &Given) -> Outcome<()> {
+    registry::pull_for(client, &given.args[0], given.get("platform"), given.on("quiet"))
 }
 
 /// Which streams the caller gets.

@@ -180,12 +180,15 @@ impl Connection {
         format!("{method} {path} HTTP/1.1\r\nHost: api.moby.localhost\r\nUser-Agent: teu/{}\r\n{headers}\r\n", env!("CARGO_PKG_VERSION"))
     }
 
-    pub(super) fn send(mut self, method: &str, path: &str, body: Option<&[u8]>) -> io::Result<Body> {
-        let headers = match body {
+    pub(super) fn send(mut self, method: &str, path: &str, body: Option<&[u8]>, registry_auth: Option<&str>) -> io::Result<Body> {
+        let mut headers = match body {
             Some(body) => format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len()),
             None if method == "POST" => "Content-Length: 0\r\n".to_owned(),
             None => String::new(),
         };
+        if let Some(auth) = registry_auth {
+            headers.push_str(&format!("X-Registry-Auth: {auth}\r\n"));
+        }
         let mut request = Self::head(method, path, &headers).into_bytes();
         request.extend(body.unwrap_or_default());
         self.write(&request)?;

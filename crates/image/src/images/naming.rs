@@ -34,7 +34,7 @@ impl Images {
         self.put_name(&mut state, &name.clone().or_latest(), *id)
     }
 
-    pub(super) fn put_name(&self, state: &mut State, name: &ImageRef, id: ImageId) -> Result<(), TagError> {
+    pub(crate) fn put_name(&self, state: &mut State, name: &ImageRef, id: ImageId) -> Result<(), TagError> {
         let record = NameRecord::now(id);
         self.names
             .put(&name.to_string(), &record, Durability::Durable)

@@ -1,0 +1,33 @@
+//! A client of image registries: OCI distribution 1.1 and Docker's HTTP API V2 over HTTP and TLS.
+//!
+//! Knows names, digests and manifests, and no disk layout: blobs come and go as streams of bytes.
+//! A [`Client`] holds what the host's settings say; a [`Session`] speaks to one registry with one
+//! client's credentials, through its mirrors first where there are any.
+//! **Source:** OCI distribution specification 1.1, `spec.md`; distribution, `docs/spec/auth/token.md`.
+
+mod auth;
+mod blob;
+mod choose;
+mod client;
+mod connect;
+mod endpoint;
+mod error;
+mod hosts;
+mod manifest;
+mod proxy;
+mod search;
+mod send;
+mod settings;
+mod tls;
+mod upload;
+
+pub use auth::Credentials;
+pub use blob::Blob;
+pub use choose::{ChooseError, choose};
+pub use client::{Client, Session};
+pub use error::{Error, Kind};
+pub use manifest::{Document, Found};
+pub use proxy::Proxy;
+pub use search::Hit;
+pub use settings::{Settings, Times};
+pub use upload::{Mounted, Upload};
