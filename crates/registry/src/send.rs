@@ -147,7 +147,7 @@ impl Session {
         let http = if own { &endpoint.http } else { &endpoint.foreign };
         match tokio::time::timeout(call.wait, http.request(request)).await {
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(error)) => Err(reach(&call.method, url, &error)),
+            Ok(Err(error)) => Err(reach(&call.method, url, own.then_some(endpoint), &error)),
             Err(_) => Err(Error::Stalled { url, seconds: call.wait.as_secs() }),
         }
     }
@@ -329,13 +329,14 @@ pub(crate) fn verb(method: &Method) -> String {
     text[..1].to_uppercase() + &text[1..]
 }
 
-/// Turns a failure without an answer into an error.
-fn reach(method: &Method, url: String, error: &hyper_util::client::legacy::Error) -> Error {
+/// Turns a failure without an answer into an error. One without a connection is told as Docker tells it, which asks for `/v2/` first.
+fn reach(method: &Method, url: String, endpoint: Option<&Endpoint>, error: &hyper_util::client::legacy::Error) -> Error {
     let mut source = error.source();
     while let Some(found) = source {
         if let Some(connect) = found.downcast_ref::<ConnectError>() {
             let passing = matches!(connect, ConnectError::Timeout { .. });
-            return Error::Reach { verb: verb(method), url, reason: connect.to_string(), passing };
+            let (verb, url) = endpoint.map_or((verb(method), url), |endpoint| ("Get".to_owned(), format!("{}/", endpoint.base)));
+            return Error::Reach { verb, url, reason: connect.to_string(), passing };
         }
         source = found.source();
     }

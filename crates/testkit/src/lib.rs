@@ -7,5 +7,6 @@ pub mod busybox;
 pub mod campaign;
 pub mod daemon;
 pub mod leftovers;
+pub mod registry;
 pub mod script;
 mod sweep;

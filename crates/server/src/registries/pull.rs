@@ -8,9 +8,8 @@ use crate::request::Call;
 use crate::{ApiError, images};
 use bytes::{Buf, Bytes};
 use docker_api::types::{Progress, ProgressDetail};
-use http::StatusCode;
 use image::{BlobSource, PullLimits, PullPlan, PullStep};
-use oci::image::{Descriptor, Index, Manifest, media_type};
+use oci::image::{Descriptor, ImageConfig, Index, Manifest, media_type};
 use oci::{Digest, ImageRef, Platform};
 use registry::{Document, Session};
 use std::collections::HashMap;
@@ -40,6 +39,8 @@ struct Pulled {
     digest: Digest,
     /// Whether anything was fetched.
     is_new: bool,
+    /// What a person should know.
+    warning: Option<String>,
 }
 
 impl App {
@@ -61,6 +62,9 @@ impl Pull {
         let pulled = self.tag(name, output)?;
         status(output, format!("Digest: {}", pulled.digest));
         status(output, summary(pulled.is_new, &name.familiar()));
+        if let Some(warning) = pulled.warning {
+            status(output, format!("WARNING: {warning}"));
+        }
         Ok(())
     }
 
@@ -87,7 +91,7 @@ impl Pull {
                 && self.is_here(name, digest)
             {
                 output.line(&begin);
-                return Ok(Pulled { digest, is_new: false });
+                return Ok(Pulled { digest, is_new: false, warning: None });
             }
         }
         let top = self.handle.block_on(self.session.manifest(name)).map_err(|cause| failure(&cause, name))?;
@@ -95,12 +99,28 @@ impl Pull {
         let digest = top.digest;
         let document = self.choose(name, top)?;
         let plan = self.plan(name, digest, &document)?;
+        let here = self.app.images.resolve(&name.with_digest(digest).to_string()).ok().map(|image| image.id);
+        let warning = self.mismatch(name, &plan)?;
         let source = Source { session: self.session.clone(), name: name.clone(), handle: self.handle.clone() };
         let report = Lines { output: Mutex::new((output, HashMap::new())) };
         let loaded = self.app.images.pull(plan, &source, PullLimits::default(), &|digest, step| report.step(digest, step));
         let loaded = loaded.map_err(|cause| pull_failure(&cause))?;
         self.app.image_event("pull", &loaded.id, &name.familiar());
-        Ok(Pulled { digest, is_new: true })
+        Ok(Pulled { digest, is_new: here != Some(loaded.id), warning })
+    }
+
+    /// Says so if the image is for another platform than the one that was asked for; Docker takes it nevertheless.
+    fn mismatch(&self, name: &ImageRef, plan: &PullPlan) -> Result<Option<String>, ApiError> {
+        let Some(wanted) = &self.platform else {
+            return Ok(None);
+        };
+        let config: ImageConfig = parse(plan.config.as_bytes(), name, "configuration", &Digest::of(plan.config.as_bytes()))?;
+        let found = config.platform();
+        let text = || {
+            let name = name.familiar();
+            format!("image with reference {name} was found but its platform ({found}) does not match the specified platform ({wanted})")
+        };
+        Ok((!wanted.matches(&found)).then(text))
     }
 
     /// Whether the image of this digest is here, for the platform; if so the tag leads to it afterwards.
@@ -138,17 +158,6 @@ impl Pull {
         }
         let config = self.handle.block_on(self.session.small_blob(name, &manifest.config, CONFIG_BYTES_MAX));
         let config = text(&config.map_err(|cause| failure(&cause, name))?, name)?;
-        if let Some(wanted) = &self.platform {
-            let found: oci::image::ImageConfig = parse(config.as_bytes(), name, "configuration", &manifest.config.digest)?;
-            let found = found.platform();
-            if !wanted.matches(&found) && !document.is_index() {
-                let text =
-                    "image with reference {name} was found but its platform ({found}) does not match the specified platform ({wanted})";
-                let text = text.replace("{name}", &name.familiar());
-                let text = text.replace("{found}", &found.to_string()).replace("{wanted}", &wanted.to_string());
-                return Err(ApiError::new(StatusCode::NOT_FOUND, text));
-            }
-        }
         let mut names = vec![name.with_digest(top)];
         if name.digest().is_none() {
             names.push(name.clone());

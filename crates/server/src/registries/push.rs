@@ -56,27 +56,18 @@ impl Push {
     fn run(&self, tag: Option<ImageRef>, output: &mut Output) -> Result<(), ApiError> {
         let repository = &self.repository;
         line(output, format!("The push refers to repository [{repository}]"));
-        let chosen: Vec<(ImageRef, ImageId)> = match tag {
-            Some(name) => {
-                let found = self.app.images.resolve(&name.to_string());
-                let image = found.map_err(|_| ApiError::not_found(format!("tag does not exist: {}", name.familiar())))?;
-                vec![(name, image.id)]
-            }
-            None => {
-                let all = self
-                    .app
-                    .images
-                    .list()
-                    .into_iter()
-                    .flat_map(|image| image.repo_tags.clone().into_iter().map(move |tag| (tag, image.id)));
-                let mut all: Vec<_> = all.filter(|(tag, _)| tag.repository() == *repository).collect();
-                all.sort();
-                all
-            }
-        };
+        let all = self.app.images.list().into_iter().flat_map(|image| image.repo_tags.clone().into_iter().map(move |tag| (tag, image.id)));
+        let mut chosen: Vec<(ImageRef, ImageId)> = all.filter(|(tag, _)| tag.repository() == *repository).collect();
+        chosen.sort();
         if chosen.is_empty() {
             let text = format!("An image does not exist locally with the tag: {}", repository.familiar_repository());
             return Err(ApiError::not_found(text));
+        }
+        if let Some(name) = tag {
+            chosen.retain(|(tag, _)| *tag == name);
+            if chosen.is_empty() {
+                return Err(ApiError::not_found(format!("tag does not exist: {}", name.familiar())));
+            }
         }
         for (name, id) in chosen {
             self.image(&name, id, output)?;

@@ -10,6 +10,7 @@ mod images;
 mod life;
 mod net;
 mod oracle;
+mod registry;
 mod wire;
 
 use std::path::Path;

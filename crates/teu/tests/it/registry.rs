@@ -1,0 +1,189 @@
+//! Pulling and pushing with a real registry.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use testkit::daemon::{Daemon, Network};
+use testkit::registry::{Access, PASSWORD, Registry, USER};
+
+/// An engine and a registry in the same network, and a folder for a client's settings.
+struct Bench {
+    daemon: Daemon,
+    registry: Registry,
+    config: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(access: Access) -> Self {
+        let daemon = Daemon::with_busybox(crate::teu(), Network::Host).unwrap();
+        Self { daemon, registry: Registry::start(access).unwrap(), config: tempfile::tempdir().unwrap() }
+    }
+
+    fn name(&self, rest: &str) -> String {
+        format!("{}/{rest}", self.registry.address())
+    }
+
+    fn run(&self, mut command: Command, args: &[&str]) -> Output {
+        command.env("DOCKER_CONFIG", self.config.path()).env_remove("DOCKER_AUTH_CONFIG").args(args).output().unwrap()
+    }
+
+    fn teu(&self, args: &[&str]) -> Output {
+        self.run(self.daemon.command(), args)
+    }
+
+    fn ok(&self, args: &[&str]) -> String {
+        out(&self.teu(args), args)
+    }
+
+    fn docker(&self, args: &[&str]) -> String {
+        out(&self.run(self.daemon.docker(), args), args)
+    }
+
+    fn fails(&self, args: &[&str]) -> String {
+        let output = self.teu(args);
+        assert!(!output.status.success(), "{args:?} should fail");
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+fn out(output: &Output, args: &[&str]) -> String {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{args:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+fn digest_of(push: &str) -> String {
+    let line = push.lines().find(|line| line.contains(": digest: ")).expect("a push ends with a digest");
+    line.split(' ').nth(2).unwrap().to_owned()
+}
+
+#[test]
+fn what_is_pushed_is_pulled_run_and_read_by_others() {
+    let bench = Bench::new(Access::Open);
+    let name = bench.name("some/box:1");
+    bench.ok(&["tag", "busybox", &name]);
+    let id = bench.ok(&["inspect", "-f", "{{.Id}}", &name]);
+    let pushed = bench.ok(&["push", &name]);
+    let digest = digest_of(&pushed);
+    assert!(pushed.contains(": Pushed\n"), "{pushed}");
+    assert!(bench.ok(&["push", &name]).contains(": Layer already exists\n"));
+    // Another repository of the registry gets the blobs without their bytes.
+    let other = bench.name("other:1");
+    bench.ok(&["tag", "busybox", &other]);
+    assert!(bench.ok(&["push", &other]).contains(": Mounted from some/box\n"));
+    bench.ok(&["rmi", &name, &other, "busybox"]);
+    let pulled = bench.ok(&["pull", &name]);
+    for line in ["1: Pulling from some/box\n", ": Pulling fs layer\n", ": Pull complete\n", &format!("Digest: {digest}\n")] {
+        assert!(pulled.contains(line), "{line}: {pulled}");
+    }
+    assert!(pulled.ends_with(&format!("Status: Downloaded newer image for {name}\n{name}\n")), "{pulled}");
+    assert_eq!(bench.ok(&["inspect", "-f", "{{.Id}}", &name]), id);
+    let repository = bench.name("some/box");
+    assert_eq!(bench.ok(&["inspect", "-f", "{{index .RepoDigests 0}}", &name]), format!("{repository}@{digest}\n"));
+    // An unchanged image costs one request.
+    let before = bench.registry.log().matches("response completed").count();
+    let again = bench.ok(&["pull", &name]);
+    assert!(again.contains(&format!("Status: Image is up to date for {name}\n")), "{again}");
+    assert_eq!(bench.registry.log().matches("response completed").count(), before + 1);
+    // By digest, by the unmodified client, and by another program.
+    bench.ok(&["rmi", &name]);
+    let by_digest = format!("{repository}@{digest}");
+    assert!(bench.docker(&["pull", &by_digest]).contains(&format!("Status: Downloaded newer image for {by_digest}\n")));
+    bench.docker(&["tag", &by_digest, &bench.name("docker:1")]);
+    assert_eq!(digest_of(&bench.docker(&["push", &bench.name("docker:1")])), digest);
+    let seen = Command::new("skopeo").args(["inspect", "--tls-verify=false", &format!("docker://{name}")]).output().unwrap();
+    assert!(String::from_utf8_lossy(&seen.stdout).contains(&digest), "{seen:?}");
+    // All tags, and an image that a container needs.
+    bench.ok(&["tag", &by_digest, &bench.name("some/box:2")]);
+    bench.ok(&["push", "-a", &repository]);
+    bench.ok(&["rmi", "-f", id.trim()]);
+    let all = bench.ok(&["pull", "-a", &repository]);
+    assert!(all.contains("1: Pulling from some/box\n") && all.contains("2: Pulling from some/box\n"), "{all}");
+    bench.ok(&["rmi", "-f", id.trim()]);
+    let ran = bench.teu(&["run", "--rm", &name, "echo", "hello"]);
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "hello\n", "{ran:?}");
+    assert!(
+        String::from_utf8_lossy(&ran.stderr).starts_with(&format!("Unable to find image '{name}' locally\n1: Pulling from some/box\n"))
+    );
+    let never = bench.fails(&["run", "--rm", "--pull", "never", &bench.name("none:1"), "true"]);
+    assert!(never.contains("No such image"), "{never}");
+    assert_eq!(bench.ok(&["pull", "-q", &name]), format!("{name}\n"));
+}
+
+#[test]
+fn failures_are_told_as_docker_tells_them() {
+    let bench = Bench::new(Access::Open);
+    let (none, name) = (bench.name("none:1"), bench.name("box:1"));
+    let unknown = format!("Error response from daemon: manifest for {none} not found: manifest unknown: manifest unknown\n");
+    assert_eq!(bench.fails(&["pull", &none]), unknown);
+    assert_eq!(bench.fails(&["push", &none]), format!("An image does not exist locally with the tag: {}\n", bench.name("none")));
+    bench.ok(&["tag", "busybox", &bench.name("none:2")]);
+    assert_eq!(bench.fails(&["push", &none]), format!("tag does not exist: {none}\n"));
+    assert_eq!(bench.fails(&["pull", "-a", &name]), "tag can't be used with --all-tags/-a\n");
+    assert_eq!(bench.fails(&["pull", "Abc"]), "invalid reference format: repository name (library/Abc) must be lowercase\n");
+    // Nobody listens on a port that was free a moment ago.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let refused = format!("Get \"http://{free}/v2/\": dial tcp {free}: connect: connection refused\n");
+    assert_eq!(bench.fails(&["pull", &format!("{free}/x")]), format!("Error response from daemon: {refused}"));
+}
+
+#[test]
+fn accounts_are_asked_for_kept_and_forgotten() {
+    let bench = Bench::new(Access::Account);
+    let (name, address) = (bench.name("box:1"), bench.registry.address().to_owned());
+    bench.ok(&["tag", "busybox", &name]);
+    assert!(bench.fails(&["push", &name]).contains("no basic auth credentials"));
+    let wrong = bench.fails(&["login", "-u", USER, "-p", "wrong", &address]);
+    assert!(wrong.contains(&format!("login attempt to http://{address}/v2/ failed with status: 401 Unauthorized\n")), "{wrong}");
+    let mut login = bench.daemon.command();
+    login.env("DOCKER_CONFIG", bench.config.path()).args(["login", "-u", USER, "--password-stdin", &address]);
+    let mut child = login
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), format!("{PASSWORD}\n").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "Login Succeeded\n", "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("WARNING! Your credentials are stored unencrypted in"));
+    bench.ok(&["push", &name]);
+    bench.ok(&["rmi", &name]);
+    // The file is Docker's own, in both directions.
+    bench.docker(&["pull", &name]);
+    bench.ok(&["logout", &address]);
+    assert!(bench.fails(&["pull", "-a", &bench.name("box")]).contains("no basic auth credentials"));
+    helpers(&bench, &address, &name);
+}
+
+/// Credentials in a helper program instead of the file.
+fn helpers(bench: &Bench, address: &str, name: &str) {
+    let folder = bench.config.path().join("bin");
+    std::fs::create_dir(&folder).unwrap();
+    let kept = bench.config.path().join("kept");
+    let script = format!(
+        "#!/bin/sh\ncase $1 in\nstore) cat >{0};;\nget) cat {0} 2>/dev/null || {{ echo credentials not found in native keychain; exit 1; }};;\nerase) rm -f {0};;\nesac\n",
+        kept.display()
+    );
+    write_program(&folder.join("docker-credential-test"), &script);
+    std::fs::write(bench.config.path().join("config.json"), r#"{"credsStore": "test"}"#).unwrap();
+    let run = |args: &[&str]| {
+        let mut command = bench.daemon.command();
+        command.env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap()));
+        bench.run(command, args)
+    };
+    assert!(!run(&["pull", "-q", "-a", &bench.name("box")]).status.success());
+    let login = run(&["login", "-u", USER, "-p", PASSWORD, address]);
+    assert_eq!(String::from_utf8_lossy(&login.stdout), "Login Succeeded\n", "{login:?}");
+    assert!(std::fs::read_to_string(&kept).unwrap().contains(PASSWORD));
+    assert!(!std::fs::read_to_string(bench.config.path().join("config.json")).unwrap().contains(PASSWORD));
+    let pulled = run(&["pull", "-q", name]);
+    assert!(pulled.status.success(), "{pulled:?}");
+    assert!(run(&["logout", address]).status.success() && !kept.exists());
+}
+
+fn write_program(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
