@@ -14,8 +14,8 @@ use super::{BlobSource, PullError, PullLimits, PullStep, Report, Wanted};
 use crate::archive::{LayerBlob, bad_layer};
 use crate::compression::Compression;
 use crate::disk::Disk;
-use crate::stream::Feed;
 use crate::layer::Storage;
+use crate::stream::Feed;
 use crate::unpack::Limits;
 
 /// Bytes that are handed on at a time.
