@@ -219,7 +219,7 @@ impl Images {
             }
         }
         let order = diff_ids.iter().filter_map(|diff_id| places.get(diff_id).copied()).collect();
-        let planned = Planned { config: plan.config, names: plan.names, layers: order, manifest: Some(plan.manifest) };
+        let planned = Planned { config: plan.config, names: plan.names, layers: order, manifest: Some(plan.manifest), parent: None };
         let loaded = self.commit(&lease, &layers, vec![planned]).map_err(PullError::Record)?;
         for (blob, diff_id) in plan.layers.iter().zip(&diff_ids) {
             ingest::remove(&self.disk, &blob.digest);
