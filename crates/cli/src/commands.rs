@@ -6,6 +6,7 @@ mod complete;
 mod completion;
 mod cp;
 mod create_body;
+mod create_network;
 mod events;
 mod exec;
 mod global;

@@ -4,6 +4,7 @@ mod adopt;
 mod exec;
 mod exit;
 mod facts;
+mod join;
 mod orders;
 mod probes;
 mod start;
@@ -23,12 +24,12 @@ use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::deps::Deps;
-use crate::error::{ExecError, OperationError, RemoveError, StartError};
+use crate::error::{ConnectError, ExecError, OperationError, RemoveError, StartError};
 use crate::event::EventKind;
 use crate::id::{ContainerName, ExecId};
 use crate::record::Record;
 use crate::registry::{Cell, lock};
-use crate::spec::Signal;
+use crate::spec::{EndpointSettings, Signal};
 use crate::state::State;
 use crate::types::{Update, Waited};
 use crate::view::{Container, Endpoint, Health, Probe, Process, Stats, Status};
@@ -96,6 +97,18 @@ pub(crate) enum Order {
         height: u16,
         width: u16,
         reply: Reply<(), OperationError>,
+    },
+    /// Joins it with a network, now or at its next start.
+    Connect {
+        network: String,
+        settings: Box<EndpointSettings>,
+        reply: Reply<(), ConnectError>,
+    },
+    /// Takes it out of a network, now or at its next start.
+    Disconnect {
+        network: String,
+        force: bool,
+        reply: Reply<(), ConnectError>,
     },
     Stats(Reply<Option<Stats>, OperationError>),
     Processes(Reply<Vec<Process>, OperationError>),

@@ -18,7 +18,7 @@ use crate::registry::Cell;
 use crate::spec::{Bind, MountKind, MountSource, NetworkMode, Propagation, Spec};
 use crate::state::Life;
 use crate::view::{Container, MountPoint};
-use crate::{merge, names, validate};
+use crate::{endpoints, merge, names, validate};
 
 /// Tries to make up a name that is free.
 const NAME_ATTEMPTS: u32 = 32;
@@ -40,6 +40,7 @@ pub(crate) fn create(
     let warnings = validate::check(&spec)?;
     let command = merge::command(&spec.config)?;
     check_references(deps, &spec)?;
+    endpoints::resolve(&deps.networks, &mut spec)?;
     let id = ContainerId::random();
     let name = take_name(deps, asked, id)?;
     let made = make(deps, id, &name, spec, &image, command);
@@ -76,10 +77,6 @@ fn check_references(deps: &Deps, spec: &Spec) -> Result<(), CreateError> {
     }
     if let IpcMode::Container(other) = &host.ipc_mode {
         container(other)?;
-    }
-    if let NetworkMode::Network(name) = &host.network_mode {
-        let found = deps.networks.inspect(name);
-        found.map_err(|_| CreateError::Network(name.clone()))?;
     }
     Ok(())
 }

@@ -15,11 +15,11 @@ use volume::Volumes;
 
 use crate::actor::Order;
 use crate::deps::Deps;
-use crate::error::{CreateError, ExecError, LookupError, OpenError, OperationError, RemoveError, RenameError, StartError};
+use crate::error::{ConnectError, CreateError, ExecError, LookupError, OpenError, OperationError, RemoveError, RenameError, StartError};
 use crate::event::Events;
 use crate::id::{ContainerId, ContainerName, ExecId};
 use crate::registry::{Cell, lock};
-use crate::spec::{Signal, Spec};
+use crate::spec::{EndpointSettings, Signal, Spec};
 use crate::types::{
     AttachOptions, Created, ExecStartOptions, LogStream, LogsOptions, Overview, Pruned, RunOptions, Top, Update, WaitCondition, WaitHandle,
     Waited,
@@ -300,6 +300,26 @@ impl Engine {
             }
         }
         pruned
+    }
+
+    /// Joins a container with a network: at once if it runs, else at its next start.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect(&self, container: &str, network: &str, settings: EndpointSettings) -> Result<(), ConnectError> {
+        let cell = self.0.registry.find(container)?;
+        let (network, settings) = (network.to_owned(), Box::new(settings));
+        self.order(&cell, |reply| Order::Connect { network, settings, reply }).await
+    }
+
+    /// Takes a container out of a network; `force` also if the network has gone.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn disconnect(&self, container: &str, network: &str, force: bool) -> Result<(), ConnectError> {
+        let cell = self.0.registry.find(container)?;
+        let network = network.to_owned();
+        self.order(&cell, |reply| Order::Disconnect { network, force, reply }).await
     }
 
     /// All containers, the newest first.

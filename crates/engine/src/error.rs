@@ -1,8 +1,12 @@
 //! One error for each operation on containers; texts are Docker's where Docker has one.
 
+mod connect;
+
 use std::io;
 
 use crate::id::{ContainerId, ContainerName, ParseNameError};
+
+pub use connect::ConnectError;
 
 /// What a face makes of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -218,9 +222,14 @@ pub enum CreateError {
     /// A volume's name is wrong.
     #[error(transparent)]
     VolumeName(#[from] volume::ParseNameError),
-    /// The network is not there.
-    #[error("network {0} not found")]
-    Network(String),
+    /// A network cannot give what is asked of it.
+    #[error("invalid config for network {network}: invalid endpoint settings:\n{reasons}")]
+    Endpoint {
+        /// The network.
+        network: String,
+        /// Why, one line each.
+        reasons: String,
+    },
     /// A directory or file of the container cannot be made.
     #[error("cannot prepare `{path}`")]
     Prepare {
@@ -242,9 +251,9 @@ impl CreateError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Name(_) | Self::Invalid(_) | Self::VolumeName(_) => ErrorKind::Invalid,
+            Self::Name(_) | Self::Invalid(_) | Self::VolumeName(_) | Self::Endpoint { .. } => ErrorKind::Invalid,
             Self::NameInUse { .. } => ErrorKind::Conflict,
-            Self::Image(image::ResolveError::NotFound { .. }) | Self::Platform { .. } | Self::Network(_) => ErrorKind::NotFound,
+            Self::Image(image::ResolveError::NotFound { .. }) | Self::Platform { .. } => ErrorKind::NotFound,
             Self::Image(_) => ErrorKind::Invalid,
             Self::Lookup(error) => error.kind(),
             Self::Pin(_) => ErrorKind::NotFound,

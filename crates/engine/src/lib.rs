@@ -8,6 +8,7 @@ mod connection;
 mod create;
 mod damaged;
 mod deps;
+mod endpoints;
 mod engine;
 mod error;
 mod event;
@@ -29,9 +30,10 @@ mod view;
 mod writer;
 
 pub use damaged::Damaged;
+pub use endpoints::names_in_network;
 pub use engine::{Engine, Options, PreparedRun};
 pub use error::{
-    CreateError, ErrorKind, ExecError, InvalidSpec, LookupError, OpenError, OperationError, RemoveError, RenameError, StartError, UserError,
+    ConnectError, CreateError, ErrorKind, ExecError, InvalidSpec, LookupError, OpenError, OperationError, RemoveError, RenameError, StartError, UserError,
 };
 pub use event::{Event, EventKind, EventStream, Events};
 pub use id::{ContainerId, ContainerName, ExecId, ParseIdError, ParseNameError};

@@ -1,12 +1,12 @@
 //! Endpoints: one container's place in one network.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
-use crate::name::{EndpointId, NetworkId};
+use crate::name::{EndpointId, LinkName, NetworkId};
 use crate::port::{BoundPort, PortSpec};
 
 /// The network namespace to attach, and who owns the result.
@@ -33,6 +33,12 @@ pub struct EndpointSpec {
     pub aliases: Vec<String>,
     /// The ports to publish.
     pub ports: Vec<PortSpec>,
+    /// The container's interface; none takes the first free of `eth0`, `eth1`, ….
+    pub interface: Option<LinkName>,
+    /// Further link-local addresses of the interface.
+    pub link_local: Vec<IpAddr>,
+    /// The endpoint with the highest one has the default route.
+    pub gateway_priority: i64,
 }
 
 /// One container's place in one network.
@@ -64,4 +70,20 @@ pub struct Endpoint {
     pub link: String,
     /// The container's end of the link, `eth0` for the first.
     pub interface: String,
+    /// Further link-local addresses of the interface.
+    #[serde(default)]
+    pub link_local: Vec<IpAddr>,
+    /// The endpoint with the highest one has the default route.
+    #[serde(default)]
+    pub gateway_priority: i64,
+}
+
+/// The endpoint that leads out: the highest priority counts, then the network's name.
+///
+/// Source: moby, `libnetwork/sandbox.go`, `getGatewayEndpoint` and `Endpoint.Less`.
+pub(crate) fn leads_out(endpoints: &[Endpoint]) -> Option<&Endpoint> {
+    let able = endpoints.iter().filter(|endpoint| endpoint.gateway.is_some());
+    able.min_by(|one, other| {
+        other.gateway_priority.cmp(&one.gateway_priority).then_with(|| one.network_name.cmp(&other.network_name))
+    })
 }

@@ -175,6 +175,12 @@ pub enum AttachError {
         /// The address.
         address: Ipv4Addr,
     },
+    /// The container has an interface of that name.
+    #[error("error renaming interface to \"{interface}\": file exists")]
+    InterfaceTaken {
+        /// The name.
+        interface: String,
+    },
     /// A port could not be published.
     #[error("driver failed programming external connectivity on endpoint {container_name} ({endpoint}): {source}")]
     Bind {

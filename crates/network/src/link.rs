@@ -1,11 +1,11 @@
 //! Messages of rtnetlink: links, addresses, routes. Source: rtnetlink(7), linux/if_link.h.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use crate::address::{Mac, Subnet};
 use crate::netlink::{Connection, Refused};
-use crate::wire::{self, ACK, Batch, CREATE, DUMP, EXCL};
+use crate::wire::{self, ACK, Batch, CREATE, DUMP, EXCL, REPLACE};
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
@@ -225,6 +225,30 @@ pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: Ipv4Addr
         batch.raw(&[AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST, 0, 0, 0, 0]);
         batch.attribute(RTA_GATEWAY, &gateway.octets());
         batch.host32(RTA_OIF, index);
+    });
+}
+
+/// Sends everything that has no other route through this gateway instead of another.
+pub(crate) fn replace_default_route(batch: &mut Batch, index: u32, gateway: Ipv4Addr) {
+    batch.message(RTM_NEWROUTE, ACK | CREATE | REPLACE, "replace default route", |batch| {
+        batch.raw(&[AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST, 0, 0, 0, 0]);
+        batch.attribute(RTA_GATEWAY, &gateway.octets());
+        batch.host32(RTA_OIF, index);
+    });
+}
+
+/// Gives a link an address that counts on the link only.
+pub(crate) fn add_link_local(batch: &mut Batch, index: u32, address: IpAddr) {
+    batch.message(RTM_NEWADDR, ACK | CREATE | EXCL, "add link-local address", |batch| {
+        let (family, prefix, octets) = match address {
+            IpAddr::V4(address) => (AF_INET, 16, address.octets().to_vec()),
+            IpAddr::V6(address) => (10, 64, address.octets().to_vec()),
+        };
+        let mut header = [family, prefix, 0, 0, 0, 0, 0, 0];
+        header[4..8].copy_from_slice(&index.to_ne_bytes());
+        batch.raw(&header);
+        batch.attribute(IFA_LOCAL, &octets);
+        batch.attribute(IFA_ADDRESS, &octets);
     });
 }
 

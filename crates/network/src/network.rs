@@ -87,6 +87,9 @@ pub struct Bridge {
     pub link: LinkName,
     /// The subnet.
     pub subnet: Subnet,
+    /// Whether the subnet was asked for, so that containers may ask for addresses in it.
+    #[serde(default)]
+    pub is_configured: bool,
     /// The part of the subnet from which containers get addresses.
     pub ip_range: Option<Subnet>,
     /// The bridge's own address.

@@ -3,6 +3,7 @@
 mod attach;
 mod bridge;
 mod create;
+mod gateway;
 mod open;
 mod ready;
 mod rules;
@@ -10,7 +11,7 @@ mod state;
 mod sweep;
 
 use std::collections::BTreeSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -143,12 +144,13 @@ impl Networks {
         self.detach_holder(holder)
     }
 
-    /// Takes a running container out of one network, with its interface.
+    /// Takes a running container out of one network, with its interface. If it led out by this network, another one
+    /// takes over, with the published ports; `netns` is where its default route is changed.
     ///
     /// # Errors
     /// [`DisconnectError`] if it is not in it or the kernel refuses.
-    pub fn disconnect(&self, holder: &str, network: &str) -> Result<Endpoint, DisconnectError> {
-        self.disconnect_endpoint(holder, network)
+    pub fn disconnect(&self, holder: &str, network: &str, netns: Option<BorrowedFd<'_>>) -> Result<Endpoint, DisconnectError> {
+        self.disconnect_endpoint(holder, network, netns)
     }
 
     /// The endpoints of an owner, in the order in which they were attached.

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub(crate) const ACK: u16 = 0x4;
 /// The message is a request.
 const REQUEST: u16 = 0x1;
+/// Replace the object if it exists.
+pub(crate) const REPLACE: u16 = 0x100;
 /// Fail if the object exists.
 pub(crate) const EXCL: u16 = 0x200;
 /// Create the object.

@@ -182,6 +182,7 @@ impl App {
             Route::NetworkPrune => self.network_prune(&call).await,
             Route::NetworkInspect(name) => self.network_inspect(&name),
             Route::NetworkRemove(name) => self.network_remove(name).await,
+            Route::NetworkConnect(name) => self.network_connect(name, call).await,
             Route::NetworkDisconnect(name) => self.network_disconnect(name, call).await,
             Route::PluginList => Ok(reply::json(http::StatusCode::OK, &[(); 0])),
             Route::Plugin(name) => Err(ApiError::not_found(format!("plugin \"{name}\" not found"))),
@@ -197,7 +198,7 @@ impl App {
             Route::ManifestGet(name) => self.manifest_get(&name, &call).await,
             Route::ManifestPut(name) => self.manifest_put(&name, call).await,
             Route::Commit => self.commit(call).await,
-            Route::Build | Route::NetworkConnect(_) => Err(ApiError::unsupported("this engine cannot do that yet")),
+            Route::Build => Err(ApiError::unsupported("this engine cannot do that yet")),
             Route::Run
             | Route::ExecStart(_)
             | Route::ExecResize(_)

@@ -4,11 +4,12 @@ use crate::app::App;
 use crate::jobs::blocking;
 use crate::reply::{self, Reply};
 use crate::request::Call;
-use crate::{ApiError, error, time};
+use crate::{ApiError, convert, error, time};
 use docker_api::types::{
-    ConfigReference, Ipam, IpamConfig, NetworkContainer, NetworkCreateBody, NetworkCreateResponse, NetworkDisconnectBody, NetworkResource,
+    ConfigReference, Ipam, IpamConfig, NetworkConnectBody, NetworkContainer, NetworkCreateBody, NetworkCreateResponse, NetworkDisconnectBody, NetworkResource,
     NetworksPruneReport,
 };
+use engine::ConnectError;
 use http::StatusCode;
 use network::network::{Bridge, Driver, Network, NetworkSpec};
 use std::collections::BTreeMap;
@@ -110,19 +111,41 @@ impl App {
         Ok(reply::json(StatusCode::OK, &report))
     }
 
-    pub(crate) async fn network_disconnect(&self, name: String, mut call: Call) -> Result<Reply, ApiError> {
-        let body: NetworkDisconnectBody = call.json().await?;
-        let container = self.lookup(&body.container)?;
-        let holder = container.id.to_string();
-        let networks = Arc::clone(&self.networks);
-        let gone = blocking(move || networks.disconnect(&holder, &name)).await?;
-        gone.map_err(|cause| match &cause {
-            network::DisconnectError::Resolve(cause) => resolve_error(cause),
-            network::DisconnectError::NotAttached { .. } => ApiError::from_error(StatusCode::FORBIDDEN, &cause),
-            _ => ApiError::internal(error::chain(&cause)),
-        })?;
+    pub(crate) async fn network_connect(&self, name: String, mut call: Call) -> Result<Reply, ApiError> {
+        let body: NetworkConnectBody = call.json().await?;
+        let settings = convert::create::endpoint(body.endpoint_config.unwrap_or_default())?;
+        let connected = self.engine.connect(&body.container, &name, settings).await;
+        connected.map_err(|cause| connect_error(&cause))?;
         Ok(reply::empty(StatusCode::OK))
     }
+
+    pub(crate) async fn network_disconnect(&self, name: String, mut call: Call) -> Result<Reply, ApiError> {
+        let body: NetworkDisconnectBody = call.json().await?;
+        let disconnected = self.engine.disconnect(&body.container, &name, body.force).await;
+        disconnected.map_err(|cause| connect_error(&cause))?;
+        Ok(reply::empty(StatusCode::OK))
+    }
+}
+
+/// Docker's statuses.
+fn connect_error(cause: &ConnectError) -> ApiError {
+    use network::AttachError;
+    let status = match cause {
+        ConnectError::Lookup(lookup) => return error::of_kind(lookup.kind(), cause),
+        ConnectError::Network(cause) => return resolve_error(cause),
+        ConnectError::Refused(_) | ConnectError::Settings(_) => StatusCode::BAD_REQUEST,
+        ConnectError::Connected { .. } | ConnectError::Attach(AttachError::AlreadyAttached { .. } | AttachError::AddressInUse) => {
+            StatusCode::FORBIDDEN
+        }
+        ConnectError::NotRunning(_) => StatusCode::CONFLICT,
+        ConnectError::NotConnected { .. }
+        | ConnectError::Namespace { .. }
+        | ConnectError::Attach(_)
+        | ConnectError::Detach(_)
+        | ConnectError::Hosts(_)
+        | ConnectError::Record(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    ApiError::from_error(status, cause)
 }
 
 fn event_attributes(network: &Network) -> BTreeMap<String, String> {

@@ -3,7 +3,7 @@
 use docker_api::client::query;
 use serde_json::{Map, Value, json};
 
-use super::mount;
+use super::{create_network, mount};
 use crate::error::{Failure, Outcome};
 use crate::flags::{Given, cpus};
 use crate::human;
@@ -42,7 +42,7 @@ pub(super) fn body(given: &Given, attach: &[&str]) -> Outcome<Value> {
     let host = host_config(given, bindings, &mut volumes)?;
     body.insert("Volumes".into(), Value::Object(volumes));
     body.insert("HostConfig".into(), host);
-    body.insert("NetworkingConfig".into(), networking(given)?);
+    body.insert("NetworkingConfig".into(), create_network::networking(given)?);
     Ok(Value::Object(body))
 }
 
@@ -195,8 +195,7 @@ fn host_config(given: &Given, bindings: Value, volumes: &mut Map<String, Value>)
     if !mounts.is_empty() {
         host.insert("Mounts".into(), mounts.into());
     }
-    let networks = [given.all("network"), given.all("net")].concat();
-    host.insert("NetworkMode".into(), networks.first().map_or("default".to_owned(), |network| network_name(network)).into());
+    host.insert("NetworkMode".into(), create_network::mode(given)?.into());
     host.insert("RestartPolicy".into(), restart_policy(given.get("restart").unwrap_or("no"))?);
     for (field, flag) in
         [("AutoRemove", "rm"), ("Privileged", "privileged"), ("PublishAllPorts", "publish-all"), ("ReadonlyRootfs", "read-only")]
@@ -359,73 +358,6 @@ fn ulimit(text: &str) -> Outcome<Value> {
         return Err(wrong(&format!("ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")));
     }
     Ok(json!({"Name": name, "Soft": soft, "Hard": hard}))
-}
-
-/// Name of a network given as a name or as `name=x,alias=y`.
-fn network_name(text: &str) -> String {
-    text.split(',').find_map(|part| part.strip_prefix("name=")).unwrap_or(text).to_owned()
-}
-
-fn networking(given: &Given) -> Outcome<Value> {
-    let mut endpoints = Map::new();
-    for text in given.all("network").iter().chain(given.all("net")) {
-        let name = network_name(text);
-        let mut endpoint = Map::new();
-        let (mut aliases, mut ipam, mut options) = (Vec::new(), Map::new(), Map::new());
-        for part in text.split(',').filter(|_| text.contains("name=")) {
-            let (key, value) = part.split_once('=').ok_or_else(|| Failure::Message {
-                message: format!("invalid argument \"{text}\" for \"--network\" flag: invalid field {part}"),
-                code: 125,
-                run: false,
-            })?;
-            match key {
-                "name" => {}
-                "alias" => aliases.push(value.to_owned()),
-                "ip" => drop(ipam.insert("IPv4Address".into(), value.into())),
-                "ip6" => drop(ipam.insert("IPv6Address".into(), value.into())),
-                "mac-address" => drop(endpoint.insert("MacAddress".into(), value.into())),
-                "gw-priority" => drop(endpoint.insert("GwPriority".into(), value.parse::<i64>().unwrap_or_default().into())),
-                "driver-opt" => {
-                    let (key, value) = value.split_once('=').unwrap_or((value, ""));
-                    options.insert(key.to_owned(), value.into());
-                }
-                other => {
-                    return Err(Failure::Message {
-                        message: format!("invalid argument \"{text}\" for \"--network\" flag: invalid field key {other}"),
-                        code: 125,
-                        run: false,
-                    });
-                }
-            }
-        }
-        if endpoints.is_empty() {
-            aliases.extend_from_slice(given.all("network-alias"));
-            for (field, flag) in [("IPv4Address", "ip"), ("IPv6Address", "ip6")] {
-                if let Some(address) = given.get(flag) {
-                    ipam.insert(field.into(), address.into());
-                }
-            }
-        }
-        if !aliases.is_empty() {
-            endpoint.insert("Aliases".into(), aliases.into());
-        }
-        if !ipam.is_empty() {
-            endpoint.insert("IPAMConfig".into(), Value::Object(ipam));
-        }
-        if !options.is_empty() {
-            endpoint.insert("DriverOpts".into(), Value::Object(options));
-        }
-        endpoints.insert(name, Value::Object(endpoint));
-    }
-    if let Some(mac) = given.get("mac-address") {
-        let endpoint = endpoints.entry(given.get("network").map_or("default".to_owned(), network_name)).or_insert_with(|| json!({}));
-        endpoint["MacAddress"] = mac.into();
-    }
-    // Networks without endpoints of their own need no entry.
-    endpoints.retain(|name, endpoint| {
-        name != "host" && name != "none" && !name.starts_with("container:") || endpoint.as_object().is_some_and(|fields| !fields.is_empty())
-    });
-    Ok(json!({"EndpointsConfig": endpoints}))
 }
 
 #[cfg(test)]

@@ -91,6 +91,7 @@ pub(super) const ENTRIES: &[Entry] = &[
                 text("ip", '\0', "IPv4 address"),
                 text("ip6", '\0', "IPv6 address"),
                 list("link", '\0', "Add link to another container"),
+                list("link-local-ip", '\0', "Add a link-local address for the container"),
                 text("gw-priority", '\0', "Highest gw-priority provides the default gateway"),
             ],
         },
@@ -186,6 +187,9 @@ fn connect(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         if let Some(address) = given.get(flag) {
             ipam.insert(field.into(), address.into());
         }
+    }
+    if !given.all("link-local-ip").is_empty() {
+        ipam.insert("LinkLocalIPs".into(), json!(given.all("link-local-ip")));
     }
     let endpoint = json!({"IPAMConfig": ipam, "Aliases": given.all("alias"), "Links": given.all("link"), "DriverOpts": create_body::labels(given.all("driver-opt"), &[])?, "GwPriority": given.number("gw-priority")?.unwrap_or_default()});
     let body = json!({"Container": given.args[1], "EndpointConfig": endpoint});

@@ -84,8 +84,7 @@ impl Actor {
         self.record.started_at = Some(since);
         self.record.error.clear();
         self.record.life.state = if state.paused { State::Paused { since } } else { State::Running { since } };
-        let endpoints = self.deps.networks.endpoints(&self.record.id.to_string());
-        self.endpoints = endpoints.into_iter().map(super::start::endpoint_view).collect();
+        self.take_endpoints();
         let check = self.record.spec.config.healthcheck.as_ref();
         if crate::health::is_enabled(check) {
             self.health = Some(Health::default());

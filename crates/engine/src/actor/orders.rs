@@ -65,6 +65,8 @@ impl Actor {
                     let _ = reply.send(Err(OperationError::SupervisorLost));
                 }
             }
+            Order::Connect { network, settings, reply } => drop(reply.send(self.connect(&network, *settings))),
+            Order::Disconnect { network, force, reply } => drop(reply.send(self.disconnect(&network, force))),
             Order::ProbeDone { run, probe } => self.probe_done(run, probe),
         }
     }

@@ -1,22 +1,18 @@
 //! From created to running.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use network::endpoint::{EndpointSpec, Sandbox};
-use network::port::PortSpec;
 use supervisor::protocol::{self, Command, Event, Launch, Log, LogDriver, Message, Outcome, Stdin};
 
 use super::{Actor, Pending, Reply};
 use crate::connection::Connection;
 use crate::deps::{Deps, make_directory};
 use crate::error::StartError;
-use crate::event::EventKind;
 use crate::record::Record;
-use crate::spec::{NetworkMode, Port, Protocol};
 use crate::state::{Input, State};
-use crate::view::{BoundPort, Endpoint, Health};
+use crate::view::Health;
 use crate::writer;
 
 /// Longest that a supervisor may take to create a container.
@@ -161,26 +157,6 @@ impl Actor {
         self.attach_network(netns.as_ref())
     }
 
-    /// A network namespace made in advance, where the default network as it comes is all that is asked for.
-    fn take_netns(&self) -> Option<OwnedFd> {
-        let settings = self.record.spec.networks.get("bridge");
-        let plain = settings.is_none_or(|s| s.ipv4.is_none() && s.mac.is_none());
-        if self.networks() != ["bridge"] || !plain {
-            return None;
-        }
-        let id = self.record.id.to_string();
-        self.deps.networks.take_prepared(&id)
-    }
-
-    /// Makes network namespaces for the next containers, beside everything else.
-    fn prepare_networks(&self) {
-        let deps = self.deps.clone();
-        // Without them the next start takes a little longer.
-        drop(tokio::task::spawn_blocking(move || {
-            drop(deps.networks.prepare());
-        }));
-    }
-
     /// Waits for the word that the container exists.
     #[expect(clippy::wildcard_enum_match_arm, reason = "all other messages wait for the main loop or are no failure")]
     async fn created(&mut self) -> Result<(i32, Option<OwnedFd>), StartError> {
@@ -293,154 +269,11 @@ impl Actor {
         })
     }
 
-    /// Joins the container with its networks and writes its hosts file.
-    fn attach_network(&mut self, netns: Option<&OwnedFd>) -> Result<(), StartError> {
-        let networks = self.networks();
-        if networks.is_empty() {
-            return Ok(());
-        }
-        let netns = netns.ok_or_else(|| StartError::Network("no network namespace".to_owned()))?;
-        for network in networks {
-            self.attach_one(&network, netns.as_fd())?;
-        }
-        self.write_hosts()
-    }
-
-    /// Names of the networks that it has endpoints in; the first has the default route.
-    pub(super) fn networks(&self) -> Vec<String> {
-        let spec = &self.record.spec;
-        if spec.config.network_disabled {
-            return Vec::new();
-        }
-        let first = match &spec.host.network_mode {
-            NetworkMode::Default | NetworkMode::Bridge => "bridge",
-            NetworkMode::Network(name) => name,
-            NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => return Vec::new(),
-        };
-        let further = spec.networks.keys().map(String::as_str);
-        let further = further.filter(|name| *name != first && *name != "default");
-        let all = std::iter::once(first).chain(further);
-        all.map(ToOwned::to_owned).collect()
-    }
-
-    fn attach_one(&mut self, network: &str, netns: BorrowedFd<'_>) -> Result<(), StartError> {
-        let id = self.record.id.to_string();
-        let spec = &self.record.spec;
-        let is_first = self.endpoints.is_empty();
-        let settings = spec.networks.get(network).cloned().unwrap_or_default();
-        let asked = EndpointSpec {
-            network: network.to_owned(),
-            container_name: self.record.name.to_string(),
-            ip: settings.ipv4,
-            mac: settings.mac.as_deref().and_then(|mac| mac.parse().ok()),
-            aliases: settings.aliases,
-            ports: if is_first { self.ports() } else { Vec::new() },
-        };
-        let sandbox = Sandbox { holder: &id, netns };
-        let attached = self.deps.networks.attach(&sandbox, &asked);
-        let endpoint = attached.map_err(|e| StartError::Network(crate::error::chain_once(&e)))?;
-        let endpoint = endpoint_view(endpoint);
-        self.network_event("connect", &endpoint);
-        self.endpoints.push(endpoint);
-        Ok(())
-    }
-
-    fn network_event(&self, action: &str, endpoint: &Endpoint) {
-        let container = self.record.id.to_string();
-        let attributes = [("container", container), ("name", endpoint.network.clone()), ("type", "bridge".to_owned())];
-        let attributes = attributes.map(|(key, value)| (key.to_owned(), value)).into();
-        let id = endpoint.network_id.clone();
-        self.deps.events.publish(EventKind::Network, action, id, attributes);
-    }
-
-    fn ports(&self) -> Vec<PortSpec> {
-        use network::port::Protocol as Transport;
-        let spec = &self.record.spec;
-        let transport = |port: &Port| match port.protocol {
-            Protocol::Tcp => Some(Transport::Tcp),
-            Protocol::Udp => Some(Transport::Udp),
-            Protocol::Sctp => None,
-        };
-        let mut ports = Vec::new();
-        for (port, bindings) in &spec.host.port_bindings {
-            let Some(protocol) = transport(port) else {
-                continue;
-            };
-            let any = [crate::spec::PortBinding::default()];
-            let bindings = if bindings.is_empty() { &any[..] } else { bindings };
-            for binding in bindings {
-                let host_ip = match binding.host_ip {
-                    None => std::net::Ipv4Addr::UNSPECIFIED,
-                    Some(std::net::IpAddr::V4(ip)) => ip,
-                    Some(std::net::IpAddr::V6(_)) => continue,
-                };
-                ports.push(PortSpec {
-                    protocol,
-                    host_ip,
-                    host_port: binding.host_port.map(|range| range.first..=range.last),
-                    container_port: port.number,
-                });
-            }
-        }
-        if spec.host.publish_all_ports {
-            let bound = |port: &&Port| !spec.host.port_bindings.contains_key(port);
-            for port in spec.config.exposed_ports.iter().filter(bound) {
-                ports.extend(transport(port).map(|protocol| PortSpec {
-                    protocol,
-                    host_ip: std::net::Ipv4Addr::UNSPECIFIED,
-                    host_port: None,
-                    container_port: port.number,
-                }));
-            }
-        }
-        ports
-    }
-
-    /// Takes the container off its networks, beside everything else.
-    pub(super) fn detach_network(&mut self) {
-        if self.endpoints.is_empty() && self.networks().is_empty() {
-            return;
-        }
-        for endpoint in std::mem::take(&mut self.endpoints) {
-            self.network_event("disconnect", &endpoint);
-        }
-        self.netns = None;
-        let (deps, id) = (self.deps.clone(), self.record.id.to_string());
-        // What is left of it is swept at the next start of the engine.
-        self.detaching = Some(tokio::task::spawn_blocking(move || {
-            drop(deps.networks.detach(&id));
-        }));
-    }
-
     /// Health starts anew with each run.
     fn begin_health(&mut self) {
         let check = self.record.spec.config.healthcheck.as_ref();
         self.health = crate::health::is_enabled(check).then(Health::default);
         self.schedule_first_probe();
-    }
-}
-
-pub(super) fn endpoint_view(endpoint: network::endpoint::Endpoint) -> Endpoint {
-    let port = |bound: &network::port::BoundPort| BoundPort {
-        port: Port {
-            number: bound.container_port,
-            protocol: match bound.protocol {
-                network::port::Protocol::Tcp => Protocol::Tcp,
-                network::port::Protocol::Udp => Protocol::Udp,
-            },
-        },
-        host_ip: bound.host_ip.into(),
-        host_port: bound.host_port,
-    };
-    Endpoint {
-        network: endpoint.network_name,
-        network_id: endpoint.network.to_string(),
-        endpoint_id: endpoint.id.to_string(),
-        ip: Some(endpoint.address.into()),
-        prefix: endpoint.prefix,
-        gateway: endpoint.gateway.map(Into::into),
-        mac: endpoint.mac.to_string(),
-        ports: endpoint.ports.iter().map(port).collect(),
     }
 }
 

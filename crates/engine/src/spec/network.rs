@@ -27,6 +27,8 @@ pub struct EndpointSettings {
     pub driver_options: BTreeMap<String, String>,
     /// The endpoint with the highest one has the default route.
     pub gateway_priority: i64,
+    /// The network's identity when the container was last in it; empty before.
+    pub network_id: String,
 }
 
 /// A line of `/etc/hosts`.

@@ -40,7 +40,12 @@ impl Networks {
             self.undo(&endpoint);
             return Err(error);
         }
-        Ok(endpoint)
+        if let Err(refused) = self.settle_further(sandbox) {
+            self.undo(&endpoint);
+            return Err(refused.into());
+        }
+        let settled = self.endpoints(sandbox.holder).into_iter().find(|other| other.id == endpoint.id);
+        Ok(settled.unwrap_or(endpoint))
     }
 
     /// Takes address and ports, and notes the endpoint in memory.
@@ -70,9 +75,8 @@ impl Networks {
         self.create_link(netns, endpoint, place)?;
         let address = Subnet::new(endpoint.address, endpoint.prefix);
         let address = address.ok_or_else(|| refused("add address", io::ErrorKind::InvalidInput.into()))?;
-        let first = endpoint.interface == "eth0";
-        let gateway = endpoint.gateway.filter(|_| first || !self.has_gateway(endpoint));
-        sys::netlink::inside(netns, || configure(&endpoint.interface, address, gateway))
+        let alone = self.endpoints(&endpoint.holder).len() <= 1;
+        sys::netlink::inside(netns, || configure(endpoint, address, alone))
             .map_err(|source| refused("enter the network namespace", source))??;
         Ok(())
     }
@@ -137,12 +141,6 @@ impl Networks {
         Ok(())
     }
 
-    /// Whether another endpoint of the same owner leads out already.
-    fn has_gateway(&self, endpoint: &Endpoint) -> bool {
-        let others = self.endpoints(&endpoint.holder);
-        others.iter().any(|other| other.id != endpoint.id && other.gateway.is_some())
-    }
-
     /// Takes back whatever a failed attachment has done.
     pub(super) fn undo(&self, endpoint: &Endpoint) {
         let mut batch = Batch::new();
@@ -166,7 +164,12 @@ impl Networks {
         first.map_err(SweepError::from)
     }
 
-    pub(super) fn disconnect_endpoint(&self, holder: &str, network: &str) -> Result<Endpoint, DisconnectError> {
+    pub(super) fn disconnect_endpoint(
+        &self,
+        holder: &str,
+        network: &str,
+        netns: Option<BorrowedFd<'_>>,
+    ) -> Result<Endpoint, DisconnectError> {
         let (id, name) = {
             let state = self.state();
             let member = state.resolve(network)?;
@@ -174,8 +177,14 @@ impl Networks {
         };
         let found = self.endpoints(holder).into_iter().find(|endpoint| endpoint.network == id);
         let endpoint = found.ok_or_else(|| DisconnectError::NotAttached { holder: holder.to_owned(), network: name })?;
-        self.release(&endpoint, Ending::Now)?;
-        Ok(endpoint)
+        // Its ports stay published if another endpoint can have them.
+        self.hand_over(&endpoint)?;
+        let left = self.endpoints(holder).into_iter().find(|left| left.id == endpoint.id).unwrap_or(endpoint);
+        self.release(&left, Ending::Now)?;
+        if let Some(netns) = netns {
+            self.settle(&Sandbox { holder, netns })?;
+        }
+        Ok(left)
     }
 
     /// Ends an endpoint: first in the kernel, then on record, and last in memory, for only then may another have
@@ -215,7 +224,10 @@ pub(super) fn plan(state: &mut State, holder: &str, spec: &EndpointSpec) -> Resu
     if others.iter().any(|other| other.network == member.record.id) {
         return Err(AttachError::AlreadyAttached { container_name: spec.container_name.clone(), network });
     }
-    let interface = free_interface(others);
+    let interface = spec.interface.as_ref().map_or_else(|| free_interface(others), ToString::to_string);
+    if others.iter().any(|other| other.interface == interface) {
+        return Err(AttachError::InterfaceTaken { interface });
+    }
     let address = take_address(pool, spec.ip, &network)?;
     let ports = state.bindings.bind(&with_host_ip(&spec.ports, bridge.host_ip), address).map_err(|source| {
         pool.release(address);
@@ -235,6 +247,8 @@ pub(super) fn plan(state: &mut State, holder: &str, spec: &EndpointSpec) -> Resu
         ports,
         link: format!("veth{}", id.to_string().get(..7).unwrap_or("0000000")),
         interface,
+        link_local: spec.link_local.clone(),
+        gateway_priority: spec.gateway_priority,
     };
     let index = member.index;
     Ok((endpoint, Place { bridge, index }))
@@ -287,8 +301,9 @@ fn free_interface(others: &[Endpoint]) -> String {
 }
 
 /// Sets the container's end up; runs inside its network namespace.
-fn configure(interface: &str, address: Subnet, gateway: Option<Ipv4Addr>) -> Result<(), Refused> {
+fn configure(endpoint: &Endpoint, address: Subnet, alone: bool) -> Result<(), Refused> {
     let mut connection = Connection::open(Family::Route).map_err(|source| refused("open a netlink socket", source))?;
+    let interface = &endpoint.interface;
     let found = link::get(&mut connection, interface)?;
     let link = found.ok_or_else(|| refused("find the container's interface", io::ErrorKind::NotFound.into()))?;
     let mut batch = Batch::new();
@@ -296,8 +311,14 @@ fn configure(interface: &str, address: Subnet, gateway: Option<Ipv4Addr>) -> Res
     link::no_link_local(&mut batch, interface);
     link::add_address(&mut batch, link.index, address);
     link::up_index(&mut batch, link.index);
-    if let Some(gateway) = gateway {
+    for address in &endpoint.link_local {
+        link::add_link_local(&mut batch, link.index, *address);
+    }
+    if let Some(gateway) = endpoint.gateway {
         link::add_default_route(&mut batch, link.index, gateway);
+        if !alone {
+            batch.optional(); // Another endpoint may lead out already: `settle` decides.
+        }
     }
     connection.run(&batch)
 }

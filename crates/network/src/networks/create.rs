@@ -122,6 +122,7 @@ impl Networks {
         Ok(Bridge {
             link: link.map_err(|error| invalid(error.to_string()))?,
             subnet,
+            is_configured: spec.subnet.is_some(),
             ip_range: spec.ip_range.map(Subnet::network),
             gateway,
             mtu,

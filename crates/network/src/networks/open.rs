@@ -114,6 +114,7 @@ impl Networks {
         let bridge = Bridge {
             link: name.clone(),
             subnet: address.network(),
+            is_configured: true,
             ip_range: None,
             gateway: address.address(),
             mtu: self.mtu,

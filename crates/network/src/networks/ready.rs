@@ -14,6 +14,11 @@ use crate::wire::Batch;
 /// How many namespaces wait: enough for containers that start one after the other.
 const READY_MAX: usize = 2;
 
+/// Whether an endpoint is asked for as it comes.
+fn is_plain(spec: &EndpointSpec) -> bool {
+    spec.ip.is_none() && spec.mac.is_none() && spec.interface.is_none() && spec.link_local.is_empty()
+}
+
 impl Networks {
     pub(super) fn prepare_all(&self) -> Result<(), AttachError> {
         while self.prepare_one()? {}
@@ -95,7 +100,7 @@ impl Networks {
         let state = &mut *guard;
         let member = state.resolve(&spec.network)?;
         let host_ip = member.record.bridge.as_ref().map(|bridge| bridge.host_ip);
-        let fits = |taken: &&Endpoint| taken.network == member.record.id && spec.ip.is_none() && spec.mac.is_none();
+        let fits = |taken: &&Endpoint| taken.network == member.record.id && is_plain(spec);
         let (Some(taken), Some(host_ip)) = (state.taken.get(holder).filter(fits), host_ip) else {
             return Ok(None);
         };
@@ -110,6 +115,7 @@ impl Networks {
             holder: holder.to_owned(),
             container_name: spec.container_name.clone(),
             aliases: spec.aliases.clone(),
+            gateway_priority: spec.gateway_priority,
             ports,
             ..taken
         });

@@ -174,7 +174,7 @@ impl Host {
         self.namespace.run(|| {
             for network in networks.list() {
                 for endpoint in network.endpoints {
-                    networks.disconnect(&endpoint.holder, &network.name).expect("to disconnect");
+                    networks.disconnect(&endpoint.holder, &network.name, None).expect("to disconnect");
                 }
             }
             networks.sweep(&BTreeSet::new()).expect("to sweep");

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::os::fd::AsFd;
 
 use network::endpoint::EndpointSpec;
 use network::network::NetworkSpec;
@@ -47,10 +48,10 @@ fn networks_are_kept_apart_but_published_ports_are_not() {
     assert_eq!(second.interface, "eth1");
     assert_eq!(c.reach((first.address, 80), &listener), second.address);
     assert!(matches!(networks.remove("one"), Err(RemoveError::InUse { .. })));
-    host.namespace.run(|| networks.disconnect("c", "one")).expect("to disconnect");
+    host.namespace.run(|| networks.disconnect("c", "one", None)).expect("to disconnect");
     assert!(!c.tool("ip -o link show").contains("eth1"));
     for (holder, network) in [("a", "one"), ("b", "one"), ("c", "two")] {
-        host.namespace.run(|| networks.disconnect(holder, network)).expect("to disconnect");
+        host.namespace.run(|| networks.disconnect(holder, network, None)).expect("to disconnect");
     }
     for name in ["one", "two"] {
         host.namespace.run(|| networks.remove(name)).expect("to remove");
@@ -79,8 +80,8 @@ fn an_internal_network_has_no_way_out_or_in() {
     let _outside = host.outside.listen(7000);
     assert!(a.is_blocked((OUTSIDE, 7000)));
     host.namespace.run(|| {
-        networks.disconnect("a", "closed").expect("to disconnect");
-        networks.disconnect("b", "closed").expect("to disconnect");
+        networks.disconnect("a", "closed", None).expect("to disconnect");
+        networks.disconnect("b", "closed", None).expect("to disconnect");
         networks.remove("closed").expect("to remove");
     });
     host.close(&networks);
@@ -109,8 +110,8 @@ fn without_icc(bridges_call_rules: bool) {
     assert!(b.is_blocked((first.address, 80)));
     b.reach((UPLINK, 8080), &listener);
     host.namespace.run(|| {
-        networks.disconnect("a", "shy").expect("to disconnect");
-        networks.disconnect("b", "shy").expect("to disconnect");
+        networks.disconnect("a", "shy", None).expect("to disconnect");
+        networks.disconnect("b", "shy", None).expect("to disconnect");
         networks.remove("shy").expect("to remove");
     });
     host.close(&networks);
@@ -139,5 +140,33 @@ fn bad_requests_are_refused() {
     let networks = host.open();
     assert_eq!(networks.inspect("one").expect("the network").bridge.expect("a bridge").subnet.to_string(), "10.1.0.0/24");
     host.namespace.run(|| networks.remove("one")).expect("to remove");
+    host.close(&networks);
+}
+
+#[test]
+fn the_highest_priority_leads_out_and_has_the_ports() {
+    let (host, c) = (Host::new(), Namespace::new());
+    let networks = host.open();
+    for name in ["one", "two"] {
+        create(&host, &networks, named(name)).expect("a network");
+    }
+    let first = EndpointSpec { ports: vec![port(Protocol::Tcp, 8080, 80)], ..on("one") };
+    host.attach_as(&networks, "c", &c, &first).expect("to attach");
+    let listener = c.listen(80);
+    assert_eq!(host.outside.reach((UPLINK, 8080), &listener), OUTSIDE);
+    let preferred = EndpointSpec { gateway_priority: 1, ..on("two") };
+    let second = host.attach_as(&networks, "c", &c, &preferred).expect("to attach");
+    assert_eq!(second.ports.len(), 1, "the ports follow the default route");
+    assert!(c.tool("ip route").contains("default via 172.19.0.1 dev eth1"));
+    assert_eq!(host.outside.reach((UPLINK, 8080), &listener), OUTSIDE);
+    host.namespace.run(|| networks.disconnect("c", "two", Some(c.as_fd()))).expect("to disconnect");
+    assert!(c.tool("ip route").contains("default via 172.18.0.1 dev eth0"));
+    assert_eq!(networks.endpoints("c")[0].ports.len(), 1);
+    assert_eq!(host.outside.reach((UPLINK, 8080), &listener), OUTSIDE);
+    host.namespace.run(|| networks.disconnect("c", "one", None)).expect("to disconnect");
+    assert!(host.outside.is_blocked((UPLINK, 8080)));
+    for name in ["one", "two"] {
+        host.namespace.run(|| networks.remove(name)).expect("to remove");
+    }
     host.close(&networks);
 }

@@ -128,7 +128,7 @@ fn conflicts_are_told_in_dockers_words() {
     assert!(text.ends_with("): Bind for 0.0.0.0:8080 failed: port is already allocated"), "{text}");
     // The same number is free for the other protocol.
     host.attach(&networks, "udp", &two, vec![port(Protocol::Udp, 8080, 80)]).expect("to attach");
-    host.namespace.run(|| networks.disconnect("udp", "bridge")).expect("to disconnect");
+    host.namespace.run(|| networks.disconnect("udp", "bridge", None)).expect("to disconnect");
 
     for (protocol, number) in [(Protocol::Tcp, 9090), (Protocol::Udp, 9091)] {
         let (tcp, udp) = (host.namespace.listen(number), host.namespace.udp(LOCALHOST, number));

@@ -93,11 +93,11 @@ fn rules_and_bridge_come_back_after_others_removed_them() {
     assert_eq!(host.outside.reach((UPLINK, 8081), &listeners[1]), OUTSIDE);
     // Taking back what is not there harms nobody else.
     host.namespace.tool("nft flush ruleset");
-    host.namespace.run(|| networks.disconnect("two", "bridge")).expect("to detach");
+    host.namespace.run(|| networks.disconnect("two", "bridge", None)).expect("to detach");
     assert_eq!(host.outside.reach((UPLINK, 8080), &listeners[0]), OUTSIDE);
 
     let guard = quiet();
-    host.namespace.run(|| networks.disconnect("one", "bridge")).expect("to detach");
+    host.namespace.run(|| networks.disconnect("one", "bridge", None)).expect("to detach");
     drop(guard);
     host.namespace.tool("ip link delete teu0");
     let three = Namespace::new();
@@ -148,7 +148,7 @@ fn two_engines_live_side_by_side() {
     assert_eq!(host.outside.reach((UPLINK, 8080), &listeners[0]), OUTSIDE);
     assert_eq!(host.outside.reach((UPLINK, 8081), &listeners[1]), OUTSIDE);
     host.namespace.run(|| {
-        others.disconnect("c", "bridge").expect("to disconnect");
+        others.disconnect("c", "bridge", None).expect("to disconnect");
         others.close().expect("to close");
     });
     assert_eq!(host.outside.reach((UPLINK, 8080), &listeners[0]), OUTSIDE);

@@ -122,15 +122,25 @@ pub(crate) fn endpoint(from: NetworkEndpoint) -> Result<EndpointSettings, ApiErr
             .iter()
             .map(|text| text.parse().map_err(|_| ApiError::invalid(format!("invalid link-local IP address: {text}"))))
             .collect::<Result<_, _>>()?,
-        mac: (!from.mac_address.is_empty()).then_some(from.mac_address),
+        mac: mac(from.mac_address)?,
         driver_options: from.driver_opts.unwrap_or_default(),
         gateway_priority: from.gw_priority,
+        network_id: String::new(),
     })
+}
+
+fn mac(text: String) -> Result<Option<String>, ApiError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let parsed: Result<network::address::Mac, _> = text.parse();
+    parsed.map_err(|_| ApiError::invalid(format!("invalid MAC address {text}")))?;
+    Ok(Some(text))
 }
 
 fn address<T: std::str::FromStr>(family: &str, text: &str) -> Result<Option<T>, ApiError> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| ApiError::invalid(format!("invalid {family} address: {text}")))
+    text.parse().map(Some).map_err(|_| ApiError::invalid(format!("invalid endpoint settings:\ninvalid {family} address: {text}")))
 }

@@ -8,7 +8,6 @@ use docker_api::types::{
     TIME_ZERO,
 };
 use docker_api::version::ApiVersion;
-use engine::spec::NetworkMode;
 use engine::{Container, Endpoint, ExecView, HealthStatus, Status};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -150,21 +149,21 @@ fn mount_point(from: &engine::MountPoint) -> MountPoint {
 
 /// Writes an endpoint: what was asked for, and what it has while the container runs.
 fn endpoint(name: &str, container: &Container, actual: Option<&Endpoint>) -> NetworkEndpoint {
-    let wanted = container.spec.networks.get(name);
     let mut shown = NetworkEndpoint::default();
-    if let Some(wanted) = wanted {
-        let list = |texts: &[String]| (!texts.is_empty()).then(|| texts.to_vec());
+    let list = |texts: &[String]| (!texts.is_empty()).then(|| texts.to_vec());
+    if let Some(wanted) = container.spec.networks.get(name) {
         shown.aliases = list(&wanted.aliases);
         shown.links = list(&wanted.links);
         shown.gw_priority = wanted.gateway_priority;
         shown.mac_address = wanted.mac.clone().unwrap_or_default();
         shown.driver_opts = (!wanted.driver_options.is_empty()).then(|| wanted.driver_options.clone());
+        shown.network_id.clone_from(&wanted.network_id);
         let ipam = docker_api::types::EndpointIpam {
             ipv4_address: wanted.ipv4.map(|ip| ip.to_string()).unwrap_or_default(),
             ipv6_address: wanted.ipv6.map(|ip| ip.to_string()).unwrap_or_default(),
-            link_local_ips: None,
+            link_local_ips: list(&wanted.link_local.iter().map(ToString::to_string).collect::<Vec<_>>()),
         };
-        shown.ipam_config = Some(ipam);
+        shown.ipam_config = (ipam != docker_api::types::EndpointIpam::default()).then_some(ipam);
     }
     if let Some(actual) = actual {
         shown.network_id.clone_from(&actual.network_id);
@@ -173,32 +172,18 @@ fn endpoint(name: &str, container: &Container, actual: Option<&Endpoint>) -> Net
         shown.gateway = actual.gateway.map(|ip| ip.to_string()).unwrap_or_default();
         shown.ip_address = actual.ip.map(|ip| ip.to_string()).unwrap_or_default();
         shown.ip_prefix_len = if actual.ip.is_some() { i64::from(actual.prefix) } else { 0 };
-        if actual.network != "bridge" {
-            let mut names = vec![container.name.to_string()];
-            names.extend(shown.aliases.iter().flatten().cloned());
-            names.push(container.id.short());
-            shown.dns_names = Some(names);
-        }
+    }
+    if !matches!(name, "bridge" | "host" | "none") {
+        shown.dns_names = Some(engine::names_in_network(container, shown.aliases.as_deref().unwrap_or_default()));
     }
     shown
 }
 
 /// Gives the endpoints by network.
 pub(crate) fn networks(container: &Container) -> BTreeMap<String, NetworkEndpoint> {
-    let mut map = BTreeMap::new();
-    let mode = &container.spec.host.network_mode;
-    if !matches!(mode, NetworkMode::Container(_)) {
-        let name = show::network_mode(mode);
-        map.insert(name.clone(), endpoint(&name, container, None));
-        for name in container.spec.networks.keys() {
-            map.insert(name.clone(), endpoint(name, container, None));
-        }
-    }
-    for actual in &container.endpoints {
-        let shown = endpoint(&actual.network, container, Some(actual));
-        map.insert(actual.network.clone(), shown);
-    }
-    map
+    let actual = |name: &str| container.endpoints.iter().find(|endpoint| endpoint.network == name);
+    let names = container.spec.networks.keys();
+    names.map(|name| (name.clone(), endpoint(name, container, actual(name)))).collect()
 }
 
 fn network_settings(container: &Container) -> NetworkSettings {

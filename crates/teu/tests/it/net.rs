@@ -43,3 +43,52 @@ fn containers_on_the_default_bridge_reach_each_other() {
     let shared = daemon.ok(["run", "--rm", "--network", "container:a1", "busybox", "ip", "-o", "-4", "addr"]).unwrap();
     assert!(shared.contains(&address), "{shared}");
 }
+
+#[test]
+fn a_running_container_gets_into_networks_and_out_of_them() {
+    let daemon = Daemon::with_busybox(crate::teu(), Network::Private).unwrap();
+    daemon.ok(["network", "create", "--subnet", "10.99.1.0/24", "one"]).unwrap();
+    daemon.ok(["network", "create", "--subnet", "10.99.2.0/24", "two"]).unwrap();
+    daemon.ok(["run", "-d", "--name", "web", "--network", "one", "--network-alias", "al", "busybox", "sleep", "100000"]).unwrap();
+    let option = "com.docker.network.endpoint.ifname=foo0";
+    let words = ["--ip", "10.99.2.77", "--alias", "x", "--gw-priority", "5", "--link-local-ip", "169.254.3.4", "--driver-opt", option];
+    daemon.ok(["network", "connect"].into_iter().chain(words).chain(["two", "web"])).unwrap();
+    let format = "{{.IPAddress}} {{.Gateway}} {{.GwPriority}} {{.Aliases}} {{.IPAMConfig.IPv4Address}} {{len .DNSNames}}";
+    let shown = daemon.ok(["inspect", "-f", &format!("{{{{with (index .NetworkSettings.Networks \"two\")}}}}{format}{{{{end}}}}"), "web"]).unwrap();
+    assert_eq!(shown, "10.99.2.77 10.99.2.1 5 [x] 10.99.2.77 3");
+    let inside = daemon.ok(["exec", "web", "sh", "-c", "ip -4 -o addr; ip route"]).unwrap();
+    for part in ["foo0    inet 10.99.2.77/24", "foo0    inet 169.254.3.4/16", "eth0    inet 10.99.1.2/24", "default via 10.99.2.1 dev foo0"] {
+        assert!(inside.contains(part), "{part}: {inside}");
+    }
+    let refused = |words: &[&str], text: &str| {
+        let output = daemon.teu(words).unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && told.contains(text), "{words:?}: {told}");
+    };
+    refused(&["network", "connect", "two", "web"], "endpoint with name web already exists in network two");
+    refused(&["network", "connect", "host", "web"], "cannot connect container to host network");
+    refused(&["network", "connect", "none", "web"], "container cannot be connected to multiple networks");
+    refused(&["network", "rm", "two"], "error while removing network: network two has active endpoints (name:\"web\" id:");
+    refused(&["network", "connect", "--ip", "10.9.8.7", "bridge", "web"], "user specified IP address is supported on user defined networks");
+    daemon.ok(["network", "disconnect", "two", "web"]).unwrap();
+    let inside = daemon.ok(["exec", "web", "sh", "-c", "ip -4 -o addr; ip route"]).unwrap();
+    assert!(!inside.contains("foo0") && inside.contains("default via 10.99.1.1 dev eth0"), "{inside}");
+    refused(&["network", "disconnect", "two", "web"], "is not connected to network two");
+
+    // A stopped container keeps its networks, and gets others for its next start.
+    daemon.ok(["stop", "-t", "0", "web"]).unwrap();
+    daemon.ok(["network", "connect", "--ip", "10.99.2.9", "two", "web"]).unwrap();
+    daemon.ok(["network", "disconnect", "one", "web"]).unwrap();
+    daemon.ok(["start", "web"]).unwrap();
+    let shown = daemon.ok(["inspect", "-f", "{{range $k, $v := .NetworkSettings.Networks}}{{$k}}={{$v.IPAddress}} {{end}}", "web"]).unwrap();
+    assert_eq!(shown.trim(), "two=10.99.2.9");
+    daemon.ok(["run", "-d", "--name", "alone", "--network", "none", "busybox", "sleep", "100000"]).unwrap();
+    refused(&["network", "connect", "one", "alone"], "with one of the networks in private (none) mode");
+    daemon.ok(["network", "disconnect", "none", "alone"]).unwrap();
+    daemon.ok(["network", "connect", "one", "alone"]).unwrap();
+    daemon.ok(["exec", "alone", "ping", "-c", "1", "-W", "5", "10.99.1.1"]).unwrap();
+    // Two networks from the start.
+    let both = ["run", "--rm", "--network", "one", "--network", "name=two,gw-priority=1", "busybox", "ip", "route"];
+    let routes = daemon.ok(both).unwrap();
+    assert!(routes.contains("default via 10.99.2.1 dev eth1"), "{routes}");
+}
