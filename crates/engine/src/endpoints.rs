@@ -74,9 +74,9 @@ pub(crate) fn may_connect(spec: &Spec, network: &Network) -> Result<(), ConnectE
         (_, Driver::Host) => {
             Err(ConnectError::Refused("cannot connect container to host network - container must be created in host network mode"))
         }
-        (_, driver) if spec.networks.contains_key("none") || driver == Driver::Null && !spec.networks.is_empty() => Err(
-            ConnectError::Refused("container cannot be connected to multiple networks with one of the networks in private (none) mode"),
-        ),
+        (_, driver) if spec.networks.contains_key("none") || driver == Driver::Null && !spec.networks.is_empty() => {
+            Err(ConnectError::Refused("container cannot be connected to multiple networks with one of the networks in private (none) mode"))
+        }
         _ => Ok(()),
     }
 }

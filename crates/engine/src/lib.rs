@@ -33,7 +33,8 @@ pub use damaged::Damaged;
 pub use endpoints::names_in_network;
 pub use engine::{Engine, Options, PreparedRun};
 pub use error::{
-    ConnectError, CreateError, ErrorKind, ExecError, InvalidSpec, LookupError, OpenError, OperationError, RemoveError, RenameError, StartError, UserError,
+    ConnectError, CreateError, ErrorKind, ExecError, InvalidSpec, LookupError, OpenError, OperationError, RemoveError, RenameError,
+    StartError, UserError,
 };
 pub use event::{Event, EventKind, EventStream, Events};
 pub use id::{ContainerId, ContainerName, ExecId, ParseIdError, ParseNameError};

@@ -83,7 +83,5 @@ pub struct Endpoint {
 /// Source: moby, `libnetwork/sandbox.go`, `getGatewayEndpoint` and `Endpoint.Less`.
 pub(crate) fn leads_out(endpoints: &[Endpoint]) -> Option<&Endpoint> {
     let able = endpoints.iter().filter(|endpoint| endpoint.gateway.is_some());
-    able.min_by(|one, other| {
-        other.gateway_priority.cmp(&one.gateway_priority).then_with(|| one.network_name.cmp(&other.network_name))
-    })
+    able.min_by(|one, other| other.gateway_priority.cmp(&one.gateway_priority).then_with(|| one.network_name.cmp(&other.network_name)))
 }

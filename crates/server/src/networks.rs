@@ -6,8 +6,8 @@ use crate::reply::{self, Reply};
 use crate::request::Call;
 use crate::{ApiError, convert, error, time};
 use docker_api::types::{
-    ConfigReference, Ipam, IpamConfig, NetworkConnectBody, NetworkContainer, NetworkCreateBody, NetworkCreateResponse, NetworkDisconnectBody, NetworkResource,
-    NetworksPruneReport,
+    ConfigReference, Ipam, IpamConfig, NetworkConnectBody, NetworkContainer, NetworkCreateBody, NetworkCreateResponse,
+    NetworkDisconnectBody, NetworkResource, NetworksPruneReport,
 };
 use engine::ConnectError;
 use http::StatusCode;

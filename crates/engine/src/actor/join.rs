@@ -141,7 +141,9 @@ impl Actor {
             Err(error) => return Err(error.into()),
         };
         if self.record.spec.host.network_mode == NetworkMode::Host && name == "host" {
-            return Err(ConnectError::Refused("cannot disconnect container from host network - container was created in host network mode"));
+            return Err(ConnectError::Refused(
+                "cannot disconnect container from host network - container was created in host network mode",
+            ));
         }
         if !self.record.spec.networks.contains_key(&name) {
             return Err(ConnectError::NotConnected { container: self.record.id, network: name });
@@ -242,7 +244,6 @@ impl Actor {
             drop(deps.networks.detach(&id));
         }));
     }
-
 }
 
 pub(super) fn endpoint_view(endpoint: network::endpoint::Endpoint) -> Endpoint {

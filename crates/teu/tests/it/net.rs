@@ -54,10 +54,12 @@ fn a_running_container_gets_into_networks_and_out_of_them() {
     let words = ["--ip", "10.99.2.77", "--alias", "x", "--gw-priority", "5", "--link-local-ip", "169.254.3.4", "--driver-opt", option];
     daemon.ok(["network", "connect"].into_iter().chain(words).chain(["two", "web"])).unwrap();
     let format = "{{.IPAddress}} {{.Gateway}} {{.GwPriority}} {{.Aliases}} {{.IPAMConfig.IPv4Address}} {{len .DNSNames}}";
-    let shown = daemon.ok(["inspect", "-f", &format!("{{{{with (index .NetworkSettings.Networks \"two\")}}}}{format}{{{{end}}}}"), "web"]).unwrap();
+    let shown =
+        daemon.ok(["inspect", "-f", &format!("{{{{with (index .NetworkSettings.Networks \"two\")}}}}{format}{{{{end}}}}"), "web"]).unwrap();
     assert_eq!(shown, "10.99.2.77 10.99.2.1 5 [x] 10.99.2.77 3");
     let inside = daemon.ok(["exec", "web", "sh", "-c", "ip -4 -o addr; ip route"]).unwrap();
-    for part in ["foo0    inet 10.99.2.77/24", "foo0    inet 169.254.3.4/16", "eth0    inet 10.99.1.2/24", "default via 10.99.2.1 dev foo0"] {
+    for part in ["foo0    inet 10.99.2.77/24", "foo0    inet 169.254.3.4/16", "eth0    inet 10.99.1.2/24", "default via 10.99.2.1 dev foo0"]
+    {
         assert!(inside.contains(part), "{part}: {inside}");
     }
     let refused = |words: &[&str], text: &str| {
@@ -69,7 +71,10 @@ fn a_running_container_gets_into_networks_and_out_of_them() {
     refused(&["network", "connect", "host", "web"], "cannot connect container to host network");
     refused(&["network", "connect", "none", "web"], "container cannot be connected to multiple networks");
     refused(&["network", "rm", "two"], "error while removing network: network two has active endpoints (name:\"web\" id:");
-    refused(&["network", "connect", "--ip", "10.9.8.7", "bridge", "web"], "user specified IP address is supported on user defined networks");
+    refused(
+        &["network", "connect", "--ip", "10.9.8.7", "bridge", "web"],
+        "user specified IP address is supported on user defined networks",
+    );
     daemon.ok(["network", "disconnect", "two", "web"]).unwrap();
     let inside = daemon.ok(["exec", "web", "sh", "-c", "ip -4 -o addr; ip route"]).unwrap();
     assert!(!inside.contains("foo0") && inside.contains("default via 10.99.1.1 dev eth0"), "{inside}");
@@ -80,7 +85,8 @@ fn a_running_container_gets_into_networks_and_out_of_them() {
     daemon.ok(["network", "connect", "--ip", "10.99.2.9", "two", "web"]).unwrap();
     daemon.ok(["network", "disconnect", "one", "web"]).unwrap();
     daemon.ok(["start", "web"]).unwrap();
-    let shown = daemon.ok(["inspect", "-f", "{{range $k, $v := .NetworkSettings.Networks}}{{$k}}={{$v.IPAddress}} {{end}}", "web"]).unwrap();
+    let shown =
+        daemon.ok(["inspect", "-f", "{{range $k, $v := .NetworkSettings.Networks}}{{$k}}={{$v.IPAddress}} {{end}}", "web"]).unwrap();
     assert_eq!(shown.trim(), "two=10.99.2.9");
     daemon.ok(["run", "-d", "--name", "alone", "--network", "none", "busybox", "sleep", "100000"]).unwrap();
     refused(&["network", "connect", "one", "alone"], "with one of the networks in private (none) mode");
