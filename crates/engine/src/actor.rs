@@ -5,6 +5,7 @@ mod exec;
 mod exit;
 mod facts;
 mod join;
+mod mailbox;
 mod orders;
 mod probes;
 mod start;
@@ -18,105 +19,26 @@ use std::time::Duration;
 use image::Snapshot;
 use supervisor::Received;
 use supervisor::protocol::{self, Event, Message, Outcome};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::connection::Connection;
 use crate::deps::Deps;
-use crate::error::{ConnectError, ExecError, OperationError, RemoveError, StartError};
+use crate::error::{ExecError, OperationError, RemoveError};
 use crate::event::EventKind;
-use crate::id::{ContainerName, ExecId};
+use crate::id::ExecId;
 use crate::record::Record;
 use crate::registry::{Cell, lock};
-use crate::spec::{EndpointSettings, Signal};
+use crate::spec::Signal;
 use crate::state::State;
-use crate::types::{Update, Waited};
-use crate::view::{Container, Endpoint, Health, Probe, Process, Stats, Status};
+use crate::types::Waited;
+use crate::view::{Container, Endpoint, Health, Process, Stats, Status};
 
 pub(crate) use exec::detach_keys;
 pub(crate) use exit::clear;
+pub(crate) use mailbox::{MAILBOX_MAX, Order, Reply};
 pub(crate) use facts::RootFiles;
-
-/// Orders that wait in a mailbox; more wait outside.
-pub(crate) const MAILBOX_MAX: usize = 64;
-
-type Reply<T, E> = oneshot::Sender<Result<T, E>>;
-
-/// What an actor is asked to do.
-#[derive(Debug)]
-pub(crate) enum Order {
-    Start(Reply<(), StartError>),
-    /// Up to the moment before the program runs.
-    Prepare(Reply<(), StartError>),
-    /// The rest of a start.
-    Go {
-        client: Option<(protocol::Attach, OwnedFd)>,
-        reply: Reply<(), StartError>,
-    },
-    /// A prepared run that nobody wants any more.
-    Abandon,
-    Stop {
-        signal: Option<Signal>,
-        timeout: Option<i64>,
-        restart: bool,
-        reply: Reply<(), OperationError>,
-    },
-    Kill {
-        signal: Signal,
-        reply: Reply<(), OperationError>,
-    },
-    Pause(Reply<(), OperationError>),
-    Unpause(Reply<(), OperationError>),
-    Rename {
-        name: ContainerName,
-        reply: Reply<(), store::PutError>,
-    },
-    Update {
-        update: Box<Update>,
-        reply: Reply<(), OperationError>,
-    },
-    Remove {
-        force: bool,
-        volumes: bool,
-        reply: Reply<(), RemoveError>,
-    },
-    Attach {
-        attach: protocol::Attach,
-        client: OwnedFd,
-        reply: Reply<(), OperationError>,
-    },
-    Exec {
-        id: ExecId,
-        client: Option<OwnedFd>,
-        console_size: [u16; 2],
-        reply: Reply<(), ExecError>,
-    },
-    Resize {
-        exec: Option<ExecId>,
-        height: u16,
-        width: u16,
-        reply: Reply<(), OperationError>,
-    },
-    /// Joins it with a network, now or at its next start.
-    Connect {
-        network: String,
-        settings: Box<EndpointSettings>,
-        reply: Reply<(), ConnectError>,
-    },
-    /// Takes it out of a network, now or at its next start.
-    Disconnect {
-        network: String,
-        force: bool,
-        reply: Reply<(), ConnectError>,
-    },
-    Stats(Reply<Option<Stats>, OperationError>),
-    Processes(Reply<Vec<Process>, OperationError>),
-    ProbeDone {
-        run: u64,
-        probe: Probe,
-    },
-}
 
 /// Who waits for a reply of the supervisor.
 #[derive(Debug)]
