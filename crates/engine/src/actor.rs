@@ -37,8 +37,8 @@ use crate::view::{Container, Endpoint, Health, Process, Stats, Status};
 
 pub(crate) use exec::detach_keys;
 pub(crate) use exit::clear;
-pub(crate) use mailbox::{MAILBOX_MAX, Order, Reply};
 pub(crate) use facts::RootFiles;
+pub(crate) use mailbox::{MAILBOX_MAX, Order, Reply};
 
 /// Who waits for a reply of the supervisor.
 #[derive(Debug)]
