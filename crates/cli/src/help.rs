@@ -11,7 +11,7 @@ const COMMON: [&str; 13] = ["run", "exec", "ps", "build", "bake", "pull", "push"
 
 /// Columns a help text may take.
 fn width() -> usize {
-    crate::terminal::size().map_or(WIDTH, |(_, columns)| usize::from(columns)).saturating_sub(1)
+    crate::terminal::columns().unwrap_or(WIDTH).saturating_sub(1)
 }
 
 /// A command's help; `name` is the program's name and `called` the command's words as they were given.

@@ -23,24 +23,38 @@ pub enum Ordered {
     Map(Vec<(String, Ordered)>),
 }
 
+/// How JSON is written.
+#[derive(Clone, Copy)]
+struct Form {
+    indent: Option<&'static str>,
+    html: bool,
+}
+
 impl Ordered {
-    /// JSON in one line, with Go's escapes. Fields that stand for methods are left out.
+    /// JSON in one line, with Go's escapes for what HTML would take for a tag.
     pub fn json(&self) -> String {
         let mut text = String::new();
-        self.write(&mut text, None, 0);
+        self.write(&mut text, Form { indent: None, html: true }, 0);
+        text
+    }
+
+    /// JSON in one line as Docker's template function `json` writes it: letters of HTML stand for themselves.
+    pub fn json_plain(&self) -> String {
+        let mut text = String::new();
+        self.write(&mut text, Form { indent: None, html: false }, 0);
         text
     }
 
     /// JSON in lines with an indentation of four blanks.
     pub fn pretty(&self, depth: usize) -> String {
         let mut text = String::new();
-        self.write(&mut text, Some("    "), depth);
+        self.write(&mut text, Form { indent: Some("    "), html: false }, depth);
         text
     }
 
-    fn write(&self, text: &mut String, indent: Option<&str>, depth: usize) {
+    fn write(&self, text: &mut String, form: Form, depth: usize) {
         let open = |text: &mut String, depth: usize| {
-            if let Some(indent) = indent {
+            if let Some(indent) = form.indent {
                 text.push('\n');
                 text.push_str(&indent.repeat(depth));
             }
@@ -50,7 +64,7 @@ impl Ordered {
             Self::Bool(on) => text.push_str(if *on { "true" } else { "false" }),
             Self::Int(number) => text.push_str(&number.to_string()),
             Self::Float(number) => text.push_str(&number.to_string()),
-            Self::Text(plain) => quote(plain, text, indent.is_none()),
+            Self::Text(plain) => quote(plain, text, form.html),
             Self::List(items) if items.is_empty() => text.push_str("[]"),
             Self::List(items) => {
                 text.push('[');
@@ -59,7 +73,7 @@ impl Ordered {
                         text.push(',');
                     }
                     open(text, depth.saturating_add(1));
-                    item.write(text, indent, depth.saturating_add(1));
+                    item.write(text, form, depth.saturating_add(1));
                 }
                 open(text, depth);
                 text.push(']');
@@ -72,9 +86,9 @@ impl Ordered {
                         text.push(',');
                     }
                     open(text, depth.saturating_add(1));
-                    quote(key, text, indent.is_none());
-                    text.push_str(if indent.is_some() { ": " } else { ":" });
-                    value.write(text, indent, depth.saturating_add(1));
+                    quote(key, text, form.html);
+                    text.push_str(if form.indent.is_some() { ": " } else { ":" });
+                    value.write(text, form, depth.saturating_add(1));
                 }
                 if !first {
                     open(text, depth);

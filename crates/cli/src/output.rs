@@ -3,46 +3,103 @@
 use serde_json::Value;
 
 use crate::error::{Failure, Outcome};
-use crate::template::Template;
-use crate::{printer, table};
+use crate::template::{Mode, Template, TemplateError, Value as Shown};
+use crate::{printer, table, terminal};
 
 /// A column: the field of the row and its heading.
 pub type Column = (&'static str, &'static str);
+
+/// How a list is printed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct List<'a> {
+    /// Name of the row's type in Docker's errors, such as `*formatter.ContainerContext`.
+    pub kind: &'static str,
+    /// `--format`.
+    pub format: Option<&'a str>,
+    /// Whether nothing may be shortened.
+    pub whole: bool,
+    /// Columns of the plain table.
+    pub columns: &'a [Column],
+    /// Headings of further fields, for `table {{.Field}}`.
+    pub headings: &'a [Column],
+}
 
 /// Prints rows. `columns` are those of the plain table; `headings` name further fields for `table {{.Field}}`.
 ///
 /// # Errors
 /// If the template makes no sense.
 pub fn print(format: Option<&str>, rows: &[Value], columns: &[Column], headings: &[Column]) -> Outcome<()> {
-    let failed = |error: crate::template::TemplateError| Failure::new(error.to_string());
-    match format {
-        None | Some("" | "table") => {
-            let text = |row: &Value, field: &str| row.get(field).map(shown).unwrap_or_default();
-            let mut lines = vec![columns.iter().map(|(_, heading)| (*heading).to_owned()).collect::<Vec<_>>()];
-            lines.extend(rows.iter().map(|row| columns.iter().map(|(field, _)| text(row, field)).collect()));
-            printer::raw(table::layout(&lines).as_bytes());
-        }
-        Some("json") => rows.iter().for_each(|row| printer::line(&crate::json::line(row))),
-        Some(format) => {
-            if let Some(cells) = format.strip_prefix("table ") {
-                let template = Template::parse(cells).map_err(failed)?;
-                let heading: serde_json::Map<String, Value> =
-                    columns.iter().chain(headings).map(|(field, heading)| ((*field).to_owned(), (*heading).into())).collect();
-                let mut lines = Vec::new();
-                for row in std::iter::once(&Value::Object(heading)).chain(rows) {
-                    let line = template.apply(row).map_err(failed)?;
-                    lines.push(line.split('\t').map(str::to_owned).collect());
+    List { kind: "*formatter.SubContext", format, whole: false, columns, headings }.print(rows)
+}
+
+impl List<'_> {
+    /// Prints rows.
+    ///
+    /// # Errors
+    /// If the template makes no sense; nothing is printed then.
+    pub fn print(&self, rows: &[Value]) -> Outcome<()> {
+        printer::raw(self.text(rows)?.as_bytes());
+        Ok(())
+    }
+
+    fn text(&self, rows: &[Value]) -> Outcome<String> {
+        let format = self.format.unwrap_or_default();
+        let (tabular, cells) = format.strip_prefix("table").map_or((false, format), |cells| (true, cells));
+        match cells.trim() {
+            "" if format.is_empty() || tabular => Ok(self.table(rows)),
+            "json" => Ok(rows.iter().map(|row| crate::json::line(row) + "\n").collect()),
+            cells => {
+                let template = Template::of_list(cells).map_err(|error| failed("parse", &error))?;
+                let apply =
+                    |row: &Value| template.on(&Shown::row(self.kind, row), Mode::Lenient).map_err(|error| failed("execute", &error));
+                let lines = rows.iter().map(apply).collect::<Outcome<Vec<_>>>()?;
+                if !tabular {
+                    return Ok(lines.iter().map(|line| format!("{line}\n")).collect());
                 }
-                printer::raw(table::layout(&lines).as_bytes());
-                return Ok(());
-            }
-            let template = Template::parse(format).map_err(failed)?;
-            for row in rows {
-                printer::line(&template.apply(row).map_err(failed)?);
+                let heading =
+                    self.columns.iter().chain(self.headings).map(|(field, heading)| ((*field).to_owned(), (*heading).into())).collect();
+                let heading =
+                    template.on(&Shown::from(&Value::Object(heading)), Mode::Heading).map_err(|error| failed("execute", &error))?;
+                let split = |line: &str| line.split('\t').map(str::to_owned).collect();
+                Ok(table::layout(&std::iter::once(&heading).chain(&lines).map(|line| split(line)).collect::<Vec<_>>()))
             }
         }
     }
-    Ok(())
+
+    fn table(&self, rows: &[Value]) -> String {
+        let text = |row: &Value, field: &str| row.get(field).map(shown).unwrap_or_default();
+        let mut lines = vec![self.columns.iter().map(|(_, heading)| (*heading).to_owned()).collect::<Vec<_>>()];
+        lines.extend(rows.iter().map(|row| self.columns.iter().map(|(field, _)| text(row, field)).collect()));
+        if !printer::stdout_is_terminal() {
+            return table::layout(&lines);
+        }
+        if let Some(columns) = terminal::columns().filter(|_| !self.whole) {
+            table::fit(&mut lines, columns);
+        }
+        table::layout_coloured(&lines, if printer::colours() { colour } else { |_, _| None })
+    }
+}
+
+/// Escape of the colour of a state, for those who look at a terminal.
+fn colour(heading: &str, cell: &str) -> Option<&'static str> {
+    const GREEN: &str = "\x1b[32m";
+    const YELLOW: &str = "\x1b[33m";
+    const RED: &str = "\x1b[31m";
+    if heading != "STATUS" {
+        return None;
+    }
+    let trouble = ["(unhealthy)", "(Paused)", "(health: starting)"].iter().any(|word| cell.contains(word));
+    match cell {
+        _ if cell.starts_with("Up") && trouble => Some(YELLOW),
+        _ if cell.starts_with("Up") => Some(GREEN),
+        _ if cell.starts_with("Restarting") => Some(YELLOW),
+        _ if cell.starts_with("Exited (0)") || !cell.starts_with("Exited") => None,
+        _ => Some(RED),
+    }
+}
+
+fn failed(what: &str, error: &TemplateError) -> Failure {
+    Failure::new(format!("failed to {what} template: {}", error.plain()))
 }
 
 fn shown(value: &Value) -> String {
@@ -57,10 +114,38 @@ pub fn object(format: Option<&str>, value: &Value) -> Outcome<()> {
     match format {
         Some("json") => printer::line(&crate::json::line(value)),
         Some(format) => {
-            let failed = |error: crate::template::TemplateError| Failure::new(error.to_string());
+            let failed = |error: TemplateError| Failure::new(error.to_string());
             printer::line(&Template::parse(format).map_err(failed)?.apply(value).map_err(failed)?);
         }
         None => printer::line(&serde_json::to_string_pretty(value).unwrap_or_default()),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const COLUMNS: &[Column] = &[("ID", "CONTAINER ID"), ("Names", "NAMES")];
+
+    fn text(format: &str) -> String {
+        let rows = [json!({"ID": "1", "Names": "a"}), json!({"ID": "2", "Names": "b>c"})];
+        let list = List { kind: "*x.Row", format: Some(format), columns: COLUMNS, headings: &[("Size", "SIZE")], whole: false };
+        list.text(&rows).unwrap_or_else(|failure| failure.text("").unwrap_or_default())
+    }
+
+    #[test]
+    fn rows_take_every_form() {
+        assert_eq!(text("{{.ID}}\\t{{.Names}}"), "1\ta\n2\tb>c\n");
+        assert_eq!(text("json"), "{\"ID\":\"1\",\"Names\":\"a\"}\n{\"ID\":\"2\",\"Names\":\"b\\u003ec\"}\n");
+        assert_eq!(text("table {{.Names}}\\t{{upper .ID}}"), "NAMES     CONTAINER ID\na         1\nb>c       2\n");
+        assert_eq!(text("table"), "CONTAINER ID   NAMES\n1              a\n2              b>c\n");
+        assert_eq!(
+            text("{{.Foo}}"),
+            "failed to execute template: template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type *x.Row"
+        );
+        assert_eq!(text("{{foo}}"), "failed to parse template: template: :1: function \"foo\" not defined");
+    }
 }

@@ -1,21 +1,37 @@
-//! Go templates, as far as people use them in `--format`.
+//! Go templates: fields, pipes, variables, `if`, `range`, `with`, and Go's and Docker's functions.
 //!
-//! Fields, pipes, variables, `if`, `range`, `with`, and Docker's functions. **Source:** Go, `text/template`; docker/cli,
-//! `templates`.
+//! What Go says when a template fails, and where, is said here too.
+//! **Source:** Go, `text/template`; docker/cli, `templates`.
+#![allow(clippy::wildcard_enum_match_arm, reason = "a parser asks for a few of many kinds of words and values")]
 
 mod evaluate;
+mod functions;
+mod lex;
 mod parse;
+mod printf;
+mod value;
 
-use serde_json::Value;
+pub use evaluate::Mode;
+pub use value::{Value, Zero};
 
 /// A template that cannot be read or applied.
-#[derive(Debug, thiserror::Error)]
-#[error("template parsing error: template: :1: {0}")]
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("template parsing error: {0}")]
 pub struct TemplateError(String);
+
+impl TemplateError {
+    /// What Go says, without the words before it.
+    #[must_use]
+    pub fn plain(&self) -> &str {
+        &self.0
+    }
+}
 
 /// A parsed template.
 #[derive(Debug)]
 pub struct Template {
+    name: &'static str,
+    text: String,
     nodes: Vec<parse::Node>,
 }
 
@@ -25,62 +41,54 @@ impl Template {
     /// # Errors
     /// What is not understood.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        // The shell leaves `\t` and `\n` as they are typed; Docker reads them.
-        let text = text.replace("\\t", "\t").replace("\\n", "\n");
-        parse::nodes(&text).map(|nodes| Self { nodes }).map_err(TemplateError)
+        Self::named("", text)
+    }
+
+    /// Parses a template; `name` is told in errors.
+    ///
+    /// # Errors
+    /// What is not understood.
+    pub fn named(name: &'static str, text: &str) -> Result<Self, TemplateError> {
+        let text = text.to_owned();
+        match parse::nodes(&text) {
+            Ok(nodes) => Ok(Self { name, text, nodes }),
+            Err((at, why)) => Err(TemplateError(format!("template: {name}:{}: {why}", line(&text, at)))),
+        }
+    }
+
+    /// Parses the template of a list, in which `\t` and `\n` as the shell leaves them are a tab and a new line.
+    ///
+    /// # Errors
+    /// What is not understood.
+    pub fn of_list(text: &str) -> Result<Self, TemplateError> {
+        Self::parse(&text.replace("\\t", "\t").replace("\\n", "\n"))
+    }
+
+    /// Applies it to any JSON, whose objects are maps.
+    ///
+    /// # Errors
+    /// A function or field that does not fit.
+    pub fn apply(&self, value: &serde_json::Value) -> Result<String, TemplateError> {
+        self.on(&Value::from(value), Mode::Lenient)
     }
 
     /// Applies it to a value.
     ///
     /// # Errors
-    /// A field that is missing or a function that does not fit.
-    pub fn apply(&self, value: &Value) -> Result<String, TemplateError> {
-        evaluate::run(&self.nodes, value).map_err(TemplateError)
+    /// A function or field that does not fit.
+    pub fn on(&self, value: &Value, mode: Mode) -> Result<String, TemplateError> {
+        evaluate::run(&self.nodes, value, mode).map_err(|(at, why)| {
+            let column = self.text[..at.min(self.text.len())].rfind('\n').map_or(at, |line| at - line - 1);
+            let why = why.replacen("{NAME}", &format!("{:?}", self.name), 1);
+            TemplateError(format!("template: {}:{}:{column}: {why}", self.name, line(&self.text, at)))
+        })
     }
+}
+
+/// The line a place lies in.
+fn line(text: &str, at: usize) -> usize {
+    text[..at.min(text.len())].matches('\n').count() + 1
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn apply(template: &str, value: &Value) -> String {
-        Template::parse(template).and_then(|template| template.apply(value)).unwrap_or_else(|error| format!("error: {error}"))
-    }
-
-    #[test]
-    fn templates_print_what_go_prints() {
-        let value = json!({"Name": "/web", "State": {"Running": true, "Pid": 42, "Error": ""}, "Labels": {"b": "2", "a": "1"}, "Ports": [80, 443], "Empty": null});
-        for (template, text) in [
-            ("{{.Name}} {{.State.Pid}}", "/web 42"),
-            ("{{json .Labels}}", r#"{"a":"1","b":"2"}"#),
-            ("{{.State.Running}}{{println}}", "true\n"),
-            ("{{if .State.Running}}up{{else}}down{{end}}", "up"),
-            ("{{if eq .State.Pid 42}}yes{{end}}", "yes"),
-            ("{{range .Ports}}[{{.}}]{{end}}", "[80][443]"),
-            ("{{range $k, $v := .Labels}}{{$k}}={{$v}},{{end}}", "a=1,b=2,"),
-            ("{{index .Labels \"a\"}} {{index .Ports 1}}", "1 443"),
-            ("{{.Name | printf \"%s!\" | upper}}", "/WEB!"),
-            ("{{len .Ports}} {{join (split \"a,b\" \",\") \"-\"}}", "2 a-b"),
-            ("{{with .State}}{{.Pid}}{{end}}", "42"),
-            ("{{.Labels}} {{.Ports}}", "map[a:1 b:2] [80 443]"),
-            ("{{.Empty}}", "<no value>"),
-            ("{{- .Name -}}  x", "/webx"),
-            ("{{range .Empty}}x{{else}}none{{end}}", "none"),
-            ("{{if and .State.Running (not .State.Error)}}fine{{end}}", "fine"),
-            ("{{(index .Ports 0)}}", "80"),
-        ] {
-            assert_eq!(apply(template, &value), text, "{template}");
-        }
-    }
-
-    #[test]
-    fn faults_are_named() {
-        let value = json!({});
-        assert!(apply("{{.Name", &value).contains("unclosed action"));
-        assert!(apply("{{nosuch .}}", &value).contains("function \"nosuch\" not defined"));
-        assert!(apply("{{if .X}}", &value).contains("unexpected EOF"));
-        assert!(apply("{{.A.B}}", &json!({"A": 1})).contains("can't evaluate field B"));
-    }
-}
+mod tests;

@@ -67,6 +67,13 @@ pub fn size() -> Option<(u16, u16)> {
     (ws_row > 0 && ws_col > 0).then_some((ws_row, ws_col))
 }
 
+/// Columns that text may take on the terminal: COLUMNS, if it is set, else the terminal's own.
+#[must_use]
+pub fn columns() -> Option<usize> {
+    let variable = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse::<usize>().ok()).filter(|columns| *columns > 0);
+    size().map(|(_, columns)| variable.unwrap_or(usize::from(columns)))
+}
+
 /// A channel that says when the terminal's size may have changed: once at the start, then at each SIGWINCH.
 ///
 /// # Errors

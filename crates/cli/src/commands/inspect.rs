@@ -1,7 +1,6 @@
 //! `inspect`, for anything that has a name.
 
 use docker_api::client::{Client, Error, escape};
-use serde_json::Value;
 
 use crate::ordered::Ordered;
 
@@ -10,7 +9,7 @@ use crate::context::Context;
 use crate::error::{Failure, Outcome};
 use crate::flags::{Given, described};
 use crate::printer;
-use crate::template::Template;
+use crate::template::{Mode, Template, Value};
 
 pub(super) const ENTRIES: &[Entry] = &[
     Entry { command: described("inspect"), act: |context, _, given| inspect(context, given, given.get("type").unwrap_or_default()) },
@@ -43,34 +42,39 @@ fn find(client: &mut Client, name: &str, kind: &str, size: bool) -> Outcome<Orde
 
 fn inspect(context: &mut Context, given: &Given, kind: &str) -> Outcome<u8> {
     if !kind.is_empty() && !KINDS.iter().any(|(known, ..)| *known == kind) {
-        return Err(Failure::new(format!("\"{kind}\" is not a valid value for --type")));
+        return Err(Failure::new(format!("unknown type: {kind:?}")));
     }
-    let template = given
-        .get("format")
-        .filter(|format| *format != "json")
-        .map(Template::parse)
-        .transpose()
-        .map_err(|error| Failure::new(error.to_string()))?;
+    let format = given.get("format").filter(|format| !format.is_empty());
+    let template = format.filter(|format| *format != "json").map(Template::parse).transpose();
+    let template = template.map_err(|error| Failure::Message { message: error.to_string(), code: 64, run: false })?;
     let mut client = context.client()?;
-    let (mut found, mut ordered, mut failures) = (Vec::<Value>::new(), Vec::new(), Vec::new());
+    let (mut found, mut shown, mut failures) = (Vec::new(), String::new(), Vec::new());
     for name in &given.args {
-        match find(&mut client, name, kind, given.on("size")) {
-            Ok(text) if given.has("format") => found.push(serde_json::from_str(&text.json())?),
-            Ok(text) => ordered.push(text),
-            Err(failure) => failures.extend(failure.text("")),
+        match (find(&mut client, name, kind, given.on("size")), &template) {
+            (Ok(object), None) => found.push(object),
+            (Ok(object), Some(template)) => match apply(template, &object) {
+                Ok(text) => shown.extend([text.as_str(), "\n"]),
+                // A template that does not fit one object ends the command, as it does Docker's.
+                Err(failure) => {
+                    failures.extend(failure.text(""));
+                    break;
+                }
+            },
+            (Err(failure), _) => failures.extend(failure.text("")),
         }
     }
-    match template {
-        Some(template) => {
-            for value in &found {
-                printer::line(&template.apply(value).map_err(|error| Failure::new(error.to_string()))?);
-            }
-            if found.is_empty() {
-                printer::line("");
-            }
-        }
-        None if given.has("format") => printer::line(&Value::Array(found).to_string()),
-        None => printer::line(&Ordered::List(ordered).pretty(0)),
+    match format {
+        Some("json") => printer::line(&Ordered::List(found).json_plain()),
+        Some(_) if shown.is_empty() => printer::line(""),
+        Some(_) => printer::raw(shown.as_bytes()),
+        None => printer::line(&Ordered::List(found).pretty(0)),
     }
     if failures.is_empty() { Ok(0) } else { Err(Failure::new(failures.join("\n"))) }
+}
+
+/// Applies a template to the object as Go's structure, and if that does not fit, to its bare JSON.
+fn apply(template: &Template, object: &Ordered) -> Outcome<String> {
+    let typed = template.on(&Value::typed(object), Mode::Strict);
+    let shown = typed.or_else(|_| template.on(&Value::raw(object), Mode::Strict));
+    shown.map_err(|error| Failure::new(error.to_string()))
 }

@@ -1,306 +1,268 @@
-//! From nodes and a value to text.
+//! From nodes and a value to text. **Source:** Go, `text/template/exec.go`.
 
-use std::cmp::Ordering;
-use std::fmt::Write as _;
+use super::functions;
+use super::lex::Fault;
+use super::parse::{Command, Node, Pipe, Term, What};
+use super::value::{Value, Zero};
 
-use serde_json::Value;
+type Outcome<T> = Result<T, Fault>;
 
-use super::parse::{Node, Pipe, Term};
-
-type Outcome<T> = Result<T, String>;
-
-pub(super) fn run(nodes: &[Node], value: &Value) -> Outcome<String> {
-    let mut scope = Scope { variables: vec![(String::new(), value.clone())], text: String::new() };
+/// Applies nodes to a value.
+pub(super) fn run(nodes: &[Node], value: &Value, mode: Mode) -> Outcome<String> {
+    let mut scope = Scope { variables: vec![("$".to_owned(), value.clone())], text: String::new(), mode, steps: 0 };
     scope.list(nodes, value)?;
     Ok(scope.text)
+}
+
+/// What is made of missing keys and of functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A key that a map lacks is shown as `<no value>`.
+    Lenient,
+    /// A key that a map lacks is a fault.
+    Strict,
+    /// The head of a table: functions that change a text leave it as it is.
+    Heading,
+}
+
+/// A template may not run for ever, nor print without bounds.
+const STEPS_MAX: usize = 10_000_000;
+
+/// Whether a loop goes on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    On,
+    Break,
+    Continue,
 }
 
 struct Scope {
     variables: Vec<(String, Value)>,
     text: String,
-}
-
-/// Whether a value counts as true: neither zero nor empty.
-fn truth(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(value) => *value,
-        Value::Number(number) => number.as_f64() != Some(0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Object(fields) => !fields.is_empty(),
-    }
-}
-
-/// As Go's `%v`.
-fn show(value: &Value) -> String {
-    match value {
-        Value::Null => "<no value>".into(),
-        Value::Bool(value) => value.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => format!("[{}]", items.iter().map(show_inner).collect::<Vec<_>>().join(" ")),
-        Value::Object(fields) => {
-            format!("map[{}]", fields.iter().map(|(name, value)| format!("{name}:{}", show_inner(value))).collect::<Vec<_>>().join(" "))
-        }
-    }
-}
-
-fn show_inner(value: &Value) -> String {
-    if value.is_null() { "<nil>".into() } else { show(value) }
-}
-
-fn field(value: &Value, fields: &[String]) -> Outcome<Value> {
-    let mut value = value;
-    for name in fields {
-        value = match value {
-            Value::Object(map) => map.get(name).unwrap_or(&Value::Null),
-            Value::Null => &Value::Null,
-            Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-                return Err(format!("can't evaluate field {name} in {}", show(value)));
-            }
-        };
-    }
-    Ok(value.clone())
+    mode: Mode,
+    steps: usize,
 }
 
 impl Scope {
-    fn list(&mut self, nodes: &[Node], dot: &Value) -> Outcome<()> {
+    fn list(&mut self, nodes: &[Node], dot: &Value) -> Outcome<Flow> {
         let depth = self.variables.len();
+        let mut flow = Flow::On;
         for node in nodes {
-            self.node(node, dot)?;
+            flow = self.node(node, dot)?;
+            if flow != Flow::On {
+                break;
+            }
         }
         self.variables.truncate(depth);
-        Ok(())
+        Ok(flow)
     }
 
-    fn node(&mut self, node: &Node, dot: &Value) -> Outcome<()> {
+    fn node(&mut self, node: &Node, dot: &Value) -> Outcome<Flow> {
+        self.steps = self.steps.saturating_add(1).saturating_add(self.text.len() >> 24);
+        if self.steps > STEPS_MAX {
+            return Err((0, "too many steps".to_owned()));
+        }
         match node {
             Node::Text(text) => self.text.push_str(text),
             Node::Print(pipe) => {
                 let value = self.pipe(pipe, dot)?;
-                self.text.push_str(&show(&value));
-            }
-            Node::Set(name, pipe) => {
-                let value = self.pipe(pipe, dot)?;
-                self.variables.push((name.clone(), value));
+                if pipe.names.is_empty() {
+                    self.text.push_str(&value.show());
+                }
             }
             Node::If(branches, otherwise) => {
+                let depth = self.variables.len();
                 for (test, body) in branches {
-                    if truth(&self.pipe(test, dot)?) {
-                        return self.list(body, dot);
+                    if self.pipe(test, dot)?.truth() {
+                        let flow = self.list(body, dot);
+                        self.variables.truncate(depth);
+                        return flow;
                     }
                 }
-                self.list(otherwise, dot)?;
+                let flow = self.list(otherwise, dot);
+                self.variables.truncate(depth);
+                return flow;
             }
-            Node::With(pipe, body, otherwise) => {
-                let value = self.pipe(pipe, dot)?;
-                if truth(&value) { self.list(body, &value)? } else { self.list(otherwise, dot)? }
-            }
-            Node::Range { key, value, over, body, otherwise } => {
-                let pairs: Vec<(Value, Value)> = match self.pipe(over, dot)? {
-                    Value::Array(items) => items.into_iter().enumerate().map(|(index, item)| (index.into(), item)).collect(),
-                    Value::Object(fields) => fields.into_iter().map(|(name, item)| (name.into(), item)).collect(),
-                    Value::Null => Vec::new(),
-                    other @ (Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
-                        return Err(format!("range can't iterate over {}", show(&other)));
+            Node::With(branches, otherwise) => {
+                let depth = self.variables.len();
+                for (test, body) in branches {
+                    let value = self.pipe(test, dot)?;
+                    if value.truth() {
+                        let flow = self.list(body, &value);
+                        self.variables.truncate(depth);
+                        return flow;
                     }
-                };
-                if pairs.is_empty() {
-                    return self.list(otherwise, dot);
                 }
-                for (index, item) in pairs {
-                    let depth = self.variables.len();
-                    self.variables.extend(key.clone().map(|name| (name, index)));
-                    self.variables.extend(value.clone().map(|name| (name, item.clone())));
-                    self.list(body, &item)?;
-                    self.variables.truncate(depth);
-                }
+                let flow = self.list(otherwise, dot);
+                self.variables.truncate(depth);
+                return flow;
+            }
+            Node::Range { over, body, otherwise } => return self.range(over, body, otherwise, dot),
+            Node::Break => return Ok(Flow::Break),
+            Node::Continue => return Ok(Flow::Continue),
+        }
+        Ok(Flow::On)
+    }
+
+    fn range(&mut self, over: &Pipe, body: &[Node], otherwise: &[Node], dot: &Value) -> Outcome<Flow> {
+        let depth = self.variables.len();
+        let value = self.commands(over, dot)?;
+        let pairs: Vec<(Value, Value)> = match value {
+            Value::List(items) => (0i64..).map(Value::Int).zip(items).collect(),
+            Value::Map(fields) => fields.into_iter().map(|(name, item)| (Value::Text(name), item)).collect(),
+            Value::Int(count) => (0..count.clamp(0, 1_000_000)).map(|index| (Value::Int(index), Value::Int(index))).collect(),
+            Value::Null(_) => Vec::new(),
+            other @ (Value::Bool(_) | Value::Float(_) | Value::Text(_) | Value::Struct(_) | Value::Row(..)) => {
+                let at = over.commands.first().map_or(0, |command| command.at);
+                return Err(fault(at, over, &format!("range can't iterate over {}", other.show())));
+            }
+        };
+        if pairs.is_empty() {
+            return self.list(otherwise, dot);
+        }
+        for (index, item) in pairs {
+            let values = match over.names.as_slice() {
+                [] => Vec::new(),
+                [value] => vec![(value, item.clone())],
+                [key, value, ..] => vec![(key, index), (value, item.clone())],
+            };
+            for (name, value) in values {
+                self.keep(name, value, over.assigns);
+            }
+            let flow = self.list(body, &item)?;
+            if !over.assigns {
+                self.variables.truncate(depth);
+            }
+            if flow == Flow::Break {
+                break;
             }
         }
-        Ok(())
+        Ok(Flow::On)
+    }
+
+    /// Gives a variable its value; one that `assigns` exists already.
+    fn keep(&mut self, name: &str, value: Value, assigns: bool) {
+        match self.variables.iter_mut().rev().find(|(known, _)| assigns && known == name) {
+            Some(variable) => variable.1 = value,
+            None => self.variables.push((name.to_owned(), value)),
+        }
     }
 
     fn pipe(&mut self, pipe: &Pipe, dot: &Value) -> Outcome<Value> {
-        let mut passed = None;
-        for command in pipe {
-            passed = Some(self.command(command, passed, dot)?);
+        let value = self.commands(pipe, dot)?;
+        for name in &pipe.names {
+            self.keep(name, value.clone(), pipe.assigns);
         }
-        Ok(passed.unwrap_or(Value::Null))
+        Ok(value)
     }
 
-    fn command(&mut self, command: &[Term], passed: Option<Value>, dot: &Value) -> Outcome<Value> {
-        if let [Term::Function(name), rest @ ..] = command {
+    fn commands(&mut self, pipe: &Pipe, dot: &Value) -> Outcome<Value> {
+        let mut passed = None;
+        for command in &pipe.commands {
+            passed = Some(self.command(command, passed, dot)?);
+        }
+        Ok(passed.unwrap_or(Value::NIL))
+    }
+
+    fn command(&mut self, command: &Command, passed: Option<Value>, dot: &Value) -> Outcome<Value> {
+        let Some((first, rest)) = command.words.split_first() else {
+            return Ok(Value::NIL);
+        };
+        if let What::Function(name) = &first.what {
+            if matches!(name.as_str(), "and" | "or") {
+                return self.shortcut(command, passed, dot);
+            }
             let mut args = rest.iter().map(|term| self.term(term, dot)).collect::<Outcome<Vec<_>>>()?;
             args.extend(passed);
-            return call(name, &args);
-        }
-        match command {
-            [only] if passed.is_none() => self.term(only, dot),
-            // The one method that rows have: `.Label "name"`.
-            [Term::Field(path), name] if path.as_slice() == ["Label"] => {
-                let name = show(&self.term(name, dot)?);
-                let labels = dot.get("Labels").and_then(Value::as_str).unwrap_or_default();
-                let mut labels = labels.split(',').filter_map(|label| label.split_once('='));
-                Ok(labels.find(|(key, _)| *key == name).map_or("", |(_, value)| value).into())
+            if self.mode == Mode::Heading && matches!(name.as_str(), "json" | "title" | "lower" | "upper" | "truncate") {
+                return Ok(args.into_iter().next().unwrap_or(Value::NIL));
             }
-            [first, ..] => Err(format!("can't give argument to non-function {first:?}")),
-            [] => Err("missing value for command".into()),
+            return functions::call(name, &args).map_err(|why| fault(command.at, command, &why));
         }
+        if rest.is_empty() && passed.is_none() {
+            return self.term(first, dot);
+        }
+        // The one method that lines of lists have: `.Label "name"`.
+        if let (What::Field(path), [name]) = (&first.what, rest)
+            && path.as_slice() == ["Label"]
+        {
+            let name = self.term(name, dot)?.show();
+            let labels = field(dot, "Labels", first, self.mode)?.show();
+            let found = labels.split(',').filter_map(|label| label.split_once('=')).find(|(key, _)| *key == name);
+            return Ok(Value::Text(found.map_or("", |(_, value)| value).to_owned()));
+        }
+        match &first.what {
+            What::Field(path) | What::Variable(_, path) | What::Chain(_, path) if !path.is_empty() => {
+                let name = path.last().map_or("", String::as_str);
+                self.term(first, dot)?;
+                Err(fault(first.at, first, &format!("{name} has arguments but cannot be invoked as function")))
+            }
+            _ => Err(fault(first.at, first, &format!("can't give argument to non-function {first}"))),
+        }
+    }
+
+    /// `and` and `or` look no further than they must.
+    fn shortcut(&mut self, command: &Command, passed: Option<Value>, dot: &Value) -> Outcome<Value> {
+        let name = command.words.first().map(Term::to_string).unwrap_or_default();
+        let mut last = None;
+        for term in command.words.iter().skip(1) {
+            let value = self.term(term, dot)?;
+            let decided = value.truth() == (name == "or");
+            last = Some(value);
+            if decided {
+                return Ok(last.unwrap_or(Value::NIL));
+            }
+        }
+        passed.or(last).ok_or_else(|| fault(command.at, command, &format!("wrong number of args for {name}: want at least 1 got 0")))
     }
 
     fn term(&mut self, term: &Term, dot: &Value) -> Outcome<Value> {
-        match term {
-            Term::Literal(value) => Ok(value.clone()),
-            Term::Field(fields) => field(dot, fields),
-            Term::Variable(name, fields) => {
-                let value = self
-                    .variables
-                    .iter()
-                    .rev()
-                    .find(|(known, _)| known == name)
-                    .ok_or_else(|| format!("undefined variable \"${name}\""))?;
-                field(&value.1, fields)
+        let walk = |start: Value, path: &[String], mode: Mode| path.iter().try_fold(start, |value, name| field(&value, name, term, mode));
+        match &term.what {
+            What::Dot => Ok(dot.clone()),
+            What::Nil => Err(fault(term.at, term, "nil is not a command")),
+            What::Literal(value, _) => Ok(value.clone()),
+            What::Field(path) => walk(dot.clone(), path, self.mode),
+            What::Variable(name, path) => {
+                let value = self.variables.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+                walk(value.ok_or_else(|| fault(term.at, term, &format!("undefined variable: {name}")))?, path, self.mode)
             }
-            Term::Function(name) => call(name, &[]),
-            Term::Pipe(pipe, fields) => {
+            What::Function(name) => functions::call(name, &[]).map_err(|why| fault(term.at, term, &why)),
+            What::Pipe(pipe) => self.pipe(pipe, dot),
+            What::Chain(pipe, path) => {
                 let value = self.pipe(pipe, dot)?;
-                field(&value, fields)
+                walk(value, path, self.mode)
             }
         }
     }
 }
 
-fn call(name: &str, args: &[Value]) -> Outcome<Value> {
-    let arg = |index: usize| args.get(index).ok_or_else(|| format!("wrong number of args for {name}: got {}", args.len()));
-    let text = |index: usize| arg(index).map(|value| if value.is_null() { String::new() } else { show(value) });
-    Ok(match name {
-        "json" => crate::json::line(arg(0)?).into(),
-        "println" => (args.iter().map(show).collect::<Vec<_>>().join(" ") + "\n").into(),
-        "print" => args.iter().map(show).collect::<String>().into(),
-        "printf" => format(&text(0)?, &args[1..])?.into(),
-        "upper" => text(0)?.to_uppercase().into(),
-        "lower" => text(0)?.to_lowercase().into(),
-        "title" => title(&text(0)?).into(),
-        "trim" => text(0)?.trim().into(),
-        "split" => text(0)?.split(text(1)?.as_str()).map(Value::from).collect::<Vec<_>>().into(),
-        "join" => {
-            let items = arg(0)?.as_array().ok_or("join wants a list")?;
-            items.iter().map(show).collect::<Vec<_>>().join(&text(1)?).into()
-        }
-        "pad" => {
-            let blanks = |index: usize| {
-                arg(index)
-                    .map(|value| " ".repeat(value.as_u64().and_then(|count| usize::try_from(count).ok()).unwrap_or_default().min(1000)))
-            };
-            format!("{}{}{}", blanks(1)?, text(0)?, blanks(2)?).into()
-        }
-        "truncate" => {
-            let length = arg(1)?.as_u64().and_then(|length| usize::try_from(length).ok()).unwrap_or_default();
-            text(0)?.chars().take(length).collect::<String>().into()
-        }
-        "len" => match arg(0)? {
-            Value::Array(items) => items.len().into(),
-            Value::Object(fields) => fields.len().into(),
-            Value::String(text) => text.len().into(),
-            Value::Null => 0.into(),
-            other @ (Value::Bool(_) | Value::Number(_)) => {
-                return Err(format!("error calling len: len of {}", show(other)));
-            }
+/// Where it happened, in Go's words.
+fn fault(at: usize, node: &dyn std::fmt::Display, why: &str) -> Fault {
+    (at, format!("executing {{NAME}} at <{node}>: {why}"))
+}
+
+fn field(value: &Value, name: &str, term: &Term, mode: Mode) -> Outcome<Value> {
+    let wrong = |why: String| Err(fault(term.at, term, &why));
+    match value {
+        Value::Map(fields) => match fields.get(name) {
+            Some(value) => Ok(value.clone()),
+            None if mode == Mode::Strict => wrong(format!("map has no entry for key {name:?}")),
+            None => Ok(Value::Null(Zero::Missing)),
         },
-        "index" => args.iter().skip(1).try_fold(arg(0)?.clone(), index)?,
-        "slice" => slice(args)?,
-        "not" => (!truth(arg(0)?)).into(),
-        "and" => args.iter().find(|value| !truth(value)).or(args.last()).ok_or("wrong number of args for and")?.clone(),
-        "or" => args.iter().find(|value| truth(value)).or(args.last()).ok_or("wrong number of args for or")?.clone(),
-        "eq" => args.get(1..).unwrap_or_default().iter().any(|value| compare(&args[0], value) == Some(Ordering::Equal)).into(),
-        "ne" => (compare(arg(0)?, arg(1)?) != Some(Ordering::Equal)).into(),
-        "lt" => (compare(arg(0)?, arg(1)?) == Some(Ordering::Less)).into(),
-        "le" => matches!(compare(arg(0)?, arg(1)?), Some(Ordering::Less | Ordering::Equal)).into(),
-        "gt" => (compare(arg(0)?, arg(1)?) == Some(Ordering::Greater)).into(),
-        "ge" => matches!(compare(arg(0)?, arg(1)?), Some(Ordering::Greater | Ordering::Equal)).into(),
-        _ => return Err(format!("function \"{name}\" not defined")),
-    })
-}
-
-fn index(value: Value, key: &Value) -> Outcome<Value> {
-    match (&value, key) {
-        (Value::Object(fields), Value::String(name)) => Ok(fields.get(name).cloned().unwrap_or(Value::Null)),
-        (Value::Array(items), Value::Number(number)) => {
-            let item = number.as_u64().and_then(|index| usize::try_from(index).ok()).and_then(|index| items.get(index));
-            item.cloned().ok_or_else(|| format!("error calling index: index out of range: {number}"))
+        Value::Struct(fields) => match fields.iter().find(|(known, _)| known == name) {
+            Some((_, value)) => Ok(value.clone()),
+            None => Value::optional(name).map_or_else(|| wrong(format!("map has no entry for key {name:?}")), Ok),
+        },
+        Value::Row(kind, fields) => match fields.get(name) {
+            Some(value) => Ok(value.clone()),
+            None => wrong(format!("can't evaluate field {name} in type {kind}")),
+        },
+        Value::Null(Zero::Pointer) => wrong(format!("nil pointer evaluating interface {{}}.{name}")),
+        Value::Null(_) if mode == Mode::Strict => wrong(format!("nil data; no entry for key {name:?}")),
+        Value::Null(_) => Ok(Value::Null(Zero::Missing)),
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_) | Value::List(_) => {
+            wrong(format!("can't evaluate field {name} in type interface {{}}"))
         }
-        (Value::Null, _) => Ok(Value::Null),
-        _ => Err(format!("error calling index: can't index item of {}", show(&value))),
     }
-}
-
-fn slice(args: &[Value]) -> Outcome<Value> {
-    let bound = |index: usize, default: usize| {
-        args.get(index).and_then(Value::as_u64).and_then(|bound| usize::try_from(bound).ok()).unwrap_or(default)
-    };
-    let range = "error calling slice: index out of range";
-    match args.first() {
-        Some(Value::String(text)) => Ok(text.get(bound(1, 0)..bound(2, text.len())).ok_or(range)?.into()),
-        Some(Value::Array(items)) => Ok(items.get(bound(1, 0)..bound(2, items.len())).ok_or(range)?.to_vec().into()),
-        _ => Err("error calling slice: can't slice item".into()),
-    }
-}
-
-fn compare(left: &Value, right: &Value) -> Option<Ordering> {
-    match (left, right) {
-        (Value::Number(left), Value::Number(right)) => left.as_f64()?.partial_cmp(&right.as_f64()?),
-        (Value::String(left), Value::String(right)) => Some(left.cmp(right)),
-        (Value::Bool(left), Value::Bool(right)) => Some(left.cmp(right)),
-        (Value::Null, Value::Null) => Some(Ordering::Equal),
-        _ => None,
-    }
-}
-
-fn title(text: &str) -> String {
-    let mut start = true;
-    text.chars()
-        .map(|c| {
-            let c = if start { c.to_uppercase().next().unwrap_or(c) } else { c };
-            start = c.is_whitespace();
-            c
-        })
-        .collect()
-}
-
-/// Go's `printf` with the verbs people use.
-fn format(text: &str, args: &[Value]) -> Outcome<String> {
-    let mut result = String::new();
-    let mut args = args.iter();
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        if c != '%' {
-            result.push(c);
-            continue;
-        }
-        let mut spec = String::new();
-        while let Some(c) = chars.next_if(|c| c.is_ascii_digit() || matches!(c, '-' | '.' | '+')) {
-            spec.push(c);
-        }
-        let verb = chars.next().ok_or("bad format: ends with %")?;
-        if verb == '%' {
-            result.push('%');
-            continue;
-        }
-        let value = args.next().ok_or("bad format: missing argument")?;
-        let shown = match verb {
-            'q' => format!("{:?}", show(value)),
-            'x' => value.as_u64().map_or_else(|| show(value), |number| format!("{number:x}")),
-            'f' => {
-                let digits = spec.split_once('.').and_then(|(_, digits)| digits.parse().ok()).unwrap_or(6usize).min(20);
-                format!("{:.digits$}", value.as_f64().unwrap_or_default())
-            }
-            _ => show(value),
-        };
-        let left = spec.starts_with('-');
-        let width: usize = spec.trim_start_matches('-').split('.').next().unwrap_or_default().parse().unwrap_or_default();
-        let width = width.min(1000);
-        let _infallible = if left { write!(result, "{shown:<width$}") } else { write!(result, "{shown:>width$}") };
-    }
-    Ok(result)
 }
