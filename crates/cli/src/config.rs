@@ -30,7 +30,50 @@ fn read(path: PathBuf) -> Option<Value> {
 /// A setting of `config.json`.
 #[must_use]
 pub fn setting(name: &str) -> Option<String> {
-    Some(read(folder().join("config.json"))?.get(name)?.as_str()?.to_owned())
+    Some(read(folder().join("config.json"))?.get(name)?.as_str()?.to_owned()).filter(|text| !text.is_empty())
+}
+
+/// A part of `config.json`; `null` without one.
+fn part(name: &str) -> Value {
+    read(folder().join("config.json")).and_then(|mut config| config.get_mut(name).map(Value::take)).unwrap_or_default()
+}
+
+/// Pairs of texts in a part of `config.json`.
+fn pairs(value: &Value) -> impl Iterator<Item = (String, String)> {
+    value.as_object().into_iter().flatten().filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())))
+}
+
+/// Headers for each request: `HttpHeaders`, or DOCKER_CUSTOM_HEADERS in their place (`name=value`, by commas).
+#[must_use]
+pub fn headers() -> Vec<(String, String)> {
+    match std::env::var("DOCKER_CUSTOM_HEADERS").ok().filter(|text| !text.is_empty()) {
+        Some(text) => {
+            text.split(',').filter_map(|pair| pair.split_once('=')).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+        }
+        // The program's own name is not for the configuration to change.
+        None => pairs(&part("HttpHeaders")).filter(|(name, _)| !name.eq_ignore_ascii_case("user-agent")).collect(),
+    }
+}
+
+/// Variables that `proxies` gives to new containers and builds on the engine at `host`.
+///
+/// **Source:** docker/cli, `cli/config/configfile/file.go`, `ParseProxyConfig`.
+#[must_use]
+pub fn proxies(host: &str) -> Vec<(String, String)> {
+    let proxies = part("proxies");
+    let Some(chosen) = proxies.get(host).or_else(|| proxies.get("default")) else {
+        return Vec::new();
+    };
+    let names = [
+        ("httpProxy", "HTTP_PROXY"),
+        ("httpsProxy", "HTTPS_PROXY"),
+        ("noProxy", "NO_PROXY"),
+        ("ftpProxy", "FTP_PROXY"),
+        ("allProxy", "ALL_PROXY"),
+    ];
+    let value = |key: &str| chosen.get(key).and_then(Value::as_str).filter(|value| !value.is_empty());
+    let found = names.iter().filter_map(|(key, name)| Some((*name, value(key)?)));
+    found.flat_map(|(name, value)| [(name.to_owned(), value.to_owned()), (name.to_lowercase(), value.to_owned())]).collect()
 }
 
 /// Name of the context that DOCKER_CONTEXT or the configuration chooses, unless it is the default one.

@@ -63,7 +63,8 @@ impl Context {
             )));
         }
         let version = std::env::var("DOCKER_API_VERSION").ok().filter(|version| !version.is_empty());
-        Ok(Client::new(endpoint, version))
+        let headers = config::headers();
+        Ok(Client::new(endpoint, version).with_headers(headers.iter().map(|(name, value)| (name.as_str(), value.as_str()))))
     }
 
     /// A client that has agreed on a version with the engine; starts this machine's engine if nobody answers.

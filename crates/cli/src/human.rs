@@ -79,6 +79,18 @@ pub fn parse_time(text: &str) -> Option<i64> {
     text.parse::<Timestamp>().ok().map(Timestamp::as_second)
 }
 
+/// A time in RFC 3339 as Go prints it, such as `2026-01-02 03:04:05.6 +0000 UTC`.
+#[must_use]
+pub fn go_time(text: &str) -> String {
+    text.parse::<Timestamp>().map_or_else(
+        |_| text.to_owned(),
+        |time| {
+            let nanos = format!(".{:09}", time.subsec_nanosecond());
+            format!("{}{} +0000 UTC", time.strftime("%Y-%m-%d %H:%M:%S"), nanos.trim_end_matches('0').trim_end_matches('.'))
+        },
+    )
+}
+
 /// A size such as `64m` or `1.5gb` in bytes.
 #[must_use]
 pub fn parse_size(text: &str) -> Option<i64> {

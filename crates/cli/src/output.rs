@@ -3,11 +3,16 @@
 use serde_json::Value;
 
 use crate::error::{Failure, Outcome};
+use crate::flags::Given;
+use crate::ordered::Ordered;
 use crate::template::{Mode, Template, TemplateError, Value as Shown};
-use crate::{printer, table, terminal};
+use crate::{config, printer, table, terminal};
 
 /// A column: the field of the row and its heading.
 pub type Column = (&'static str, &'static str);
+
+/// The kind of the rows of `ps`.
+pub const CONTAINERS: &str = "*formatter.ContainerContext";
 
 /// How a list is printed.
 #[derive(Clone, Copy, Debug, Default)]
@@ -42,16 +47,20 @@ impl List<'_> {
         Ok(())
     }
 
-    fn text(&self, rows: &[Value]) -> Outcome<String> {
+    /// What [`List::print`] prints.
+    ///
+    /// # Errors
+    /// If the template makes no sense.
+    pub fn text(&self, rows: &[Value]) -> Outcome<String> {
         let format = self.format.unwrap_or_default();
         let (tabular, cells) = format.strip_prefix("table").map_or((false, format), |cells| (true, cells));
         match cells.trim() {
             "" if format.is_empty() || tabular => Ok(self.table(rows)),
             "json" => Ok(rows.iter().map(|row| crate::json::line(row) + "\n").collect()),
             cells => {
-                let template = Template::of_list(cells).map_err(|error| failed("parse", &error))?;
+                let template = Template::of_list(cells).map_err(|error| self.failed("parse", &error))?;
                 let apply =
-                    |row: &Value| template.on(&Shown::row(self.kind, row), Mode::Lenient).map_err(|error| failed("execute", &error));
+                    |row: &Value| template.on(&Shown::row(self.kind, row), Mode::Lenient).map_err(|error| self.failed("execute", &error));
                 let lines = rows.iter().map(apply).collect::<Outcome<Vec<_>>>()?;
                 if !tabular {
                     return Ok(lines.iter().map(|line| format!("{line}\n")).collect());
@@ -59,11 +68,19 @@ impl List<'_> {
                 let heading =
                     self.columns.iter().chain(self.headings).map(|(field, heading)| ((*field).to_owned(), (*heading).into())).collect();
                 let heading =
-                    template.on(&Shown::from(&Value::Object(heading)), Mode::Heading).map_err(|error| failed("execute", &error))?;
+                    template.on(&Shown::from(&Value::Object(heading)), Mode::Heading).map_err(|error| self.failed("execute", &error))?;
                 let split = |line: &str| line.split('\t').map(str::to_owned).collect();
                 Ok(table::layout(&std::iter::once(&heading).chain(&lines).map(|line| split(line)).collect::<Vec<_>>()))
             }
         }
+    }
+
+    /// `ps` tries its template before it asks for anything, and says so.
+    fn failed(&self, what: &str, error: &TemplateError) -> Failure {
+        if self.kind == CONTAINERS {
+            return Failure::new(format!("failed to {what} template: {}", error.plain()));
+        }
+        Failure::new(error.to_string())
     }
 
     fn table(&self, rows: &[Value]) -> String {
@@ -98,8 +115,17 @@ fn colour(heading: &str, cell: &str) -> Option<&'static str> {
     }
 }
 
-fn failed(what: &str, error: &TemplateError) -> Failure {
-    Failure::new(format!("failed to {what} template: {}", error.plain()))
+/// The format of a list: `--format`, or the setting of the client's configuration; not for bare ids.
+#[must_use]
+pub fn format(given: &Given, setting: &str) -> Option<String> {
+    given.get("format").map(str::to_owned).or_else(|| config::setting(setting).filter(|_| !given.on("quiet")))
+}
+
+/// A map as lists show it: `a=1,b=2`, sorted.
+#[must_use]
+pub fn pairs(map: &Value) -> String {
+    let pairs = map.as_object().into_iter().flatten().map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()));
+    pairs.collect::<Vec<_>>().join(",")
 }
 
 fn shown(value: &Value) -> String {
@@ -122,6 +148,28 @@ pub fn object(format: Option<&str>, value: &Value) -> Outcome<()> {
     Ok(())
 }
 
+/// Prints one object of Docker's own types by a template; `name` is the template's and `kind` the type's name in errors.
+///
+/// # Errors
+/// If the template makes no sense: exit code 64, or 1 if it does not fit the object.
+pub fn structure(name: &'static str, kind: &'static str, format: &str, value: &Ordered) -> Outcome<()> {
+    if format == "json" {
+        printer::line(&value.json_plain());
+        return Ok(());
+    }
+    let template = Template::named(name, format).map_err(|error| Failure::Message { message: error.to_string(), code: 64, run: false })?;
+    match template.on(&Shown::structure(kind, value), Mode::Lenient) {
+        Ok(text) => {
+            printer::line(&text);
+            Ok(())
+        }
+        Err(error) => {
+            printer::line("");
+            Err(Failure::new(error.plain()))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -132,7 +180,7 @@ mod tests {
 
     fn text(format: &str) -> String {
         let rows = [json!({"ID": "1", "Names": "a"}), json!({"ID": "2", "Names": "b>c"})];
-        let list = List { kind: "*x.Row", format: Some(format), columns: COLUMNS, headings: &[("Size", "SIZE")], whole: false };
+        let list = List { kind: CONTAINERS, format: Some(format), columns: COLUMNS, headings: &[("Size", "SIZE")], whole: false };
         list.text(&rows).unwrap_or_else(|failure| failure.text("").unwrap_or_default())
     }
 
@@ -144,7 +192,7 @@ mod tests {
         assert_eq!(text("table"), "CONTAINER ID   NAMES\n1              a\n2              b>c\n");
         assert_eq!(
             text("{{.Foo}}"),
-            "failed to execute template: template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type *x.Row"
+            "failed to execute template: template: :1:2: executing \"\" at <.Foo>: can't evaluate field Foo in type *formatter.ContainerContext"
         );
         assert_eq!(text("{{foo}}"), "failed to parse template: template: :1: function \"foo\" not defined");
     }

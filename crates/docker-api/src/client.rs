@@ -7,6 +7,7 @@ mod http;
 use std::fmt::Write as _;
 use std::io::{self, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
@@ -102,6 +103,7 @@ pub const VERSION: &str = "1.51";
 pub struct Client {
     endpoint: Endpoint,
     version: String,
+    headers: Arc<str>,
     idle: Option<http::Connection>,
     /// Credentials for a registry, as `X-Registry-Auth` carries them.
     registry_auth: Option<String>,
@@ -111,7 +113,15 @@ impl Client {
     /// A client that has not spoken yet. `version` fixes the API version; without it [`Client::negotiate`] lowers it if needed.
     #[must_use]
     pub fn new(endpoint: Endpoint, version: Option<String>) -> Self {
-        Self { endpoint, version: version.unwrap_or_else(|| VERSION.to_owned()), idle: None, registry_auth: None }
+        Self { endpoint, version: version.unwrap_or_else(|| VERSION.to_owned()), headers: "".into(), idle: None, registry_auth: None }
+    }
+
+    /// Sends these headers with each request, as a proxy between client and engine may want them.
+    #[must_use]
+    pub fn with_headers<'a>(mut self, headers: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let clean = |text: &str| text.chars().filter(|letter| !letter.is_control()).collect::<String>();
+        self.headers = headers.into_iter().map(|(name, value)| format!("{}: {}\r\n", clean(name), clean(value))).collect::<String>().into();
+        self
     }
 
     /// Where it speaks to.
@@ -123,7 +133,7 @@ impl Client {
     /// A further client of the same engine, with a connection of its own.
     #[must_use]
     pub fn another(&self) -> Self {
-        Self { endpoint: self.endpoint.clone(), version: self.version.clone(), idle: None, registry_auth: None }
+        Self { endpoint: self.endpoint.clone(), version: self.version.clone(), headers: self.headers.clone(), idle: None, registry_auth: None }
     }
 
     /// A further client whose requests carry credentials for a registry.
@@ -231,7 +241,8 @@ impl Client {
     }
 
     fn connect(&self) -> Result<http::Connection, Error> {
-        http::Connection::open(&self.endpoint).map_err(|source| Error::Connect { endpoint: self.endpoint.clone(), source })
+        http::Connection::open(&self.endpoint, self.headers.clone())
+            .map_err(|source| Error::Connect { endpoint: self.endpoint.clone(), source })
     }
 
     fn send(&mut self, method: &str, path: &str, body: Option<&[u8]>) -> Result<Body, Error> {

@@ -46,6 +46,19 @@ pub(super) fn body(given: &Given, attach: &[&str]) -> Outcome<Value> {
     Ok(Value::Object(body))
 }
 
+/// Adds the proxies of the client's configuration that the command did not set.
+pub(super) fn add_proxies(body: &mut Value, host: &str) {
+    let Some(environment) = body.get_mut("Env").and_then(Value::as_array_mut) else {
+        return;
+    };
+    for (name, value) in crate::config::proxies(host) {
+        let known = |entry: &Value| entry.as_str().is_some_and(|entry| entry.split('=').next() == Some(name.as_str()));
+        if !environment.iter().any(known) {
+            environment.push(format!("{name}={value}").into());
+        }
+    }
+}
+
 /// The query of a create call.
 pub(super) fn create_query(given: &Given) -> String {
     query(&[("name", given.get("name")), ("platform", given.get("platform"))])

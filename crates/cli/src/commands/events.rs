@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::{Failure, Outcome};
 use crate::flags::{Command, Given, described};
 use crate::json::{number, text as field};
-use crate::template::Template;
+use crate::template::{Mode, Template, Value as Shown};
 use crate::{human, printer};
 
 pub(super) const ENTRIES: &[Entry] = &[Entry { command: described("events"), act: events }];
@@ -21,7 +21,7 @@ fn events(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         .filter(|format| *format != "json")
         .map(Template::parse)
         .transpose()
-        .map_err(|error| Failure::new(error.to_string()))?;
+        .map_err(|error| Failure::Message { message: format!("Error parsing format: {}", error.plain()), code: 64, run: false })?;
     let mut client = context.client()?;
     let filters = filters(given)?;
     let (since, until) = (given.get("since").map(human::moment), given.get("until").map(human::moment));
@@ -33,7 +33,10 @@ fn events(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
             continue;
         };
         match &template {
-            Some(template) => printer::line(&template.apply(&event).map_err(|error| Failure::new(error.to_string()))?),
+            Some(template) => {
+                let event = Shown::structure("*events.Message", &serde_json::from_str(&line)?);
+                printer::line(&template.on(&event, Mode::Lenient).map_err(|error| Failure::new(error.plain()))?);
+            }
             None if given.has("format") => printer::line(&line),
             None => printer::line(&show(&event)),
         }

@@ -31,7 +31,7 @@ fn exec(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         "AttachStdin": stdin && !detach,
         "AttachStdout": !detach,
         "AttachStderr": !detach,
-        "DetachKeys": given.get("detach-keys").unwrap_or_default(),
+        "DetachKeys": given.get("detach-keys").map(str::to_owned).or_else(|| crate::config::setting("detachKeys")).unwrap_or_default(),
         "Env": environment,
         "WorkingDir": given.get("workdir").unwrap_or_default(),
         "Cmd": given.args[1..],

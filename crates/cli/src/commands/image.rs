@@ -10,7 +10,7 @@ use crate::context::Context;
 use crate::error::{Failure, Outcome};
 use crate::flags::{Command, Given, list, text, yes};
 use crate::json::{items, number, short, text as field};
-use crate::output::{self, Column};
+use crate::output::{self, Column, List};
 use crate::{human, printer, progress};
 
 pub(super) const ENTRIES: &[Entry] = &[
@@ -170,6 +170,16 @@ fn size(value: &Value, name: &str) -> String {
     human::size(number(value, name) as f64)
 }
 
+/// Headings of fields that the plain table of images lacks.
+const HEADINGS: &[Column] = &[
+    ("CreatedAt", "CREATED AT"),
+    ("Digest", "DIGEST"),
+    ("VirtualSize", "SIZE"),
+    ("SharedSize", "SHARED SIZE"),
+    ("UniqueSize", "UNIQUE SIZE"),
+    ("Containers", "CONTAINERS"),
+];
+
 fn images(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
     let mut filters: Value = filters(given)?.map_or(json!({}), |text| serde_json::from_str(&text).unwrap_or_default());
@@ -229,7 +239,8 @@ fn images(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     if given.on("digests") {
         columns.insert(2, ("Digest", "DIGEST"));
     }
-    output::print(given.get("format"), &rows, &columns, &[("CreatedAt", "CREATED AT"), ("Digest", "DIGEST")])?;
+    let format = output::format(given, "imagesFormat");
+    List { kind: "*formatter.imageContext", format: format.as_deref(), whole, columns: &columns, headings: HEADINGS }.print(&rows)?;
     Ok(0)
 }
 
@@ -367,12 +378,14 @@ fn history(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         rows.iter().for_each(|row| printer::line(field(row, "ID")));
         return Ok(0);
     }
-    output::print(
-        given.get("format"),
-        &rows,
-        &[("ID", "IMAGE"), ("CreatedSince", "CREATED"), ("CreatedBy", "CREATED BY"), ("Size", "SIZE"), ("Comment", "COMMENT")],
-        &[],
-    )?;
+    List {
+        kind: "*image.historyContext",
+        format: given.get("format"),
+        whole,
+        columns: &[("ID", "IMAGE"), ("CreatedSince", "CREATED"), ("CreatedBy", "CREATED BY"), ("Size", "SIZE"), ("Comment", "COMMENT")],
+        headings: &[("CreatedAt", "CREATED AT")],
+    }
+    .print(&rows)?;
     Ok(0)
 }
 

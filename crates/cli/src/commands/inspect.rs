@@ -42,7 +42,7 @@ fn find(client: &mut Client, name: &str, kind: &str, size: bool) -> Outcome<Orde
 
 fn inspect(context: &mut Context, given: &Given, kind: &str) -> Outcome<u8> {
     if !kind.is_empty() && !KINDS.iter().any(|(known, ..)| *known == kind) {
-        return Err(Failure::new(format!("unknown type: {kind:?}")));
+        return Err(Failure::new(format!("unknown type: {kind:?}: must be one of \"container\", \"image\", \"network\", \"volume\"")));
     }
     let format = given.get("format").filter(|format| !format.is_empty());
     let template = format.filter(|format| *format != "json").map(Template::parse).transpose();
@@ -74,7 +74,7 @@ fn inspect(context: &mut Context, given: &Given, kind: &str) -> Outcome<u8> {
 
 /// Applies a template to the object as Go's structure, and if that does not fit, to its bare JSON.
 fn apply(template: &Template, object: &Ordered) -> Outcome<String> {
-    let typed = template.on(&Value::typed(object), Mode::Strict);
+    let typed = template.on(&Value::typed(object), Mode::Lenient);
     let shown = typed.or_else(|_| template.on(&Value::raw(object), Mode::Strict));
     shown.map_err(|error| Failure::new(error.to_string()))
 }

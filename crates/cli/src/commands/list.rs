@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use super::{Entry, filters};
 use crate::context::Context;
-use crate::error::{Failure, Outcome};
+use crate::error::Outcome;
 use crate::flags::{Command, Given, described};
 use crate::json::{items, number, short, text as field};
-use crate::output::{self, Column};
-use crate::{config, human, printer};
+use crate::output::{self, CONTAINERS, Column, List};
+use crate::{human, printer};
 
 pub(super) const ENTRIES: &[Entry] = &[Entry { command: described("ps"), act: ps }];
 
@@ -35,14 +35,14 @@ const HEADINGS: &[Column] = &[
 fn ps(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
     let filters = filters(given)?;
-    let format = given.get("format").map(str::to_owned).or_else(|| config::setting("psFormat").filter(|_| !given.on("quiet")));
+    let format = output::format(given, "psFormat");
     let size = given.on("size") || format.as_ref().is_some_and(|format| format.contains(".Size"));
-    let limit = if given.on("latest") { Some("1") } else { given.get("last").filter(|last| *last != "-1") };
-    if let Some(text) = limit.filter(|text| text.parse::<i64>().is_err()) {
-        return Err(Failure::new(format!(
-            "invalid argument \"{text}\" for \"-n, --last\" flag: strconv.ParseInt: parsing \"{text}\": invalid syntax"
-        )));
+    if let Some(format) = format.as_deref().filter(|format| format.contains("{{")) {
+        // A template that makes no sense is told before anything is asked for.
+        let list = List { kind: CONTAINERS, format: Some(format), ..List::default() };
+        list.text(&[row(&Value::Null, false)])?;
     }
+    let limit = if given.on("latest") { Some("1") } else { given.get("last").filter(|last| *last != "-1") };
     let all = (given.on("all") || limit.is_some()).then_some("1");
     let path = format!(
         "/containers/json{}",
@@ -61,7 +61,7 @@ fn ps(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     if size {
         columns.push(("Size", "SIZE"));
     }
-    output::print(format.as_deref(), &rows, &columns, HEADINGS)?;
+    List { kind: CONTAINERS, format: format.as_deref(), whole, columns: &columns, headings: HEADINGS }.print(&rows)?;
     Ok(0)
 }
 
@@ -112,7 +112,11 @@ fn row(container: &Value, whole: bool) -> Value {
         "Ports": ports(container),
         "State": field(container, "State"),
         "Status": field(container, "Status"),
-        "Size": format!("{} (virtual {})", size("SizeRw"), size("SizeRootFs")),
+        "Size": if number(container, "SizeRootFs") > 0 {
+            format!("{} (virtual {})", size("SizeRw"), size("SizeRootFs"))
+        } else {
+            size("SizeRw")
+        },
         "Names": names.join(","),
         "Labels": labels.join(","),
         "Mounts": mounts.join(","),

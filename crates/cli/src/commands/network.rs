@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::error::Outcome;
 use crate::flags::{Command, Given, list, text, yes};
 use crate::json::{items, short, text as field};
-use crate::{output, printer};
+use crate::{human, output, printer};
 
 pub(super) const ENTRIES: &[Entry] = &[
     Entry {
@@ -170,14 +170,22 @@ fn ls(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         .iter()
         .map(|network| {
             let id = field(network, "Id");
-            json!({"ID": if given.on("no-trunc") { id.to_owned() } else { short(id) }, "Name": field(network, "Name"), "Driver": field(network, "Driver"), "Scope": field(network, "Scope"), "Internal": network["Internal"].to_string(), "IPv6": network["EnableIPv6"].to_string(), "Labels": network["Labels"]})
+            json!({"ID": if given.on("no-trunc") { id.to_owned() } else { short(id) }, "Name": field(network, "Name"), "Driver": field(network, "Driver"), "Scope": field(network, "Scope"), "Internal": network["Internal"].to_string(), "IPv6": network["EnableIPv6"].to_string(), "IPv4": network.get("EnableIPv4").and_then(Value::as_bool).unwrap_or(true).to_string(), "Labels": output::pairs(&network["Labels"]), "CreatedAt": human::go_time(field(network, "Created"))})
         })
         .collect();
     if given.on("quiet") {
         rows.iter().for_each(|row| printer::line(field(row, "ID")));
         return Ok(0);
     }
-    output::print(given.get("format"), &rows, &[("ID", "NETWORK ID"), ("Name", "NAME"), ("Driver", "DRIVER"), ("Scope", "SCOPE")], &[])?;
+    let format = output::format(given, "networksFormat");
+    output::List {
+        kind: "*network.networkContext",
+        format: format.as_deref(),
+        whole: given.on("no-trunc"),
+        columns: &[("ID", "NETWORK ID"), ("Name", "NAME"), ("Driver", "DRIVER"), ("Scope", "SCOPE")],
+        headings: &[("IPv4", "IPV4"), ("IPv6", "IPV6"), ("Internal", "INTERNAL"), ("Labels", "LABELS"), ("CreatedAt", "CREATED AT")],
+    }
+    .print(&rows)?;
     Ok(0)
 }
 

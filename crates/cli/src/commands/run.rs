@@ -9,7 +9,7 @@ use super::{Entry, attach, create_body, life, registry};
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
 use crate::flags::{Command, Given, described};
-use crate::{json as field, printer, streams, terminal};
+use crate::{config, json as field, printer, streams, terminal};
 
 pub(super) const ENTRIES: &[Entry] = &[
     Entry { command: described("run"), act: |context, _, given| run(context, given).map_err(Failure::of_run) },
@@ -23,9 +23,16 @@ fn create(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     Ok(0)
 }
 
+/// What the container shall be: the command's words, and the proxies of the client's configuration.
+fn configuration(context: &Context, given: &Given, wanted: &[&str]) -> Outcome<Value> {
+    let mut body = create_body::body(given, wanted)?;
+    create_body::add_proxies(&mut body, &context.host()?);
+    Ok(body)
+}
+
 /// Creates the container, pulling the image first if it must; prints warnings and returns the id.
 fn create_container(context: &Context, client: &mut Client, given: &Given, wanted: &[&str]) -> Outcome<String> {
-    let body = create_body::body(given, wanted)?;
+    let body = configuration(context, given, wanted)?;
     let path = format!("/containers/create{}", create_body::create_query(given));
     let image = &given.args[0];
     if let Some(when) = given.get("pull").filter(|when| !matches!(*when, "always" | "missing" | "never")) {
@@ -51,7 +58,6 @@ fn create_container(context: &Context, client: &mut Client, given: &Given, wante
             .map_err(|_| Failure::new(format!("container ID file found, make sure the other container isn't running or delete {file}")))?;
         file.write_all(id.as_bytes())?;
     }
-    let _ = context;
     Ok(id)
 }
 
@@ -115,11 +121,11 @@ fn at_once(context: &Context, given: &Given, wanted: &[&str]) -> Outcome<Option<
     let body = json!({
         "Name": given.get("name").unwrap_or_default(),
         "Platform": given.get("platform").unwrap_or_default(),
-        "Config": create_body::body(given, wanted)?,
+        "Config": configuration(context, given, wanted)?,
         "AttachStdin": has("stdin"),
         "AttachStdout": has("stdout"),
         "AttachStderr": has("stderr"),
-        "DetachKeys": given.get("detach-keys").unwrap_or_default(),
+        "DetachKeys": given.get("detach-keys").map(str::to_owned).or_else(|| config::setting("detachKeys")).unwrap_or_default(),
     });
     let mut answer = client.hijack("/teu/run", Some(&body));
     if let Err(error @ Error::Connect { .. }) = &answer {

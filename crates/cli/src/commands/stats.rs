@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::error::Outcome;
 use crate::flags::{Command, Given, described};
 use crate::json::{short, text as field};
-use crate::output::{self, Column};
+use crate::output::{self, Column, List};
 use crate::{human, printer};
 
 pub(super) const ENTRIES: &[Entry] = &[Entry { command: described("stats"), act: stats }];
@@ -43,7 +43,16 @@ fn stats(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         if live && printer::stdout_is_terminal() {
             printer::raw(b"\x1b[2J\x1b[H");
         }
-        output::print(given.get("format"), &rows, COLUMNS, &[])?;
+        let whole = given.on("no-trunc");
+        let format = output::format(given, "statsFormat");
+        List {
+            kind: "*container.statsContext",
+            format: format.as_deref(),
+            whole,
+            columns: COLUMNS,
+            headings: &[("Container", "CONTAINER")],
+        }
+        .print(&rows)?;
         if !live {
             return Ok(0);
         }

@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 
 use super::{Entry, confirm};
 use crate::context::Context;
-use crate::error::Outcome;
+use crate::error::{Failure, Outcome};
 use crate::flags::{Command, Given, described};
 use crate::json::{items, number, text as field};
-use crate::{human, output, printer};
+use crate::ordered::Ordered;
+use crate::{config, human, output, printer};
 
 pub(super) const ENTRIES: &[Entry] = &[
     Entry { command: described("version"), act: version },
@@ -18,21 +19,41 @@ pub(super) const ENTRIES: &[Entry] = &[
     Entry { command: described("system dial-stdio"), act: dial },
 ];
 
+/// This program, in the fields of Docker's client.
+fn own(version: &str) -> Value {
+    let arch = if std::env::consts::ARCH == "x86_64" { "amd64" } else { std::env::consts::ARCH };
+    json!({"Platform": {"Name": "teu"}, "Version": env!("CARGO_PKG_VERSION"), "ApiVersion": version, "DefaultAPIVersion": docker_api::client::VERSION, "Os": std::env::consts::OS, "Arch": arch, "Context": config::current_context().unwrap_or_else(|| "default".to_owned())})
+}
+
 fn version(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
-    let mut client = context.client()?;
-    let server: Value = client.call("GET", "/version", None)?;
-    let own = json!({"Platform": {"Name": "teu"}, "Version": env!("CARGO_PKG_VERSION"), "ApiVersion": client.version(), "DefaultAPIVersion": docker_api::client::VERSION, "Os": std::env::consts::OS, "Arch": if std::env::consts::ARCH == "x86_64" { "amd64" } else { std::env::consts::ARCH }, "Context": "default"});
-    if given.has("format") {
-        output::object(given.get("format"), &json!({"Client": own, "Server": server}))?;
-        return Ok(0);
+    let answer = context.client().and_then(|mut client| {
+        let server: Ordered = client.call("GET", "/version", None)?;
+        Ok((client.version().to_owned(), server))
+    });
+    // Without an engine the client's own part is shown all the same, and then why.
+    let (api, server, missing) = match answer {
+        Ok((api, server)) => (api, server, None),
+        Err(failure) => (docker_api::client::VERSION.to_owned(), Ordered::Null, Some(failure)),
+    };
+    let own = own(&api);
+    if let Some(format) = given.get("format") {
+        let client = serde_json::from_value(own)?;
+        let both = Ordered::Map(vec![("Client".to_owned(), client), ("Server".to_owned(), server)]);
+        output::structure("version", "system.versionInfo", format, &both)?;
+        return missing.map_or(Ok(0), Err);
     }
+    let server: Value = serde_json::from_str(&server.json())?;
     let line = |name: &str, value: &str| format!(" {name:<17} {value}\n");
     let mut text = format!(
         "Client: teu\n{}{}{}",
         line("Version:", field(&own, "Version")),
-        line("API version:", client.version()),
+        line("API version:", &api),
         line("OS/Arch:", &format!("{}/{}", field(&own, "Os"), field(&own, "Arch")))
     );
+    if let Some(failure) = missing {
+        printer::raw(text.as_bytes());
+        return Err(failure);
+    }
     text.push_str(&format!("\nServer: {}\n", server.pointer("/Platform/Name").and_then(Value::as_str).unwrap_or_default()));
     text.push_str(&format!(" Engine:\n {}", line("Version:", field(&server, "Version"))));
     text.push_str(&format!(
@@ -47,11 +68,15 @@ fn version(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
 
 fn info(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
-    let info: Value = client.call("GET", "/info", None)?;
-    if given.has("format") {
-        output::object(given.get("format"), &info)?;
+    if let Some(format) = given.get("format") {
+        // What does not parse is told before anything is asked for.
+        let checked = crate::template::Template::parse(if format == "json" { "" } else { format });
+        checked.map_err(|error| Failure::Message { message: error.to_string(), code: 64, run: false })?;
+        let info: Ordered = client.call("GET", "/info", None)?;
+        output::structure("", "system.dockerInfo", format, &info)?;
         return Ok(0);
     }
+    let info: Value = client.call("GET", "/info", None)?;
     let mut text = format!(
         "Server:\n Containers: {}\n  Running: {}\n  Paused: {}\n  Stopped: {}\n Images: {}\n",
         number(&info, "Containers"),
@@ -119,12 +144,14 @@ fn disk(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         row("Local Volumes", "Volumes", "/UsageData/Size", sum("Volumes", "/UsageData/Size"), &used_volume),
         row("Build Cache", "BuildCache", "/Size", sum("BuildCache", "/Size"), &|_| false),
     ];
-    output::print(
-        given.get("format"),
-        &rows,
-        &[("Type", "TYPE"), ("TotalCount", "TOTAL"), ("Active", "ACTIVE"), ("Size", "SIZE"), ("Reclaimable", "RECLAIMABLE")],
-        &[],
-    )?;
+    output::List {
+        kind: "*formatter.diskUsageImagesContext",
+        format: given.get("format"),
+        whole: true,
+        columns: &[("Type", "TYPE"), ("TotalCount", "TOTAL"), ("Active", "ACTIVE"), ("Size", "SIZE"), ("Reclaimable", "RECLAIMABLE")],
+        headings: &[],
+    }
+    .print(&rows)?;
     Ok(0)
 }
 

@@ -105,13 +105,32 @@ fn ls(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         volumes.iter().for_each(|volume| printer::line(field(volume, "Name")));
         return Ok(0);
     }
-    let rows: Vec<Value> = volumes.into_iter().cloned().collect();
-    output::print(
-        given.get("format"),
-        &rows,
-        &[("Driver", "DRIVER"), ("Name", "VOLUME NAME")],
-        &[("Mountpoint", "MOUNTPOINT"), ("Scope", "SCOPE")],
-    )?;
+    let row = |volume: &Value| {
+        let mut row = json!({"Labels": output::pairs(&volume["Labels"]), "Links": "N/A", "Size": "N/A", "Availability": "N/A", "Group": "N/A", "Status": "N/A"});
+        for name in ["Driver", "Name", "Mountpoint", "Scope"] {
+            row[name] = field(volume, name).into();
+        }
+        row
+    };
+    let rows: Vec<Value> = volumes.into_iter().map(row).collect();
+    let format = output::format(given, "volumesFormat");
+    output::List {
+        kind: "*formatter.volumeContext",
+        format: format.as_deref(),
+        whole: false,
+        columns: &[("Driver", "DRIVER"), ("Name", "VOLUME NAME")],
+        headings: &[
+            ("Mountpoint", "MOUNTPOINT"),
+            ("Scope", "SCOPE"),
+            ("Labels", "LABELS"),
+            ("Links", "LINKS"),
+            ("Size", "SIZE"),
+            ("Availability", "AVAILABILITY"),
+            ("Group", "GROUP"),
+            ("Status", "STATUS"),
+        ],
+    }
+    .print(&rows)?;
     Ok(0)
 }
 

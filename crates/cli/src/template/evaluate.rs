@@ -112,7 +112,7 @@ impl Scope {
             Value::Map(fields) => fields.into_iter().map(|(name, item)| (Value::Text(name), item)).collect(),
             Value::Int(count) => (0..count.clamp(0, 1_000_000)).map(|index| (Value::Int(index), Value::Int(index))).collect(),
             Value::Null(_) => Vec::new(),
-            other @ (Value::Bool(_) | Value::Float(_) | Value::Text(_) | Value::Struct(_) | Value::Row(..)) => {
+            other @ (Value::Bool(_) | Value::Float(_) | Value::Text(_) | Value::Struct(..) | Value::Row(..)) => {
                 let at = over.commands.first().map_or(0, |command| command.at);
                 return Err(fault(at, over, &format!("range can't iterate over {}", other.show())));
             }
@@ -250,8 +250,9 @@ fn field(value: &Value, name: &str, term: &Term, mode: Mode) -> Outcome<Value> {
             None if mode == Mode::Strict => wrong(format!("map has no entry for key {name:?}")),
             None => Ok(Value::Null(Zero::Missing)),
         },
-        Value::Struct(fields) => match fields.iter().find(|(known, _)| known == name) {
+        Value::Struct(kind, fields) => match fields.iter().find(|(known, _)| known == name) {
             Some((_, value)) => Ok(value.clone()),
+            None if !kind.is_empty() => wrong(format!("can't evaluate field {name} in type {kind}")),
             None => Value::optional(name).map_or_else(|| wrong(format!("map has no entry for key {name:?}")), Ok),
         },
         Value::Row(kind, fields) => match fields.get(name) {

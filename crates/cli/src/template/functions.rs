@@ -159,7 +159,7 @@ fn length(value: &Value) -> Outcome<i64> {
         Value::Text(text) => text.len(),
         Value::Null(Zero::List | Zero::Map) => 0,
         Value::Null(Zero::Missing | Zero::Pointer) => return Err("len of nil pointer".to_owned()),
-        other @ (Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Struct(_) | Value::Row(..)) => {
+        other @ (Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Struct(..) | Value::Row(..)) => {
             return Err(format!("len of type {}", other.type_name()));
         }
     };

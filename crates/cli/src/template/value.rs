@@ -34,8 +34,8 @@ pub enum Value {
     List(Vec<Value>),
     /// A map, printed in the order of its keys.
     Map(BTreeMap<String, Value>),
-    /// A structure with the order of its fields.
-    Struct(Vec<(String, Value)>),
+    /// A structure: its type's name in Go where it is told, and its fields in order.
+    Struct(&'static str, Vec<(String, Value)>),
     /// A line of a list: its type's name in Go, and its fields.
     Row(&'static str, BTreeMap<String, Value>),
 }
@@ -121,6 +121,15 @@ impl Value {
         Self::field("", value, false)
     }
 
+    /// As [`Value::typed`] for a structure whose type is told in errors.
+    #[must_use]
+    pub fn structure(kind: &'static str, value: &Ordered) -> Self {
+        match Self::typed(value) {
+            Self::Struct(_, fields) => Self::Struct(kind, fields),
+            other => other,
+        }
+    }
+
     fn field(name: &str, value: &Ordered, in_map: bool) -> Self {
         match value {
             Ordered::Null if POINTERS.contains(&name) || in_map => Self::Null(Zero::Pointer),
@@ -137,7 +146,7 @@ impl Value {
                 Self::Map(fields.iter().map(|(name, value)| (name.clone(), Self::field("", value, true))).collect())
             }
             Ordered::Map(fields) => {
-                Self::Struct(fields.iter().map(|(name, value)| (name.clone(), Self::field(name, value, false))).collect())
+                Self::Struct("", fields.iter().map(|(name, value)| (name.clone(), Self::field(name, value, false))).collect())
             }
         }
     }
@@ -178,7 +187,7 @@ impl Value {
             Self::Text(text) => !text.is_empty(),
             Self::List(items) => !items.is_empty(),
             Self::Map(fields) => !fields.is_empty(),
-            Self::Struct(_) | Self::Row(..) => true,
+            Self::Struct(..) | Self::Row(..) => true,
         }
     }
 
@@ -205,7 +214,7 @@ impl Value {
             Self::Map(fields) | Self::Row(_, fields) => {
                 format!("map[{}]", joined(&mut fields.iter().map(|(name, value)| format!("{name}:{}", value.inner()))))
             }
-            Self::Struct(fields) => format!("{{{}}}", joined(&mut fields.iter().map(|(_, value)| value.inner()))),
+            Self::Struct(_, fields) => format!("{{{}}}", joined(&mut fields.iter().map(|(_, value)| value.inner()))),
         }
     }
 
@@ -221,7 +230,7 @@ impl Value {
             Self::Map(fields) | Self::Row(_, fields) => {
                 Ordered::Map(fields.iter().map(|(name, value)| (name.clone(), value.ordered())).collect())
             }
-            Self::Struct(fields) => Ordered::Map(fields.iter().map(|(name, value)| (name.clone(), value.ordered())).collect()),
+            Self::Struct(_, fields) => Ordered::Map(fields.iter().map(|(name, value)| (name.clone(), value.ordered())).collect()),
         }
     }
 
@@ -235,7 +244,7 @@ impl Value {
             Self::Text(_) => "string",
             Self::List(_) => "[]interface {}",
             Self::Map(_) => "map[string]interface {}",
-            Self::Struct(_) => "struct",
+            Self::Struct(..) => "struct",
             Self::Row(kind, _) => kind,
         }
     }

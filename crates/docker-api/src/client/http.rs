@@ -4,6 +4,7 @@ use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
 use super::Endpoint;
 
@@ -105,6 +106,8 @@ impl Write for Chunks<'_> {
 #[derive(Debug)]
 pub(super) struct Connection {
     reader: BufReader<Stream>,
+    /// Lines that each request gets.
+    headers: Arc<str>,
 }
 
 /// A raw stream: what was already read comes first.
@@ -160,7 +163,7 @@ pub struct Body {
 }
 
 impl Connection {
-    pub(super) fn open(endpoint: &Endpoint) -> io::Result<Self> {
+    pub(super) fn open(endpoint: &Endpoint, headers: Arc<str>) -> io::Result<Self> {
         let stream = match endpoint {
             Endpoint::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
             Endpoint::Tcp(address) => {
@@ -169,15 +172,19 @@ impl Connection {
                 Stream::Tcp(stream)
             }
         };
-        Ok(Self { reader: BufReader::with_capacity(32 << 10, stream) })
+        Ok(Self { reader: BufReader::with_capacity(32 << 10, stream), headers })
     }
 
     fn write(&mut self, data: &[u8]) -> io::Result<()> {
         self.reader.get_mut().write_all(data)
     }
 
-    fn head(method: &str, path: &str, headers: &str) -> String {
-        format!("{method} {path} HTTP/1.1\r\nHost: api.moby.localhost\r\nUser-Agent: teu/{}\r\n{headers}\r\n", env!("CARGO_PKG_VERSION"))
+    fn head(&self, method: &str, path: &str, headers: &str) -> String {
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: api.moby.localhost\r\nUser-Agent: teu/{}\r\n{}{headers}\r\n",
+            env!("CARGO_PKG_VERSION"),
+            self.headers
+        )
     }
 
     pub(super) fn send(mut self, method: &str, path: &str, body: Option<&[u8]>, registry_auth: Option<&str>) -> io::Result<Body> {
@@ -189,7 +196,7 @@ impl Connection {
         if let Some(auth) = registry_auth {
             headers.push_str(&format!("X-Registry-Auth: {auth}\r\n"));
         }
-        let mut request = Self::head(method, path, &headers).into_bytes();
+        let mut request = self.head(method, path, &headers).into_bytes();
         request.extend(body.unwrap_or_default());
         self.write(&request)?;
         self.answer(method == "HEAD")
@@ -197,7 +204,8 @@ impl Connection {
 
     pub(super) fn upload(mut self, method: &str, path: &str, content_type: &str, data: &mut dyn Read) -> io::Result<Body> {
         let headers = format!("Content-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n");
-        self.write(Self::head(method, path, &headers).as_bytes())?;
+        let head = self.head(method, path, &headers);
+        self.write(head.as_bytes())?;
         let mut buffer = vec![0; 256 << 10];
         loop {
             let count = match data.read(&mut buffer) {
@@ -218,7 +226,8 @@ impl Connection {
     /// As [`Self::upload`] for data that is made as it is sent.
     pub(super) fn upload_with(mut self, method: &str, path: &str, content_type: &str, make: Make<'_>) -> io::Result<Body> {
         let headers = format!("Content-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n");
-        self.write(Self::head(method, path, &headers).as_bytes())?;
+        let head = self.head(method, path, &headers);
+        self.write(head.as_bytes())?;
         let mut chunks = Chunks { connection: &mut self, refused: false };
         let made = make(&mut chunks);
         // An engine that refuses answers before all is sent: its words matter more than the broken pipe.
@@ -233,7 +242,7 @@ impl Connection {
         let kind = if body.is_some() { "application/json" } else { "text/plain" };
         let body = body.unwrap_or_default();
         let headers = format!("Content-Type: {kind}\r\nContent-Length: {}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n", body.len());
-        let mut request = Self::head("POST", path, &headers).into_bytes();
+        let mut request = self.head("POST", path, &headers).into_bytes();
         request.extend(body);
         self.write(&request)?;
         let answer = self.answer(false)?;
