@@ -133,7 +133,13 @@ impl Client {
     /// A further client of the same engine, with a connection of its own.
     #[must_use]
     pub fn another(&self) -> Self {
-        Self { endpoint: self.endpoint.clone(), version: self.version.clone(), headers: self.headers.clone(), idle: None, registry_auth: None }
+        Self {
+            endpoint: self.endpoint.clone(),
+            version: self.version.clone(),
+            headers: self.headers.clone(),
+            idle: None,
+            registry_auth: None,
+        }
     }
 
     /// A further client whose requests carry credentials for a registry.
