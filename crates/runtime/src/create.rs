@@ -21,7 +21,7 @@ pub struct CreateRequest<'a> {
     pub id: &'a str,
     /// What it is.
     pub spec: &'a Spec,
-    /// Folder of the bundle; paths of the specification are relative to it. A root mount is attached over it.
+    /// Folder of the bundle; paths of the specification are relative to it.
     pub bundle: &'a Path,
     /// The root file system, instead of `spec.root.path`: an overlay with `lowerdir=a:b`, `upperdir=` and `workdir=`.
     pub root_mount: Option<&'a Mount>,

@@ -137,8 +137,9 @@ fn first_root(pid: Pid) -> Outcome<OwnedFd> {
 }
 
 /// Leaves a namespace's root that is not the container's: where the creator ran in a chroot, pivot_root(2) has moved the
-/// root of the processes, but that of the namespace, which setns(2) enters, is still the host's.
-fn enter_root(root: &OwnedFd) -> Outcome<()> {
+/// root of the processes, but that of the namespace, which setns(2) enters, is still the host's. The descriptor ends here: none
+/// may be there for a working directory to name.
+fn enter_root(root: OwnedFd) -> Outcome<()> {
     let mount = |fd: BorrowedFd<'_>, path: &str| {
         rustix::fs::statx(fd, path, rustix::fs::AtFlags::EMPTY_PATH, rustix::fs::StatxFlags::MNT_ID)
             .map(|found| found.stx_mnt_id)
@@ -147,7 +148,7 @@ fn enter_root(root: &OwnedFd) -> Outcome<()> {
     if mount(root.as_fd(), "")? == mount(rustix::fs::CWD, "/")? {
         return Ok(());
     }
-    rustix::process::fchdir(root).trying(|| "entering the root".into())?;
+    rustix::process::fchdir(&root).trying(|| "entering the root".into())?;
     rustix::process::chroot(".").trying(|| "entering the root".into())
 }
 
@@ -164,7 +165,7 @@ fn in_child(request: ExecRequest<'_>, filter: Option<&Program>, parent: &End) ->
     if flags != 0 {
         sys::process::setns(request.pidfd, flags).trying(|| "joining the container's namespaces".into())?;
     }
-    enter_root(&root)?;
+    enter_root(root)?;
     if flags & sys::process::NEW_USER != 0 {
         Identity::root().apply_ids()?;
     }

@@ -28,5 +28,40 @@ pub(crate) fn fault(spec: &Spec, has_root_mount: bool) -> Option<String> {
     if let Some(name) = spec.mounts.iter().map(|mount| &mount.destination).find(|path| !path.is_absolute()) {
         return Some(format!("mounts: `{}` is not an absolute path", name.display()));
     }
-    None
+    linux.into_iter().flat_map(|linux| linux.sysctl.keys()).find_map(|name| sysctl_fault(spec, &name.replace('/', ".")))
+}
+
+/// A kernel parameter that is not of a namespace of the container's own is the host's. **Source:** runc, `configs/validate`.
+fn sysctl_fault(spec: &Spec, name: &str) -> Option<String> {
+    const IPC: [&str; 8] = ["msgmax", "msgmnb", "msgmni", "sem", "shmall", "shmmax", "shmmni", "shm_rmid_forced"];
+    let kernel = name.strip_prefix("kernel.");
+    if kernel.is_some_and(|kernel| IPC.contains(&kernel)) || name.starts_with("fs.mqueue.") {
+        return (!is_own(spec, NamespaceType::Ipc, "ipc")).then(|| format!("sysctl \"{name}\" is not allowed in the host ipc namespace"));
+    }
+    if name.starts_with("net.") {
+        return (!is_own(spec, NamespaceType::Network, "net"))
+            .then(|| format!("sysctl \"{name}\" is not allowed in the host network namespace"));
+    }
+    if is_own(spec, NamespaceType::Uts, "uts") {
+        match kernel {
+            Some("domainname") => return None,
+            Some("hostname") => {
+                return Some(format!("sysctl \"{name}\" is not allowed as it conflicts with the OCI \"hostname\" field"));
+            }
+            _ => {}
+        }
+    }
+    Some(format!("sysctl \"{name}\" is not in a separate kernel namespace"))
+}
+
+/// Whether a namespace is another than the caller's.
+fn is_own(spec: &Spec, kind: NamespaceType, file: &str) -> bool {
+    let namespaces = spec.linux.iter().flat_map(|linux| &linux.namespaces);
+    namespaces.filter(|namespace| namespace.kind == kind).any(|namespace| match &namespace.path {
+        None => true,
+        Some(path) => {
+            let number = |path: &std::path::Path| rustix::fs::stat(path).map(|found| (found.st_dev, found.st_ino)).ok();
+            number(path) != number(std::path::Path::new(&format!("/proc/self/ns/{file}")))
+        }
+    })
 }

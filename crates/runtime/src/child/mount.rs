@@ -3,6 +3,7 @@
 mod cgroups;
 mod copy_up;
 mod idmap;
+mod procfs;
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
@@ -196,6 +197,7 @@ fn attach(spec: &Spec, root: &OwnedFd, mount: &Mount, options: &Options, tree: O
         sys::mount::set_attributes(tree.as_fd(), true, options.recursive_attributes).trying(what)?;
     }
     let target = target(root, &mount.destination, mount.kind.as_deref(), kind)?;
+    procfs::check(root, &target, &tree)?;
     if options.copy_up {
         copy_up::copy(&target, &tree)?;
     }

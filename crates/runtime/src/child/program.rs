@@ -4,7 +4,7 @@ use std::ffi::CString;
 use std::io::{BufRead as _, BufReader, Read as _};
 
 use oci::runtime::Process;
-use rustix::fs::{Access, AtFlags, CWD, FileType, accessat, stat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, stat};
 use rustix::io::Errno;
 
 use super::{Failure, Outcome, Trying as _};
@@ -27,9 +27,15 @@ pub(crate) fn environment(process: &Process) -> Outcome<Vec<String>> {
 /// Home folder of a user by the container's own /etc/passwd; `/` if it has none.
 fn home(uid: u32) -> String {
     let uid = uid.to_string();
-    let Ok(file) = std::fs::File::open("/etc/passwd") else {
+    // Whatever the image has put there must not hold us up: neither a FIFO nor a list without end.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let Ok(file) = rustix::fs::open("/etc/passwd", flags, Mode::empty()) else {
         return "/".into();
     };
+    if !rustix::fs::fstat(&file).is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::RegularFile) {
+        return "/".into();
+    }
+    let file = std::fs::File::from(file);
     let lines = BufReader::new(file.take(PASSWD_BYTES_MAX)).lines();
     for line in lines.map_while(Result::ok) {
         let fields: Vec<&str> = line.split(':').collect();

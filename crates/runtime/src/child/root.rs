@@ -13,7 +13,7 @@ use rustix::mount::{
 use super::path::{Kind, ensure, open_root};
 use super::{Failure, Outcome, Trying as _};
 
-/// Mounts the root over its own place and returns it.
+/// Mounts the root, one of the specification over its own place (where hooks look for it), and returns it.
 pub(crate) fn mount(spec: &Spec, bundle: &Path, root_mount: Option<&Mount>) -> Outcome<OwnedFd> {
     let linux = spec.linux.as_ref();
     let propagation = linux.and_then(|linux| linux.rootfs_propagation.as_deref()).unwrap_or("rslave");
@@ -27,7 +27,8 @@ pub(crate) fn mount(spec: &Spec, bundle: &Path, root_mount: Option<&Mount>) -> O
     mount_change("/", first).trying(|| "making the mounts private".into())?;
     let spec_root = spec.root.as_ref().map(|root| bundle.join(&root.path));
     let (tree, place) = match root_mount {
-        Some(mount) => (overlay(mount)?, bundle.to_owned()),
+        // Over the host's root, where it covers nothing: paths still begin at the mount below, which is this process's root.
+        Some(mount) => (overlay(mount)?, Path::new("/").to_owned()),
         None => {
             let path = spec_root.ok_or_else(|| Failure("root: missing in config.json".into()))?;
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;

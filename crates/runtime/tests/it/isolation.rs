@@ -63,7 +63,7 @@ fn kernel_parameters_are_written_to_the_kernel_only() {
     let mut bundle = Bundle::new("cat /proc/sys/net/ipv4/ip_default_ttl");
     bundle.linux().sysctl.insert("net.ipv4.ip_default_ttl".into(), "77".into());
     assert_eq!(bundle.run().output, "77\n");
-    bundle.linux().sysctl.insert("../../etc/x".into(), "1".into());
+    bundle.linux().sysctl.insert("net/../../../etc/x".into(), "1".into());
     assert!(bundle.run().output.contains("not a name of a kernel parameter"));
 }
 
