@@ -87,7 +87,8 @@ while ! docker version >/dev/null 2>&1; do sleep 0.1; kill -0 $! || { cat /mnt/l
 docker import busybox.tar busybox >/dev/null
 docker save busybox -o image.tar
 runc() { docker run --rm --network none "$@"; }
-sampled() { # the engine prints zeros until it has taken its first sample
+sampled() { # the engine prints zeros until it has taken its first sample, and always where a hierarchy is mounted nowhere
+    for name in $(grep -o 'name=.*:' /proc/self/cgroup); do grep -q "${name%:}" /proc/self/mounts || return 0; done
     for _ in 1 2 3 4 5 6; do docker stats --no-stream --format '{{.Name}} {{.PIDs}} {{.MemUsage}}' $1 | grep -q '^aa 1 .*/ 64MiB$' && return; done
     docker stats --no-stream $1; return 1
 }
