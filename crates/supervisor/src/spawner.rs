@@ -59,6 +59,7 @@ fn end(child: impl FnOnce() -> io::Result<()>) -> ! {
 fn run(engine: OwnedFd) -> io::Result<Infallible> {
     detach(engine.as_fd())?;
     rustix::thread::set_name(c"teu-spawner")?;
+    let _shows_the_engines = sys::process::set_title("teu spawner");
     // Supervisors are reaped by the kernel.
     set_disposition(Signal::CHILD, Disposition::Ignore)?;
     // Without it a container takes longer to start, and nothing else.

@@ -394,3 +394,41 @@ impl Input {
         self.written == self.pending.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn a_client_that_takes_nothing_is_let_go_and_the_process_goes_on() {
+        let mut poller = Poller::new().unwrap();
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK | rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let mut streams = Streams::new(0, Ends { stdout: Some(read), ..Ends::default() }, InputEnd::LetGo, None);
+        streams.watch_outputs(&mut poller).unwrap();
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        streams.attach(theirs.into(), Attach { stdout: true, ..Attach::default() }, &mut poller).unwrap();
+        let mut scratch = vec![0; SCRATCH_BYTES];
+        let bytes = vec![b'x'; 4096];
+        // The process writes until nobody takes it any more.
+        let mut fill = |streams: &mut Streams, poller: &mut Poller, rounds: usize| {
+            (0..rounds).all(|_| {
+                let written = rustix::io::write(&write, &bytes).is_ok();
+                streams.on_output(Stream::Stdout, poller, &mut scratch).unwrap();
+                written
+            })
+        };
+        assert!(!fill(&mut streams, &mut poller, 10_000), "the client's queue has no bound");
+        let deadline = streams.deadline().expect("the process waits for its client");
+        assert!(deadline <= Instant::now() + STALL_MAX);
+        streams.expire(deadline.checked_sub(Duration::from_secs(1)).unwrap(), &mut poller).unwrap();
+        assert!(!streams.is_finished(), "it has its time");
+        streams.expire(deadline, &mut poller).unwrap();
+        assert!(streams.is_finished() && streams.deadline().is_none());
+        streams.on_output(Stream::Stdout, &mut poller, &mut vec![0; SCRATCH_BYTES]).unwrap();
+        assert!(fill(&mut streams, &mut poller, 1000), "the process goes on");
+        drop(ours);
+    }
+}

@@ -181,13 +181,13 @@ fn rss(pid: u32) -> Result<u64> {
     field(Path::new(&format!("/proc/{pid}/status")), "VmRSS:")
 }
 
-/// Mean PSS of the supervisors, in KiB: processes of the engine's command line that are neither engine nor spawner.
+/// Mean PSS of the supervisors, in KiB: processes of that name with the engine's environment.
 fn supervisors(daemon: &Daemon) -> Result<f64> {
     let dir = daemon.dir().to_string_lossy().into_owned();
     let (mut sum, mut count) = (0, 0u32);
     for process in std::fs::read_dir("/proc")?.flatten() {
-        let command = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-        if process.file_name().to_string_lossy() == daemon.pid().to_string() || !String::from_utf8_lossy(&command).contains(&dir) {
+        let read = |file: &str| String::from_utf8_lossy(&std::fs::read(process.path().join(file)).unwrap_or_default()).into_owned();
+        if read("comm").trim() != "teu-supervisor" || !read("environ").contains(&dir) {
             continue;
         }
         sum += field(&process.path().join("smaps_rollup"), "Pss:").unwrap_or(0);

@@ -239,8 +239,9 @@ fn a_user_namespace_maps_its_root_to_nobody_of_importance() {
 
 #[test]
 fn a_task_limit_holds() {
-    let mut bundle =
-        Bundle::new("cat /sys/fs/cgroup/pids/pids.max; i=0; while [ $i -lt 20 ]; do sleep 100 >/dev/null 2>&1 & i=$((i+1)); done");
+    let mut bundle = Bundle::new(
+        "cd /sys/fs/cgroup; cat pids/pids.max 2>/dev/null || cat pids.max; i=0; while [ $i -lt 20 ]; do sleep 100 >/dev/null 2>&1 & i=$((i+1)); done",
+    );
     bundle.linux().resources = Some(Resources { pids: Some(oci::runtime::Pids { limit: 8 }), ..Resources::default() });
     let text = bundle.run().output;
     assert!(text.starts_with("8\n") && text.contains("fork"), "{text}");

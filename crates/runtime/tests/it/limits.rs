@@ -24,7 +24,7 @@ fn with_nodes(script: &str) -> Bundle {
 }
 
 #[test]
-fn devices_are_denied_on_v1() {
+fn devices_are_denied() {
     let bundle = with_nodes(DEVICES);
     let text = bundle.run().output;
     assert_eq!(text, "null\ncat: can't open '/tmp/fuse': Operation not permitted\n");
@@ -42,7 +42,8 @@ fn cgroup_v2_is_used_where_it_is_mounted() {
 
 #[test]
 fn memory_is_limited_and_the_killing_is_seen() {
-    let mut bundle = Bundle::new("cat /sys/fs/cgroup/memory/memory.limit_in_bytes; tail /dev/zero; echo $?");
+    let mut bundle =
+        Bundle::new("cd /sys/fs/cgroup; cat memory/memory.limit_in_bytes 2>/dev/null || cat memory.max; tail /dev/zero; echo $?");
     bundle.linux().resources = Some(Resources {
         memory: Some(Memory { limit: Some(16 << 20), swap: Some(16 << 20), ..Memory::default() }),
         ..Resources::default()
@@ -70,7 +71,9 @@ fn unified(bundle: &Bundle, script: &str) -> crate::bundle::Ended {
     let words = std::iter::once(plain.get_program()).chain(plain.get_args()).map(|word| word.to_str().unwrap());
     let mut command = std::process::Command::new("/bin/busybox");
     command.args(["unshare", "-m", "sh", "-c"]);
-    command.arg(format!("mount --make-rprivate / && mount -t cgroup2 none /sys/fs/cgroup || exit 1; {script}"));
+    command.arg(format!(
+        "mount --make-rprivate /; grep -q ' /sys/fs/cgroup cgroup2 ' /proc/mounts || mount -t cgroup2 none /sys/fs/cgroup || exit 1; {script}"
+    ));
     command.env("RUNTIME", words.collect::<Vec<_>>().join(" ")).env("ID", bundle.id());
     command.current_dir(bundle.folder.path());
     ended(&mut command)

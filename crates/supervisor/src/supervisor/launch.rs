@@ -23,6 +23,9 @@ const INIT_PATH: &str = "/sbin/docker-init";
 /// Of the supervisors when memory is short: they hold little, and a container without one is lost.
 const OOM_SCORE: &str = "-999";
 
+/// Digits of an id as `docker ps` shows it.
+const SHORT_ID: usize = 12;
+
 /// Runs a supervisor to its end. The message is a [`Launch`], the first descriptor the connection.
 pub(crate) fn main(message: &[u8], mut fds: Vec<OwnedFd>) -> io::Result<()> {
     let launch = codec::decode::<Launch>(message, &mut fds);
@@ -32,6 +35,10 @@ pub(crate) fn main(message: &[u8], mut fds: Vec<OwnedFd>) -> io::Result<()> {
     let mut connections = Connections::default();
     connections.add(control, &mut poller)?;
     let launch = launch.map_err(|error| chain(&error));
+    if let Ok(launch) = &launch {
+        let short = launch.id.get(..SHORT_ID).unwrap_or(&launch.id);
+        let _shows_the_spawners = sys::process::set_title(&format!("teu supervisor {short}"));
+    }
     let result = launch.and_then(|launch| create(launch, &mut poller));
     let created = match result {
         Ok(created) => created,

@@ -14,6 +14,8 @@ pub(crate) const TESTS: &[Test] = &[
     ("the_exit_of_an_exec_is_kept_for_the_next_engine", the_exit_of_an_exec_is_kept),
     ("garbage_ends_only_its_connection", garbage_ends_only_its_connection),
     ("a_large_launch_arrives", a_large_launch_arrives),
+    ("a_supervisor_has_a_name_of_its_own", a_supervisor_has_a_name_of_its_own),
+    ("statistics_add_up", statistics_add_up),
 ];
 
 fn a_new_engine_hears_the_state(spawner: &Spawner) {
@@ -128,4 +130,42 @@ fn a_large_launch_arrives(spawner: &Spawner) {
     let mut stream = bundle.engine.attach(everything());
     bundle.engine.tell(Command::Start);
     read_until(&mut stream, "100000");
+}
+
+/// The supervisor of a container: the parent of its first process.
+fn supervisor_of(bundle: &Bundle) -> i32 {
+    let mut engine = bundle.connect();
+    let Some(Event::State(state)) = engine.event() else { panic!() };
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", state.pid.unwrap())).unwrap();
+    stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn a_supervisor_has_a_name_of_its_own(spawner: &Spawner) {
+    let bundle = Bundle::start(spawner, "exec sleep 1000");
+    let pid = supervisor_of(&bundle);
+    let read = |file: &str| String::from_utf8(std::fs::read(format!("/proc/{pid}/{file}")).unwrap()).unwrap();
+    assert_eq!(read("comm"), "teu-supervisor\n");
+    let id = bundle.launch.id.get(..12).unwrap();
+    assert_eq!(read("cmdline").trim_end_matches('\0'), format!("teu supervisor {id}"));
+    // Its environment is the engine's, and no socket of it has an abstract name (CVE-2020-15257).
+    assert!(read("environ").contains("PATH="));
+    let sockets = std::fs::read_to_string("/proc/net/unix").unwrap();
+    let own = bundle.launch.control_path.to_str().unwrap();
+    assert!(sockets.lines().any(|line| line.ends_with(own)));
+    assert!(!sockets.lines().any(|line| line.contains(&format!("@{own}")) || line.contains("@teu")), "{sockets}");
+}
+
+fn statistics_add_up(spawner: &Spawner) {
+    use supervisor::protocol::Outcome;
+    let mut bundle = Bundle::start(spawner, "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; echo done; exec sleep 1000");
+    let mut client = bundle.engine.attach(everything());
+    read_until(&mut client, "done");
+    bundle.engine.tell(Command::Pause);
+    let Outcome::Stats(stats) = bundle.engine.ask(Command::Stats, &[]) else { panic!() };
+    assert!(stats.cpu_total_ns > 0 && stats.pids_current == 1 && stats.memory_usage > 0, "{stats:?}");
+    if std::path::Path::new("/sys/fs/cgroup/cpuacct").exists() {
+        // Counted apart, and not at one moment.
+        let sum: u64 = stats.cpu_each_ns.iter().sum();
+        assert!(sum.abs_diff(stats.cpu_total_ns) < 10_000_000, "{stats:?}");
+    }
 }

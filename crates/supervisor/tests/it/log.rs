@@ -16,6 +16,7 @@ pub(crate) const TESTS: &[Test] = &[
     ("tail_since_and_until", tail_since_and_until),
     ("following_crosses_rotations_and_ends", following),
     ("attributes_are_written", attributes_are_written),
+    ("a_full_disk_stops_nobody", a_full_disk_stops_nobody),
 ];
 
 fn run(spawner: &Spawner, script: &str, driver: LogDriver, limits: Option<(u64, u32)>) -> Bundle {
@@ -124,4 +125,53 @@ fn attributes_are_written(spawner: &Spawner) {
     bundle.engine.tell(Command::Start);
     bundle.engine.wait_for_exit();
     assert_eq!(bundle.log()[0].attributes.as_deref(), Some(r#"{"tag":"x\"y"}"#));
+}
+
+/// A small file system of its own, gone with this.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    fn mount(path: std::path::PathBuf) -> Self {
+        use rustix::mount::{MountFlags, mount};
+        std::fs::create_dir(&path).unwrap();
+        mount("tmpfs", &path, "tmpfs", MountFlags::empty(), Some(c"size=256k")).unwrap();
+        Self(path)
+    }
+
+    fn grow(&self) {
+        rustix::mount::mount_remount(&self.0, rustix::mount::MountFlags::empty(), c"size=16m").unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
+}
+
+fn a_full_disk_stops_nobody(spawner: &Spawner) {
+    use std::io::Write as _;
+    for driver in [LogDriver::JsonFile, LogDriver::Local] {
+        let (folder, mut launch) = Bundle::prepare("seq 50000; cat; echo end");
+        let disk = Disk::mount(folder.path().join("disk"));
+        launch.log.driver = driver;
+        launch.log.path = disk.0.join("container.log");
+        launch.stdin = supervisor::protocol::Stdin::Once;
+        let mut bundle = Bundle::launch(spawner, (folder, launch));
+        let mut client = bundle.engine.attach(supervisor::protocol::Attach { multiplexed: false, ..crate::bundle::everything() });
+        bundle.engine.tell(Command::Start);
+        crate::bundle::read_until(&mut client, "49999\n50000\n");
+        disk.grow();
+        client.write_all(b"more\n").unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        crate::bundle::read_until(&mut client, "end\n");
+        assert_eq!(bundle.engine.wait_for_exit().code, 0);
+        let text = bundle.logged();
+        assert!(text.starts_with("1\n2\n") && text.ends_with("end\n"), "{text}");
+        assert!(text.contains("bytes of the log were lost"), "{text}");
+        // No entry is half.
+        let whole = |line: &str| line.parse::<u32>().is_ok() || line == "more" || line == "end" || line.ends_with("could not be written");
+        assert!(text.lines().all(whole), "{text}");
+        drop((bundle, disk));
+    }
 }
