@@ -6,6 +6,7 @@ mod exit;
 mod facts;
 mod join;
 mod mailbox;
+mod mounts;
 mod orders;
 mod probes;
 mod start;

@@ -1,24 +1,26 @@
 //! From a specification to a container that can be started.
 
-use std::path::{Path, PathBuf};
+mod mounts;
+
 use std::sync::Arc;
 
 use image::{Image, SnapshotOptions};
 use oci::Platform;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
 use tokio::sync::mpsc;
 
 use crate::actor::{self, Actor, MAILBOX_MAX};
 use crate::deps::Deps;
-use crate::error::{CreateError, InvalidSpec};
+use crate::error::CreateError;
 use crate::event::EventKind;
 use crate::id::{ContainerId, ContainerName};
 use crate::record::Record;
 use crate::registry::Cell;
-use crate::spec::{Bind, MountKind, MountSource, NetworkMode, Propagation, Spec};
+use crate::spec::{NetworkMode, Spec};
 use crate::state::Life;
-use crate::view::{Container, MountPoint};
+use crate::view::Container;
 use crate::{endpoints, merge, names, validate};
+
+pub(crate) use mounts::pin_of;
 
 /// Tries to make up a name that is free.
 const NAME_ATTEMPTS: u32 = 32;
@@ -48,7 +50,7 @@ pub(crate) fn create(
         Ok(cell) => Ok((cell, warnings)),
         Err(error) => {
             deps.registry.release(&name);
-            actor::clear(deps, id, &[], true);
+            actor::clear(deps, id, &[], false);
             Err(error)
         }
     }
@@ -113,7 +115,14 @@ fn make(
     deps.images.pin(&holder, &image.id)?;
     let volatile = spec.host.auto_remove;
     let snapshot = deps.images.snapshot(&holder, &image.id, SnapshotOptions { volatile })?;
-    let mounts = mount_points(deps, id, &spec, &snapshot)?;
+    let mut made = mounts::Made::default();
+    let mounts = match mounts::mount_points(deps, id, &spec, &snapshot, &mut made) {
+        Ok(mounts) => mounts,
+        Err(error) => {
+            made.undo(deps, id);
+            return Err(error);
+        }
+    };
     let record = Record {
         id,
         name: name.clone(),
@@ -128,7 +137,11 @@ fn make(
         death: None,
     };
     let durability = if volatile { store::Durability::Volatile } else { store::Durability::Durable };
-    deps.table.put(&holder, &record, durability)?;
+    if let Err(error) = deps.table.put(&holder, &record, durability) {
+        made.undo(deps, id);
+        return Err(error.into());
+    }
+    made.announce(deps);
     let cell = spawn(deps, record, Some(snapshot));
     publish_event(deps, &cell.view(), "create", &[]);
     Ok(cell)
@@ -159,186 +172,4 @@ pub(crate) fn publish_event(deps: &Deps, view: &Container, action: &str, further
     attributes.extend(all.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
     let id = view.id.to_string();
     deps.events.publish(EventKind::Container, action, id, attributes);
-}
-
-struct Mounts<'a> {
-    deps: &'a Deps,
-    id: ContainerId,
-    snapshot: &'a image::Snapshot,
-    points: Vec<MountPoint>,
-}
-
-fn mount_points(deps: &Deps, id: ContainerId, spec: &Spec, snapshot: &image::Snapshot) -> Result<Vec<MountPoint>, CreateError> {
-    let mut mounts = Mounts { deps, id, snapshot, points: Vec::new() };
-    // Later ones win. **Source:** moby, `daemon/volumes.go`, `registerMountPoints`.
-    for from in &spec.host.volumes_from {
-        let other = deps.registry.find(&from.container)?.view();
-        for point in &other.mounts {
-            let writable = point.writable && !from.read_only;
-            if !point.name.is_empty() {
-                deps.volumes.attach(&point.name.parse()?, &id.to_string())?;
-            }
-            mounts.add(MountPoint { writable, anonymous: false, ..point.clone() });
-        }
-    }
-    for bind in &spec.host.binds {
-        mounts.bind(bind)?;
-    }
-    for mount in &spec.host.mounts {
-        mounts.mount(mount)?;
-    }
-    for target in &spec.config.volumes {
-        let covered = |point: &MountPoint| point.destination == *target;
-        let temporary = spec.host.tmpfs.contains_key(target);
-        if target != "/" && !temporary && !mounts.points.iter().any(covered) {
-            mounts.volume(None, target, true)?;
-        }
-    }
-    Ok(mounts.points)
-}
-
-impl Mounts<'_> {
-    fn add(&mut self, point: MountPoint) {
-        self.points.retain(|p| p.destination != point.destination);
-        self.points.push(point);
-    }
-
-    #[expect(clippy::wildcard_enum_match_arm, reason = "all but the default stay as they are")]
-    fn bind(&mut self, bind: &Bind) -> Result<(), CreateError> {
-        let copy = !bind.no_copy;
-        match &bind.source {
-            MountSource::Path(path) => {
-                make_source(path)?;
-                self.add(MountPoint {
-                    kind: "bind".to_owned(),
-                    name: String::new(),
-                    source: PathBuf::from(path),
-                    destination: bind.target.clone(),
-                    driver: String::new(),
-                    mode: bind.mode.clone(),
-                    writable: !bind.read_only,
-                    propagation: match bind.propagation {
-                        Propagation::Default => Propagation::Rprivate,
-                        other => other,
-                    },
-                    anonymous: false,
-                });
-            }
-            MountSource::Volume(name) => self.volume(Some(name), &bind.target, copy)?,
-            MountSource::Anonymous => self.volume(None, &bind.target, copy)?,
-        }
-        if let Some(point) = self.points.last_mut() {
-            point.mode.clone_from(&bind.mode);
-            point.writable = !bind.read_only;
-            if point.kind == "volume" && point.mode.is_empty() {
-                // **Source:** moby shows `z` for volumes without a mode.
-                point.mode = "z".to_owned();
-            }
-        }
-        Ok(())
-    }
-
-    #[expect(clippy::wildcard_enum_match_arm, reason = "all but the default stay as they are")]
-    fn mount(&mut self, mount: &crate::spec::Mount) -> Result<(), CreateError> {
-        let target = &mount.target;
-        let plain = |kind: &str, source: &str| MountPoint {
-            kind: kind.to_owned(),
-            name: String::new(),
-            source: PathBuf::from(source),
-            destination: target.clone(),
-            driver: String::new(),
-            mode: String::new(),
-            writable: !mount.read_only,
-            propagation: Propagation::Default,
-            anonymous: false,
-        };
-        match &mount.kind {
-            MountKind::Bind { source, propagation, create_source, .. } => {
-                if *create_source {
-                    make_source(source)?;
-                }
-                let propagation = match *propagation {
-                    Propagation::Default => Propagation::Rprivate,
-                    other => other,
-                };
-                self.add(MountPoint { propagation, ..plain("bind", source) });
-            }
-            MountKind::Tmpfs { .. } => self.add(plain("tmpfs", "")),
-            MountKind::Volume { name, no_copy, labels, driver, driver_options, subpath } => {
-                if let Some(name) = name
-                    && self.deps.volumes.get(name).is_err()
-                {
-                    let driver = if driver.is_empty() { "local" } else { driver };
-                    let made = self.deps.volumes.create(volume::Spec {
-                        name: Some(name.parse()?),
-                        driver: driver.to_owned(),
-                        driver_opts: driver_options.clone(),
-                        labels: labels.clone(),
-                    });
-                    made.map_err(volume::AttachError::from)?;
-                }
-                self.volume(name.as_deref(), target, !no_copy)?;
-                if let Some(point) = self.points.last_mut() {
-                    point.writable = !mount.read_only;
-                    point.mode = "z".to_owned();
-                    if !subpath.is_empty() {
-                        point.source = inside(&point.source, subpath)?;
-                    }
-                }
-            }
-            MountKind::Image { .. } => {
-                return Err(InvalidSpec::Conflict("mounts of images are not supported").into());
-            }
-        }
-        Ok(())
-    }
-
-    /// A volume, filled from the image if it is new.
-    fn volume(&mut self, name: Option<&str>, target: &str, copy: bool) -> Result<(), CreateError> {
-        let anonymous = name.is_none();
-        let name = match name {
-            Some(name) => name.parse()?,
-            None => volume::Name::anonymous(),
-        };
-        let mount = self.deps.volumes.attach(&name, &self.id.to_string())?;
-        if copy && let Ok(root) = self.deps.images.open_root(self.snapshot) {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-            let relative = target.trim_start_matches('/');
-            let directory = rustix::fs::openat2(&root, relative, flags, Mode::empty(), resolve);
-            if let Ok(directory) = directory {
-                use std::os::fd::AsFd;
-                let populated = self.deps.volumes.populate(&name, directory.as_fd());
-                populated.map_err(|source| CreateError::Prepare { path: target.to_owned(), source: std::io::Error::other(source) })?;
-            }
-        }
-        self.add(MountPoint {
-            kind: "volume".to_owned(),
-            name: name.to_string(),
-            source: mount.source.unwrap_or_default(),
-            destination: target.to_owned(),
-            driver: "local".to_owned(),
-            mode: String::new(),
-            writable: true,
-            propagation: Propagation::Default,
-            anonymous,
-        });
-        Ok(())
-    }
-}
-
-/// A path inside a volume; links must not lead out of it.
-fn inside(volume: &Path, subpath: &str) -> Result<PathBuf, CreateError> {
-    let failed = |source: std::io::Error| CreateError::Prepare { path: subpath.to_owned(), source };
-    let root = std::fs::canonicalize(volume).map_err(failed)?;
-    let path = std::fs::canonicalize(root.join(subpath.trim_start_matches('/'))).map_err(failed)?;
-    if path.starts_with(&root) { Ok(path) } else { Err(failed(std::io::ErrorKind::PermissionDenied.into())) }
-}
-
-/// Makes the directory of a bind that is not there yet.
-fn make_source(path: &str) -> Result<(), CreateError> {
-    match std::fs::symlink_metadata(path) {
-        Ok(_) => Ok(()),
-        Err(_) => std::fs::create_dir_all(path).map_err(|source| CreateError::Prepare { path: path.to_owned(), source }),
-    }
 }

@@ -112,6 +112,45 @@ pub enum InvalidSpec {
     /// The source is missing.
     #[error("invalid mount config for type \"bind\": bind source path does not exist: {0}")]
     BindSource(String),
+    /// A source in the engine's data with a propagation that would hold its mounts.
+    #[error(
+        "invalid mount config: must use either propagation mode \"rslave\" or \"rshared\" when mount source is within the daemon root, daemon root: \"{root}\", bind mount source: \"{path}\", propagation: \"{propagation}\""
+    )]
+    RootPropagation {
+        /// The engine's data.
+        root: String,
+        /// The source.
+        path: String,
+        /// What was asked for.
+        propagation: String,
+    },
+    /// A propagation that the source's mount does not have.
+    #[error("path {path} is mounted on {mount} but it is not a {needed} mount")]
+    NotShared {
+        /// The source.
+        path: String,
+        /// Where its mount is.
+        mount: String,
+        /// `shared`, or `shared or slave`.
+        needed: &'static str,
+    },
+    /// A path inside a volume that leads out of it.
+    #[error("path concatenation escapes the base directory, base: {base}, subpath: {subpath}")]
+    Escapes {
+        /// The volume's directory.
+        base: String,
+        /// The path inside.
+        subpath: String,
+    },
+    /// An anonymous volume over a file of the image.
+    #[error("cannot mount volume over existing file, file exists {0}")]
+    VolumeOverFile(String),
+    /// A volume over a file of the image.
+    #[error("source {0} is not directory")]
+    VolumeSource(String),
+    /// A mount that cannot be had.
+    #[error(transparent)]
+    Mount(#[from] crate::spec::ParseMountError),
     /// Two mounts at one place.
     #[error("Duplicate mount point: {0}")]
     DuplicateMount(String),
@@ -217,8 +256,19 @@ pub enum CreateError {
     #[error(transparent)]
     Snapshot(#[from] image::SnapshotError),
     /// A volume cannot be made.
+    #[error("create{name}: {cause}")]
+    Volume {
+        /// A blank and its name, if it has one.
+        name: String,
+        /// Why.
+        cause: volume::AttachError,
+    },
+    /// A volume of another container cannot be taken over.
     #[error(transparent)]
-    Volume(#[from] volume::AttachError),
+    VolumeFrom(#[from] volume::AttachError),
+    /// A volume cannot be filled from the image.
+    #[error("failed to populate volume")]
+    Populate(#[from] volume::PopulateError),
     /// A volume's name is wrong.
     #[error(transparent)]
     VolumeName(#[from] volume::ParseNameError),
@@ -257,12 +307,13 @@ impl CreateError {
             Self::Image(_) => ErrorKind::Invalid,
             Self::Lookup(error) => error.kind(),
             Self::Pin(_) => ErrorKind::NotFound,
-            Self::Volume(volume::AttachError::Create(error)) => match error {
+            Self::Volume { cause: volume::AttachError::Create(error), .. } | Self::VolumeFrom(volume::AttachError::Create(error)) => match error {
                 volume::CreateError::Driver { .. } => ErrorKind::NotFound,
                 volume::CreateError::Option { .. } => ErrorKind::Invalid,
-                volume::CreateError::Exists { .. } => ErrorKind::Conflict,
+                volume::CreateError::Damaged { .. } => ErrorKind::Conflict,
                 volume::CreateError::Io { .. } | volume::CreateError::Record(_) => ErrorKind::Internal,
             },
+            Self::Populate(_) => ErrorKind::Internal,
             Self::Snapshot(_) | Self::Prepare { .. } | Self::Record(_) | Self::ShuttingDown => ErrorKind::Internal,
         }
     }
@@ -297,12 +348,17 @@ pub enum StartError {
     /// The writable layer cannot be opened.
     #[error(transparent)]
     Snapshot(#[from] image::SnapshotError),
-    /// A volume cannot be had.
+    /// A volume's files cannot be reached.
     #[error(transparent)]
-    Volume(#[from] volume::AttachError),
-    /// A volume cannot be filled from the image.
-    #[error(transparent)]
-    Populate(#[from] volume::PopulateError),
+    Volume(#[from] volume::MountError),
+    /// A path inside a volume or image cannot be reached.
+    #[error("cannot access path {path}: {reason}")]
+    Subpath {
+        /// The path.
+        path: String,
+        /// Why.
+        reason: String,
+    },
     /// A file of the container cannot be written.
     #[error("cannot prepare `{path}`")]
     Prepare {
@@ -337,12 +393,12 @@ impl StartError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Lookup(error) => error.kind(),
+            Self::Subpath { .. } => ErrorKind::NotFound,
             Self::AlreadyStarted => ErrorKind::NotModified,
             Self::Refused(_) | Self::Join { .. } => ErrorKind::Conflict,
             Self::Invalid(_) | Self::Failed(_) | Self::User(_) => ErrorKind::Invalid,
             Self::Snapshot(_)
             | Self::Volume(_)
-            | Self::Populate(_)
             | Self::Prepare { .. }
             | Self::Network(_)
             | Self::Launch(_)

@@ -67,14 +67,19 @@ async fn adopt_all(deps: &Arc<Deps>, records: Vec<(String, Record)>, mut holders
         holders.insert(record.id.to_string());
         waiting.push(adopt(deps, record));
     }
-    let all = async {
-        for ready in waiting {
-            // An actor that has gone already is ready, too.
-            let _ = ready.await;
+    // Late ones show what their record says until then.
+    let end = tokio::time::Instant::now() + ADOPT_MAX;
+    let mut late = Vec::new();
+    for mut ready in waiting {
+        // An actor that has gone already is ready, too.
+        if tokio::time::timeout_at(end, &mut ready).await.is_err() {
+            late.push(ready);
         }
-    };
-    let _ = tokio::time::timeout(ADOPT_MAX, all).await;
+    }
     deps.settled.send_replace(true);
+    for ready in late {
+        let _ = ready.await;
+    }
     sweep(deps, holders).await;
 }
 
@@ -84,12 +89,19 @@ fn adopt(deps: &Arc<Deps>, record: Record) -> oneshot::Receiver<()> {
     let key = record.id.to_string();
     // Without its snapshot it is shown, and its start fails with the cause.
     let snapshot = deps.images.open_snapshot(&key, options).ok();
+    for (index, point) in record.mounts.iter().enumerate() {
+        if let Ok(name) = point.name.parse::<volume::Name>()
+            && point.kind == "volume"
+        {
+            deps.volumes.hold(&name, &key);
+        }
+        if let Some(image) = point.options.image {
+            // Without its image its start fails with the cause.
+            let _ = deps.images.pin(&create::pin_of(&record.id, index), &image);
+        }
+    }
     // A name that two records have belongs to the first one; the other is found by its id.
     let _ = deps.registry.reserve(&record.name, record.id);
-    for name in record.mounts.iter().filter_map(|point| point.name.parse().ok()) {
-        // A volume that cannot be used is told when the container is started.
-        drop(deps.volumes.attach(&name, &key));
-    }
     let (sender, ready) = oneshot::channel();
     let (_, actor): (_, Actor) = create::prepare(deps, record, snapshot);
     tokio::spawn(actor.adopt(sender));
@@ -127,6 +139,7 @@ async fn sweep(deps: &Arc<Deps>, mut known: BTreeSet<String>) {
         drop(deps.images.sweep(&holders));
         drop(deps.networks.sweep(&known));
         drop(deps.images.empty_trash());
+        deps.volumes.settle();
         drop(deps.volumes.empty_trash());
     };
     // A panic there has been shown already.

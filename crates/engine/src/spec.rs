@@ -1,5 +1,6 @@
 //! What a container is asked to be: parsed once at the face, kept in its record.
 
+mod bind;
 mod log;
 mod mode;
 mod mount;
@@ -16,9 +17,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use bind::{Bind, MountSource, VolumeFrom};
 pub use log::{LogConfig, ParseLogConfigError};
 pub use mode::{CgroupnsMode, IpcMode, NetworkMode, ParseModeError, PidMode, UsernsMode, UtsMode};
-pub use mount::{Bind, Mount, MountKind, MountSource, ParseMountError, Propagation, VolumeFrom};
+pub use mount::{IdMap, Mount, MountKind, ParseMountError, Propagation, check_tmpfs};
 pub use network::{EndpointSettings, ExtraHost, ParseExtraHostError};
 pub use port::{ParsePortError, Port, PortBinding, PortRange, Protocol};
 pub use resources::{DeviceMapping, DeviceRequest, DeviceRule, ParseDeviceError, Resources, ThrottleDevice, Ulimit, WeightDevice};

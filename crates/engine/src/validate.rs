@@ -140,9 +140,12 @@ fn check_mounts(spec: &Spec) -> Result<(), InvalidSpec> {
             return Err(InvalidSpec::DuplicateMount(target.clone()));
         }
     }
+    for (target, options) in &spec.host.tmpfs {
+        crate::spec::check_tmpfs(target, options)?;
+    }
     for mount in &spec.host.mounts {
         if let MountKind::Bind { source, create_source: false, .. } = &mount.kind
-            && fs_err::symlink_metadata(source).is_err()
+            && fs_err::metadata(source).is_err()
         {
             return Err(InvalidSpec::BindSource(source.clone()));
         }

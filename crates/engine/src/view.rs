@@ -132,6 +132,31 @@ pub struct MountPoint {
     pub propagation: Propagation,
     /// Whether the volume is removed with the container.
     pub anonymous: bool,
+    /// What only some kinds have.
+    #[serde(default)]
+    pub options: MountOptions,
+}
+
+/// What only some kinds of mounts have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MountOptions {
+    /// Whether mounts below the source stay away.
+    pub non_recursive: bool,
+    /// Whether mounts below stay writable in a read-only one.
+    pub read_only_non_recursive: bool,
+    /// Whether a missing source is made at each start.
+    pub create_source: bool,
+    /// Path inside the volume or image; empty is all of it.
+    pub subpath: String,
+    /// Whether its files show other owners.
+    pub id_map: Option<crate::spec::IdMap>,
+    /// Whether the engine chose the propagation itself.
+    pub own_propagation: bool,
+    /// The image that is mounted.
+    pub image: Option<ImageId>,
+    /// Options of a temporary file system.
+    pub tmpfs: Vec<String>,
 }
 
 /// An endpoint as the network gave it.

@@ -11,6 +11,8 @@ pub mod mount;
 pub mod netlink;
 #[allow(unsafe_code, reason = "clone3, execve, close_range and friends have no safe wrapper")]
 pub mod process;
+#[allow(unsafe_code, reason = "FS_IOC_FSSETXATTR and quotactl_fd have no safe wrapper")]
+pub mod quota;
 #[allow(unsafe_code, reason = "SO_ATTACH_FILTER has no safe wrapper")]
 pub mod reserve;
 #[allow(unsafe_code, reason = "seccomp(2) has no safe wrapper")]

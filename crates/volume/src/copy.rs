@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 type Failure = (PathBuf, io::Error);
@@ -19,7 +19,7 @@ const XATTR_BYTES_MAX: usize = 64 << 10;
 
 /// Copies everything below `source` into the empty directory `target`, and gives `target` the attributes of `source`.
 ///
-/// Kept: kinds, owners, modes, times, extended attributes, hard links, holes as zeros.
+/// Kept: kinds, owners, modes, times, extended attributes, hard links, holes.
 ///
 /// # Errors
 /// The path below `source` and the cause.
@@ -29,6 +29,16 @@ pub(crate) fn tree(source: BorrowedFd<'_>, target: &OwnedFd) -> Result<(), Failu
     let source = rustix::fs::openat(source, c".", flags, Mode::empty()).map_err(here)?;
     let mut copy = Copy { root: target.as_fd(), links: HashMap::new(), buffer: vec![0; XATTR_BYTES_MAX] };
     copy.directory(&source, target, Path::new(""))
+}
+
+/// Gives a directory the owner, mode, attributes and times of another one.
+///
+/// # Errors
+/// As the calls.
+pub(crate) fn attributes_of(from: &OwnedFd, into: &OwnedFd) -> io::Result<()> {
+    let stat = rustix::fs::fstat(from)?;
+    let mut copy = Copy { root: into.as_fd(), links: HashMap::new(), buffer: vec![0; XATTR_BYTES_MAX] };
+    copy.attributes(from.as_fd(), into.as_fd(), &stat)
 }
 
 struct Copy<'a> {
@@ -111,9 +121,8 @@ impl Copy<'_> {
         }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let into = rustix::fs::openat(target, name, flags, Mode::from_raw_mode(0o600))?;
-        // Copies inside the kernel, by sharing blocks where the file system can.
-        let (mut reader, mut writer) = (std::fs::File::from(from), std::fs::File::from(into));
-        io::copy(&mut reader, &mut writer)?;
+        let (reader, writer) = (std::fs::File::from(from), std::fs::File::from(into));
+        contents(&reader, &writer, u64::try_from(stat.st_size).unwrap_or(0))?;
         self.attributes(reader.as_fd(), writer.as_fd(), &stat)
     }
 
@@ -139,6 +148,40 @@ impl Copy<'_> {
     }
 }
 
+/// Copies the bytes of a file: by sharing its blocks where the file system can, else inside the kernel, holes as holes.
+fn contents(from: &std::fs::File, into: &std::fs::File, length: u64) -> io::Result<()> {
+    if length == 0 || rustix::fs::ioctl_ficlone(into, from).is_ok() {
+        return Ok(());
+    }
+    let mut offset = 0;
+    loop {
+        let start = match rustix::fs::seek(from, SeekFrom::Data(offset)) {
+            Ok(start) => start,
+            // Nothing but a hole to the end.
+            Err(Errno::NXIO) => break,
+            Err(Errno::INVAL) => offset,
+            Err(error) => return Err(error.into()),
+        };
+        let end = match rustix::fs::seek(from, SeekFrom::Hole(start)) {
+            Ok(end) => end,
+            Err(Errno::INVAL) => length,
+            Err(error) => return Err(error.into()),
+        };
+        rustix::fs::seek(from, SeekFrom::Start(start))?;
+        rustix::fs::seek(into, SeekFrom::Start(start))?;
+        let (mut reader, mut writer) = (from, into);
+        // copy_file_range(2), splice(2) or plain reading, whatever the two file systems can.
+        let copied = io::copy(&mut io::Read::take(&mut reader, end - start), &mut writer)?;
+        offset = start + copied;
+        if copied < end - start || end >= length {
+            break;
+        }
+    }
+    // A hole at the end.
+    let written = into.metadata()?.len();
+    if written < length { into.set_len(length) } else { Ok(()) }
+}
+
 fn set_owner(target: &OwnedFd, name: &std::ffi::CStr, stat: &Stat) -> io::Result<()> {
     let (uid, gid) = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
     Ok(rustix::fs::chownat(target, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?)
@@ -147,23 +190,4 @@ fn set_owner(target: &OwnedFd, name: &std::ffi::CStr, stat: &Stat) -> io::Result
 fn times(stat: &Stat) -> Timestamps {
     let time = |seconds, nanoseconds: u64| Timespec { tv_sec: seconds, tv_nsec: i64::try_from(nanoseconds).unwrap_or(0) };
     Timestamps { last_access: time(stat.st_atime, stat.st_atime_nsec), last_modification: time(stat.st_mtime, stat.st_mtime_nsec) }
-}
-
-/// Returns the bytes of all files below a directory; files that go meanwhile count nothing.
-pub(crate) fn size(directory: &Path) -> io::Result<u64> {
-    let mut sum = 0_u64;
-    let mut waiting = vec![directory.to_owned()];
-    while let Some(directory) = waiting.pop() {
-        for entry in fs_err::read_dir(&directory)? {
-            let entry = entry?;
-            match entry.metadata() {
-                Ok(metadata) if metadata.is_dir() => waiting.push(entry.path()),
-                Ok(metadata) if metadata.is_file() => sum = sum.saturating_add(metadata.len()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(sum)
 }

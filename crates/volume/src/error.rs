@@ -55,11 +55,13 @@ pub enum CreateError {
         /// What is wrong, in Docker's words.
         reason: String,
     },
-    /// The volume exists with other options.
-    #[error("A volume named {name} already exists with the local driver. Choose a different volume name")]
-    Exists {
+    /// Its record is damaged and its files are not where a volume's are.
+    #[error("the record of volume `{name}` is damaged and was set aside as `{}`: remove the volume first", .path.display())]
+    Damaged {
         /// Its name.
         name: Name,
+        /// Where the record is.
+        path: PathBuf,
     },
     /// Its directory cannot be made.
     #[error("cannot make the directory of volume `{name}`")]
@@ -90,6 +92,79 @@ pub enum AttachError {
     Create(#[from] CreateError),
 }
 
+/// Says why the files of a volume cannot be reached.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// It does not exist.
+    #[error(transparent)]
+    NotFound(#[from] GetError),
+    /// What its options name cannot be mounted.
+    #[error("error while mounting volume '{}': failed to mount local volume: mount {what}", .path.display())]
+    Mount {
+        /// Where.
+        path: PathBuf,
+        /// Device, place and options, without a password.
+        what: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Its limit cannot be set.
+    #[error("cannot limit the size of volume `{name}`")]
+    Quota {
+        /// Its name.
+        name: Name,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// Says why no copy of a volume was made.
+#[derive(Debug, thiserror::Error)]
+pub enum CloneError {
+    /// The source's files cannot be reached.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// The copy's volume cannot be made.
+    #[error(transparent)]
+    Create(#[from] CreateError),
+    /// The name is taken.
+    #[error("volume `{name}` exists already: choose another name, or remove it first")]
+    Taken {
+        /// The name.
+        name: Name,
+    },
+    /// A volume of other files than its own cannot be filled.
+    #[error("the files of volume `{name}` are elsewhere (its driver options say so): import them there")]
+    Elsewhere {
+        /// The name.
+        name: Name,
+    },
+    /// It has files that are not to be replaced.
+    #[error("volume `{name}` has files already: replace them with --force, or choose another name")]
+    NotEmpty {
+        /// The name.
+        name: Name,
+    },
+    /// Holders use it.
+    #[error("volume `{name}` is in use by {}: stop and remove these first", .holders.join(", "))]
+    InUse {
+        /// The name.
+        name: Name,
+        /// The holders.
+        holders: Vec<String>,
+    },
+    /// A file cannot be read or written.
+    #[error("cannot copy `{}` into volume `{name}`", .path.display())]
+    Copy {
+        /// The new volume.
+        name: Name,
+        /// Path below the copied directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
 /// Says why a volume was not removed.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoveError {
@@ -107,6 +182,14 @@ pub enum RemoveError {
     /// The record cannot be removed.
     #[error("cannot remove the record of the volume")]
     Record(#[source] store::RemoveError),
+    /// What is mounted on it cannot be unmounted.
+    #[error("cannot unmount volume `{name}`: a process of the host uses its files")]
+    Mounted {
+        /// Its name.
+        name: Name,
+        /// The cause.
+        source: io::Error,
+    },
     /// The directory cannot be moved to the trash.
     #[error("cannot remove `{}`", .path.display())]
     Io {
@@ -126,6 +209,9 @@ pub enum PopulateError {
     /// The volume does not exist.
     #[error(transparent)]
     NotFound(#[from] GetError),
+    /// Its files cannot be reached.
+    #[error(transparent)]
+    Mount(#[from] MountError),
     /// A file cannot be read or written.
     #[error("cannot copy `{}` into volume `{name}`", .path.display())]
     Copy {

@@ -3,9 +3,13 @@
 mod copy;
 mod error;
 mod model;
+mod mounting;
 mod options;
+mod usage;
 mod volumes;
 
-pub use error::{AttachError, CreateError, GetError, OpenError, ParseNameError, PopulateError, PruneError, RemoveError};
-pub use model::{Name, Pruned, Spec, Volume};
-pub use volumes::Volumes;
+pub use error::{
+    AttachError, CloneError, CreateError, GetError, MountError, OpenError, ParseNameError, PopulateError, PruneError, RemoveError,
+};
+pub use model::{ANONYMOUS_LABEL, Name, Pruned, Spec, Usage, Volume};
+pub use volumes::{Import, Volumes};

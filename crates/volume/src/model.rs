@@ -59,6 +59,11 @@ impl fmt::Display for Name {
     }
 }
 
+/// The label of a volume that nobody gave a name.
+///
+/// **Source:** moby, `daemon/volume/service/service.go`, `AnonymousLabel`.
+pub const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
+
 /// What a volume is made from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spec {
@@ -77,7 +82,7 @@ pub struct Spec {
 pub struct Volume {
     /// Its name.
     pub name: Name,
-    /// Whether nobody gave it a name.
+    /// Whether nobody gave it a name: it has [`ANONYMOUS_LABEL`].
     pub anonymous: bool,
     /// Where its files are on the host.
     pub mountpoint: PathBuf,
@@ -98,4 +103,17 @@ pub struct Pruned {
     pub removed: Vec<Name>,
     /// Bytes their files took.
     pub reclaimed: u64,
+}
+
+/// How much lies in a volume.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of its files as their lengths say.
+    pub bytes: u64,
+    /// Bytes that they take on the disk; a file with several names counts once.
+    pub disk_bytes: u64,
+    /// Files that are no directories.
+    pub files: u64,
+    /// Directories below its own.
+    pub directories: u64,
 }

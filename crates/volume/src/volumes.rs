@@ -3,29 +3,37 @@
 //! A volume is a directory `volumes/<name>/_data` and a record in `volumes/.records`. The directory
 //! is what counts: one with files but without a record is a volume without labels, and a record
 //! without a directory is nothing.
+//!
+//! Beside `_data` a volume's directory has, while it is filled, `_new-…` (worth nothing after a crash)
+//! and `_ready-…` (complete: what a crash left of it is moved into `_data` by the next start).
+
+mod cloning;
+mod filling;
+mod holding;
+
+pub use cloning::Import;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use store::{Durability, Table};
 
-use crate::copy;
-use crate::error::{AttachError, CreateError, GetError, OpenError, PopulateError, PruneError, RemoveError};
-use crate::model::{Name, Pruned, Spec, Volume};
-use crate::options;
+use crate::error::{CreateError, GetError, OpenError, PruneError, RemoveError};
+use crate::model::{ANONYMOUS_LABEL, Name, Pruned, Spec, Usage, Volume};
+use crate::{mounting, options, usage};
 
 /// Where the files of a volume are, below its directory. **Source:** moby, `volume/local`, `VolumeDataPathName`.
 const DATA: &str = "_data";
-/// Start of the names of directories that are being filled.
-const FILLING: &str = "_new-";
+/// First project id of volumes with a size. **Source:** ours: far above what `/etc/projid` has.
+const PROJECT_FIRST: u32 = 1 << 30;
 
 /// All volumes below one data directory; methods may be called from any thread.
 #[derive(Debug)]
@@ -35,32 +43,41 @@ pub struct Volumes {
     records: Table<Record>,
     serial: AtomicU64,
     state: Mutex<State>,
+    /// Whether the file system limits the sizes of directories.
+    has_quota: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Record {
     /// Seconds since 1970.
     created: u64,
+    /// Records of old have no label for it.
     #[serde(default)]
     anonymous: bool,
     #[serde(default)]
     labels: BTreeMap<String, String>,
     #[serde(default)]
     driver_opts: BTreeMap<String, String>,
+    /// Project of the quota, where it has a size.
+    #[serde(default)]
+    project: Option<u32>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     volumes: BTreeMap<Name, Record>,
     holders: BTreeMap<Name, BTreeSet<String>>,
-    damaged: Vec<String>,
+    /// Who uses the mount of a volume that needs one; its lock is held while it is mounted or unmounted.
+    users: BTreeMap<Name, Arc<Mutex<BTreeSet<String>>>>,
+    /// What was wrong with records, by file name.
+    damaged: BTreeMap<String, String>,
 }
 
 impl Volumes {
     /// Opens the volumes below `root`, the engine's data directory (they are in `root/volumes/<name>/_data`).
     ///
     /// # Errors
-    /// [`OpenError`]; damaged records are set aside, see [`Volumes::take_damaged`].
+    /// [`OpenError`]; damaged records are set aside, see [`Volumes::damaged`].
     pub fn open(root: &Path) -> Result<Self, OpenError> {
         let directory = root.join("volumes");
         let failed = |path: &Path| {
@@ -72,9 +89,11 @@ impl Volumes {
         make_directory(&trash, 0o700).map_err(failed(&trash))?;
         let (records, found, damaged) = Table::open(directory.join(".records")).map_err(OpenError::Table)?;
         let mut found: BTreeMap<String, Record> = found.into_iter().collect();
-        let mut state =
-            State { damaged: damaged.into_iter().map(|bad| format!("volume {}: {}", bad.key, bad.reason)).collect(), ..State::default() };
-        let volumes = Self { directory, trash, records, serial: AtomicU64::new(0), state: Mutex::default() };
+        let file_name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let damaged = damaged.into_iter().map(|bad| (file_name(&bad.path), bad.reason)).collect();
+        let mut state = State { damaged, ..State::default() };
+        let has_quota = open_directory(&directory).is_ok_and(|directory| sys::quota::is_enforced(directory.as_fd()));
+        let volumes = Self { directory, trash, records, serial: AtomicU64::new(0), state: Mutex::default(), has_quota };
         for entry in fs_err::read_dir(&volumes.directory).map_err(failed(&volumes.directory))? {
             let entry = entry.map_err(failed(&volumes.directory))?;
             let Some(name) = entry.file_name().to_str().and_then(|name| name.parse::<Name>().ok()) else {
@@ -93,16 +112,14 @@ impl Volumes {
         Ok(volumes)
     }
 
-    /// Looks at a directory that may be a volume, and clears what a crash left in it.
+    /// Looks at a directory that may be a volume, and finishes or clears what a crash left in it.
     fn adopt(&self, name: &Name, record: Option<Record>) -> io::Result<Option<Record>> {
         let path = self.directory.join(name.as_str());
-        for entry in fs_err::read_dir(&path)? {
-            let entry = entry?;
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(FILLING)) {
-                self.discard(&entry.path())?;
-            }
-        }
         let data = path.join(DATA);
+        if record.is_none() && mounting::is_mounted(&data)? {
+            mounting::unmount(&data)?;
+        }
+        filling::recover(&path, &data, &|path| self.discard(path))?;
         let is_empty = match fs_err::read_dir(&data) {
             Ok(mut entries) => entries.next().is_none(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => true,
@@ -125,45 +142,123 @@ impl Volumes {
                     anonymous: is_anonymous,
                     labels: BTreeMap::new(),
                     driver_opts: BTreeMap::new(),
+                    project: None,
                 }))
             }
         }
     }
 
-    /// Returns once what was damaged when the volumes were opened.
+    /// Returns one sentence for each record that was damaged and still lies aside.
     #[must_use]
-    pub fn take_damaged(&self) -> Vec<String> {
-        std::mem::take(&mut self.state().damaged)
+    pub fn damaged(&self) -> Vec<String> {
+        let aside = self.aside();
+        let Ok(entries) = fs_err::read_dir(&aside) else { return Vec::new() };
+        let state = self.state();
+        let mut sentences = Vec::new();
+        for entry in entries.flatten() {
+            let file = entry.file_name().to_string_lossy().into_owned();
+            let name = damaged_name(&file);
+            let reason = state.damaged.get(&file).map(|reason| format!(" ({reason})")).unwrap_or_default();
+            let path = aside.join(&file);
+            let path = path.display();
+            let known = name.parse::<Name>().is_ok_and(|name| state.volumes.contains_key(&name));
+            sentences.push(if known {
+                format!("the record of volume {name} was damaged{reason} and set aside as {path}: its files are there, its labels and options are lost")
+            } else {
+                format!("the record of volume {name} was damaged{reason} and set aside as {path}: the volume is not listed")
+            });
+        }
+        sentences.sort();
+        sentences
     }
 
-    /// Makes a volume, or returns the one of that name when its driver and options are the same.
+    fn aside(&self) -> PathBuf {
+        self.directory.join(".records").join("damaged")
+    }
+
+    /// Files of damaged records of a volume.
+    fn aside_of(&self, name: &Name) -> Vec<PathBuf> {
+        let aside = self.aside();
+        let entries = fs_err::read_dir(&aside).into_iter().flatten().flatten();
+        let files = entries.filter(|entry| damaged_name(&entry.file_name().to_string_lossy()) == name.as_str());
+        files.map(|entry| entry.path()).collect()
+    }
+
+    /// Makes a volume, or returns the one of that name, as Docker does whatever its options are.
     ///
     /// # Errors
     /// [`CreateError`].
     pub fn create(&self, spec: Spec) -> Result<Volume, CreateError> {
+        self.make(spec).map(|(volume, _)| volume)
+    }
+
+    /// As [`Volumes::create`]; also says whether the volume is new.
+    ///
+    /// # Errors
+    /// [`CreateError`].
+    pub fn make(&self, spec: Spec) -> Result<(Volume, bool), CreateError> {
         if !matches!(spec.driver.as_str(), "" | "local") {
             return Err(CreateError::Driver { driver: spec.driver });
         }
-        options::check(&spec.driver_opts).map_err(|reason| CreateError::Option { reason })?;
+        self.check(&spec.driver_opts)?;
         let mut state = self.state();
+        let name = spec.name.clone();
+        if let Some(name) = &name
+            && let Some(record) = state.volumes.get(name)
+        {
+            return Ok((self.volume(&state, name, record), false));
+        }
+        self.make_new(&mut state, spec).map(|volume| (volume, true))
+    }
+
+    fn check(&self, driver_opts: &BTreeMap<String, String>) -> Result<(), CreateError> {
+        let refused = |reason| CreateError::Option { reason };
+        options::check(driver_opts).map_err(refused)?;
+        if options::quota(driver_opts).is_some() && !self.has_quota {
+            return Err(refused("quota size requested but no quota support".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Makes a volume that does not exist yet.
+    fn make_new(&self, state: &mut State, spec: Spec) -> Result<Volume, CreateError> {
+        let mut labels = spec.labels;
         let anonymous = spec.name.is_none();
-        let name = spec.name.unwrap_or_else(Name::anonymous);
-        if let Some(record) = state.volumes.get(&name) {
-            if !spec.driver_opts.is_empty() && record.driver_opts != spec.driver_opts {
-                return Err(CreateError::Exists { name });
-            }
-            return Ok(self.volume(&state, &name, record));
+        let name = spec.name.unwrap_or_else(|| {
+            labels.insert(ANONYMOUS_LABEL.to_owned(), String::new());
+            Name::anonymous()
+        });
+        if let Some(path) = self.aside_of(&name).pop() {
+            return Err(CreateError::Damaged { name, path });
         }
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        let record = Record { created, anonymous, labels: spec.labels, driver_opts: spec.driver_opts };
+        let last = state.volumes.values().filter_map(|record| record.project).max();
+        let project = options::quota(&spec.driver_opts).map(|_| last.map_or(PROJECT_FIRST, |last| last.saturating_add(1)));
+        let record = Record { created, anonymous, labels, driver_opts: spec.driver_opts, project };
         let path = self.directory.join(name.as_str());
         let made = make_directory(&path, 0o710).and_then(|()| make_directory(&path.join(DATA), 0o755));
-        made.map_err(|source| CreateError::Io { name: name.clone(), source })?;
+        let made = made.and_then(|()| self.limit(&name, &record));
         // An anonymous volume is worth no more than its container, whose record is synced after it.
         let durability = if anonymous { Durability::Volatile } else { Durability::Durable };
-        self.records.put(name.as_str(), &record, durability).map_err(CreateError::Record)?;
+        let made = made.map_err(|source| CreateError::Io { name: name.clone(), source });
+        let recorded = made.and_then(|()| self.records.put(name.as_str(), &record, durability).map_err(CreateError::Record));
+        if let Err(error) = recorded {
+            // The next start clears what cannot be moved away now.
+            let _ = self.discard(&path);
+            return Err(error);
+        }
         state.volumes.insert(name.clone(), record.clone());
-        Ok(self.volume(&state, &name, &record))
+        Ok(self.volume(state, &name, &record))
+    }
+
+    /// Sets the limit that the option `size` asks for.
+    fn limit(&self, name: &Name, record: &Record) -> io::Result<()> {
+        if let (Some(project), Some(bytes)) = (record.project, options::quota(&record.driver_opts)) {
+            let data = open_directory(&self.data(name))?;
+            sys::quota::set_limit(data.as_fd(), project, bytes)?;
+            sys::quota::set_project(data.as_fd(), project)?;
+        }
+        Ok(())
     }
 
     /// Returns a volume.
@@ -189,38 +284,54 @@ impl Volumes {
     /// [`RemoveError`].
     pub fn remove(&self, name: &str, force: bool) -> Result<(), RemoveError> {
         let mut state = self.state();
+        let aside = name.parse::<Name>().map(|name| self.aside_of(&name)).unwrap_or_default();
+        for path in &aside {
+            fs_err::remove_file(path).map_err(|source| RemoveError::Io { path: path.clone(), source })?;
+        }
         let name = match find(&state, name) {
             Ok((name, _)) => name.clone(),
-            Err(_) if force => return Ok(()),
+            Err(_) if force || !aside.is_empty() => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         self.delete(&mut state, &name)
     }
 
     fn delete(&self, state: &mut State, name: &Name) -> Result<(), RemoveError> {
-        if let Some(holders) = state.holders.get(name).filter(|holders| !holders.is_empty()) {
-            return Err(RemoveError::InUse { name: name.clone(), holders: holders.iter().cloned().collect() });
+        let users = state.users.get(name).map(|users| holding::lock(users).clone()).unwrap_or_default();
+        let holders: BTreeSet<&String> = state.holders.get(name).into_iter().flatten().chain(&users).collect();
+        if !holders.is_empty() {
+            return Err(RemoveError::InUse { name: name.clone(), holders: holders.into_iter().cloned().collect() });
         }
+        // What is mounted there is not ours to delete.
+        mounting::unmount(&self.data(name)).map_err(|source| RemoveError::Mounted { name: name.clone(), source })?;
         let path = self.directory.join(name.as_str());
         self.discard(&path).map_err(|source| RemoveError::Io { path, source })?;
-        state.volumes.remove(name);
+        let record = state.volumes.remove(name);
         state.holders.remove(name);
+        state.users.remove(name);
         self.records.remove(name.as_str(), Durability::Volatile).map_err(RemoveError::Record)?;
+        if let (Some(project), Ok(directory)) = (record.and_then(|record| record.project), open_directory(&self.directory)) {
+            // A limit that stays is replaced when its number is used again.
+            let _ = sys::quota::set_limit(directory.as_fd(), project, 0);
+        }
         Ok(())
     }
 
-    /// Removes volumes without holders: the anonymous ones, or with `all` the named ones too; `keep` excepts some.
+    /// Removes volumes nobody uses: the anonymous ones, or with `all` the named ones too; `keep` excepts some.
+    ///
+    /// Those with driver options stay, as nothing would be reclaimed. **Source:** moby, `volume/service`, `Prune`.
     ///
     /// # Errors
     /// [`PruneError`].
     pub fn prune(&self, all: bool, keep: &dyn Fn(&Volume) -> bool) -> Result<Pruned, PruneError> {
         let mut pruned = Pruned::default();
         for volume in self.list() {
-            if !volume.holders.is_empty() || !(all || volume.anonymous) || keep(&volume) {
+            let special = !volume.driver_opts.is_empty();
+            if !volume.holders.is_empty() || special || !(all || volume.anonymous) || keep(&volume) {
                 continue;
             }
             // What cannot be counted is removed all the same.
-            let bytes = copy::size(&volume.mountpoint).unwrap_or(0);
+            let bytes = usage::measure(&volume.mountpoint).map_or(0, |usage| usage.bytes);
             match self.delete(&mut self.state(), &volume.name) {
                 Ok(()) => pruned.removed.push(volume.name),
                 // Someone took it meanwhile.
@@ -232,84 +343,14 @@ impl Volumes {
         Ok(pruned)
     }
 
-    /// Notes that `holder` uses the volume, which is made where it is missing, and returns the mount.
-    ///
-    /// The mount's `destination` is left empty for the caller. Type and options: `bind` with
-    /// `rbind` for plain volumes, what the driver options say for others. Holders are not
-    /// recorded on disk: after a restart the engine attaches again for each container it knows.
-    ///
-    /// # Errors
-    /// [`AttachError`].
-    pub fn attach(&self, name: &Name, holder: &str) -> Result<oci::runtime::Mount, AttachError> {
-        loop {
-            {
-                let mut state = self.state();
-                if let Some(record) = state.volumes.get(name) {
-                    let mount = options::mount(&record.driver_opts, self.data(name));
-                    state.holders.entry(name.clone()).or_default().insert(holder.to_owned());
-                    return Ok(mount);
-                }
-            }
-            self.create(Spec { name: Some(name.clone()), ..Spec::default() })?;
-        }
-    }
-
-    /// Ends the use of all volumes by `holder`.
-    pub fn detach(&self, holder: &str) {
-        self.state().holders.retain(|_, holders| {
-            holders.remove(holder);
-            !holders.is_empty()
-        });
-    }
-
-    /// Copies the files of an image's directory into the volume when the volume is empty; true when it copied.
-    ///
-    /// The directory's owner, mode and times are given to the volume too. While no second holder
-    /// may look, a whole copy takes the place of the empty directory at once.
-    ///
-    /// # Errors
-    /// [`PopulateError`].
-    pub fn populate(&self, name: &Name, image_directory: BorrowedFd<'_>) -> Result<bool, PopulateError> {
-        let shared = {
-            let state = self.state();
-            let (_, record) = find(&state, name.as_str())?;
-            if !record.driver_opts.is_empty() {
-                return Ok(false);
-            }
-            state.holders.get(name).is_some_and(|holders| holders.len() > 1)
-        };
-        let failed = |path: PathBuf, source| PopulateError::Copy { name: name.clone(), path, source };
-        let data = self.data(name);
-        let is_empty = || Ok(fs_err::read_dir(&data)?.next().is_none());
-        if !is_empty().map_err(|source| failed(PathBuf::new(), source))? {
-            return Ok(false);
-        }
-        if shared {
-            let target = open_directory(&data).map_err(|source| failed(PathBuf::new(), source))?;
-            copy::tree(image_directory, &target).map_err(|(path, source)| failed(path, source))?;
-            return Ok(true);
-        }
-        let filling = self.directory.join(name.as_str()).join(format!("{FILLING}{}", self.unique()));
-        let result = fill(image_directory, &filling).and_then(|()| match fs_err::rename(&filling, &data) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(false),
-            Err(source) => Err((PathBuf::new(), source)),
-        });
-        if !matches!(result, Ok(true)) {
-            // The next start clears what cannot be moved away now.
-            let _ = self.discard(&filling);
-        }
-        result.map_err(|(path, source)| failed(path, source))
-    }
-
-    /// Returns the bytes a volume's files take, by walking it.
+    /// Returns how much lies in a volume, by walking it.
     ///
     /// # Errors
     /// [`GetError`].
-    pub fn size(&self, name: &str) -> Result<u64, GetError> {
+    pub fn usage(&self, name: &str) -> Result<Usage, GetError> {
         let mountpoint = self.get(name)?.mountpoint;
-        // A file that cannot be looked at counts nothing.
-        Ok(copy::size(&mountpoint).unwrap_or(0))
+        // A directory that cannot be looked at counts nothing.
+        Ok(usage::measure(&mountpoint).unwrap_or_default())
     }
 
     /// Deletes what lies in the trash; call it where time does not matter.
@@ -319,7 +360,12 @@ impl Volumes {
     pub fn empty_trash(&self) -> io::Result<()> {
         let mut result = Ok(());
         for entry in fs_err::read_dir(&self.trash)? {
-            result = result.and(entry.and_then(|entry| fs_err::remove_dir_all(entry.path())));
+            let removed = entry.and_then(|entry| fs_err::remove_dir_all(entry.path()));
+            match removed {
+                // Another call was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => result = result.and(removed),
+            }
         }
         result
     }
@@ -329,12 +375,16 @@ impl Volumes {
     }
 
     fn volume(&self, state: &State, name: &Name, record: &Record) -> Volume {
+        let mut labels = record.labels.clone();
+        if record.anonymous {
+            labels.entry(ANONYMOUS_LABEL.to_owned()).or_default();
+        }
         Volume {
             name: name.clone(),
-            anonymous: record.anonymous,
+            anonymous: labels.contains_key(ANONYMOUS_LABEL),
             mountpoint: self.data(name),
             created: UNIX_EPOCH.checked_add(Duration::from_secs(record.created)).unwrap_or(UNIX_EPOCH),
-            labels: record.labels.clone(),
+            labels,
             driver_opts: record.driver_opts.clone(),
             holders: state.holders.get(name).into_iter().flatten().cloned().collect(),
         }
@@ -366,10 +416,10 @@ fn find<'a>(state: &'a State, text: &str) -> Result<(&'a Name, &'a Record), GetE
     state.volumes.get_key_value(&name).ok_or_else(not_found)
 }
 
-fn fill(source: BorrowedFd<'_>, directory: &Path) -> Result<(), (PathBuf, io::Error)> {
-    let here = |source| (PathBuf::new(), source);
-    make_directory(directory, 0o755).map_err(here)?;
-    copy::tree(source, &open_directory(directory).map_err(here)?)
+/// The volume that a file in the directory of damaged records was of: `NAME.json` or `NAME.json.1`.
+fn damaged_name(file: &str) -> &str {
+    let stem = file.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('.');
+    stem.strip_suffix(".json").or_else(|| file.strip_suffix(".json")).unwrap_or(file)
 }
 
 fn open_directory(path: &Path) -> io::Result<OwnedFd> {

@@ -83,6 +83,11 @@ impl Actor {
         self.oom_killed = state.oom_killed;
         self.record.started_at = Some(since);
         self.record.error.clear();
+        for point in self.record.mounts.iter().filter(|point| point.kind == "volume") {
+            if let Ok(name) = point.name.parse() {
+                self.deps.volumes.adopt_user(&name, &self.record.id.to_string());
+            }
+        }
         self.record.life.state = if state.paused { State::Paused { since } } else { State::Running { since } };
         self.take_endpoints();
         let check = self.record.spec.config.healthcheck.as_ref();

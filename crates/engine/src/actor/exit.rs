@@ -38,6 +38,7 @@ impl Actor {
             self.cell.notify(false, &self.waited());
         }
         self.detach_network();
+        self.unmount_volumes().await;
         if let Some(stopping) = self.stopping.take() {
             self.stopped(stopping).await;
         }
@@ -149,6 +150,9 @@ pub(crate) fn clear(deps: &Arc<Deps>, id: ContainerId, mounts: &[MountPoint], vo
     let holder = id.to_string();
     drop(deps.images.remove_snapshot(&holder));
     deps.images.unpin(&holder);
+    for index in mounts.iter().enumerate().filter(|(_, point)| point.options.image.is_some()).map(|(index, _)| index) {
+        deps.images.unpin(&crate::create::pin_of(&id, index));
+    }
     deps.volumes.detach(&holder);
     if volumes {
         for point in mounts.iter().filter(|m| m.anonymous && !m.name.is_empty()) {
@@ -163,4 +167,5 @@ pub(crate) fn clear(deps: &Arc<Deps>, id: ContainerId, mounts: &[MountPoint], vo
         drop(std::fs::remove_dir_all(directory));
     }
     drop(deps.images.empty_trash());
+    drop(deps.volumes.empty_trash());
 }

@@ -73,7 +73,7 @@ fn read_beneath(upper: &Path, path: &str) -> std::io::Result<Option<String>> {
 }
 
 impl Actor {
-    pub(super) fn facts(&self, snapshot: &Snapshot) -> Result<Facts, StartError> {
+    pub(super) fn facts(&self, snapshot: &Snapshot, sources: &[super::mounts::Source]) -> Result<Facts, StartError> {
         let record = &self.record;
         let spec = &record.spec;
         let files = RootFiles { images: &self.deps.images, image: &record.image_id, upper: &snapshot.upper };
@@ -105,7 +105,7 @@ impl Actor {
             home,
             cgroup_parent: self.deps.cgroup_parent.clone(),
             hostname: self.hostname(),
-            mounts: self.mounts()?,
+            mounts: super::mounts::all(spec, &record.mounts, sources)?,
             files: self.files()?,
             join,
             shared_memory,
@@ -206,47 +206,6 @@ impl Actor {
         let directory = self.deps.run_directory(&self.record.id);
         write(&directory.join("hosts"), &text)
     }
-
-    /// Mounts of binds, volumes and tmpfs.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "everything else is treated alike")]
-    fn mounts(&self) -> Result<Vec<Mount>, StartError> {
-        let spec = &self.record.spec;
-        let mut mounts = Vec::new();
-        for point in &self.record.mounts {
-            if point.kind == "tmpfs" {
-                continue;
-            }
-            if std::fs::symlink_metadata(&point.source).is_err() {
-                let source = point.source.display().to_string();
-                return Err(InvalidSpec::BindSource(source).into());
-            }
-            let asked = spec.host.mounts.iter().find(|m| m.target == point.destination);
-            let (recursive, read_only_below) = match asked.map(|m| &m.kind) {
-                Some(MountKind::Bind { non_recursive, read_only_non_recursive, .. }) => (!non_recursive, !read_only_non_recursive),
-                _ => (true, true),
-            };
-            let mut options = vec![if recursive { "rbind" } else { "bind" }.to_owned()];
-            if !point.writable {
-                options.push("ro".to_owned());
-                if recursive && read_only_below {
-                    options.push("rro".to_owned());
-                }
-            }
-            options.push(match point.propagation {
-                Propagation::Default => "rprivate".to_owned(),
-                other => other.to_string(),
-            });
-            mounts.push(Mount {
-                destination: PathBuf::from(&point.destination),
-                kind: Some("bind".to_owned()),
-                source: Some(point.source.clone()),
-                options,
-                ..Mount::default()
-            });
-        }
-        mounts.extend(temporary(spec));
-        Ok(mounts)
-    }
 }
 
 /// The host name of a container: its own, the host's, or the short id.
@@ -259,44 +218,6 @@ pub(crate) fn hostname(spec: &Spec, short_id: &str) -> String {
     } else {
         short_id.to_owned()
     }
-}
-
-fn temporary(spec: &Spec) -> Vec<Mount> {
-    let mount = |target: &str, options: Vec<String>| Mount {
-        destination: PathBuf::from(target),
-        kind: Some("tmpfs".to_owned()),
-        source: Some(PathBuf::from("tmpfs")),
-        options,
-        ..Mount::default()
-    };
-    let base = || ["noexec", "nosuid", "nodev"].map(ToOwned::to_owned).to_vec();
-    let by_flag = spec.host.tmpfs.iter().map(|(target, text)| {
-        let mut options = base();
-        for option in text.split(',').filter(|o| !o.is_empty()) {
-            // `exec` after `noexec` undoes it; so for the others.
-            options.retain(|o| o.strip_prefix("no") != Some(option));
-            options.push(option.to_owned());
-        }
-        mount(target, options)
-    });
-    let by_mount = spec.host.mounts.iter().filter_map(|asked| match &asked.kind {
-        MountKind::Tmpfs { bytes_max, mode, options: further } => {
-            let mut options = base();
-            if *bytes_max != 0 {
-                options.push(format!("size={bytes_max}"));
-            }
-            if *mode != 0 {
-                options.push(format!("mode={mode:o}"));
-            }
-            options.extend(further.iter().map(|option| option.join("=")));
-            if asked.read_only {
-                options.push("ro".to_owned());
-            }
-            Some(mount(&asked.target, options))
-        }
-        MountKind::Bind { .. } | MountKind::Volume { .. } | MountKind::Image { .. } => None,
-    });
-    by_flag.chain(by_mount).collect()
 }
 
 fn write(path: &Path, text: &str) -> Result<(), StartError> {

@@ -123,6 +123,7 @@ impl Actor {
         self.waiting_clients.clear();
         self.pid = None;
         self.detach_network();
+        self.unmount_volumes().await;
         self.record.error = crate::error::chain(&error);
         self.step(Input::Failed { code: error.exit_code() });
         self.publish();
@@ -146,10 +147,12 @@ impl Actor {
         let files = self.cell.files.clone();
         let _files = files.lock().await;
         self.netns = self.take_netns();
-        let launch = self.launch()?;
+        let sources = self.prepare_mounts().await?;
+        let launch = self.launch(&sources)?;
         let socket = self.deps.spawner.launch(&launch).map_err(StartError::Launch)?;
         self.connection = Some(Connection::new(socket).map_err(StartError::Launch)?);
         let (pid, netns) = tokio::time::timeout(CREATE_MAX, self.created()).await.map_err(|_| StartError::SupervisorLost)??;
+        drop(sources);
         self.pid = Some(pid);
         self.netns = None;
         // From here on its files are reached through it.
@@ -228,7 +231,7 @@ impl Actor {
         }
     }
 
-    fn launch(&mut self) -> Result<Launch, StartError> {
+    fn launch(&mut self, sources: &[super::mounts::Source]) -> Result<Launch, StartError> {
         let id = self.record.id;
         let prepare = |path: &Path, source| StartError::Prepare { path: path.display().to_string(), source };
         // The root is mounted over the bundle, inside the container's namespace: the files beside it stay in sight.
@@ -246,7 +249,7 @@ impl Actor {
                 self.snapshot.insert(snapshot).clone()
             }
         };
-        let facts = self.facts(&snapshot)?;
+        let facts = self.facts(&snapshot, sources)?;
         let spec = &self.record.spec;
         let stdin = match (spec.config.open_stdin, spec.config.stdin_once) {
             (false, _) => Stdin::Closed,

@@ -22,10 +22,30 @@ pub enum ParseMountError {
     #[error("invalid mode: {0}")]
     Mode(String),
     /// A volume name with signs that are not allowed.
-    #[error(
-        "create {0}: \"{0}\" includes invalid characters for a local volume name, only \"[a-zA-Z0-9][a-zA-Z0-9_.-]\" are allowed. If you intended to pass a host directory, use absolute path"
-    )]
-    VolumeName(String),
+    #[error("create {name}: {reason}")]
+    VolumeName {
+        /// The name.
+        name: String,
+        /// Why.
+        reason: volume::ParseNameError,
+    },
+    /// Parts that do not go together.
+    #[error("invalid volume specification: '{text}': {config}")]
+    Combination {
+        /// The whole text.
+        text: String,
+        /// What is wrong with the mount it describes.
+        config: Box<ParseMountError>,
+    },
+    /// Owners to be shown that are no numbers.
+    #[error("invalid idmap: '{0}': say idmap, or idmap=UID:GID with the owner of the files on the host")]
+    IdMap(String),
+    /// An empty `--volumes-from`.
+    #[error("volumes-from specification cannot be an empty string")]
+    VolumesFrom,
+    /// An option of tmpfs that is unknown.
+    #[error("invalid tmpfs option \"{0}\"")]
+    Tmpfs(String),
     /// A type that is unknown.
     #[error("invalid mount config for type \"{kind}\": {reason}")]
     Config {
@@ -86,135 +106,6 @@ impl fmt::Display for Propagation {
     }
 }
 
-/// Where a bind or volume comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MountSource {
-    /// A path of the host.
-    Path(String),
-    /// A named volume.
-    Volume(String),
-    /// A new volume without a name.
-    Anonymous,
-}
-
-/// A mount in the form of `-v`; a missing path is made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Bind {
-    /// From where.
-    pub source: MountSource,
-    /// Absolute path in the container.
-    pub target: String,
-    /// The options as written, such as `ro,z`.
-    pub mode: String,
-    /// Whether it is read-only.
-    pub read_only: bool,
-    /// Whether the image's files are not copied into a new volume.
-    pub no_copy: bool,
-    /// Propagation.
-    pub propagation: Propagation,
-}
-
-/// Removes `.` and doubled or trailing slashes; `..` goes up, not above the root.
-fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop();
-            }
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
-}
-
-fn target(path: &str) -> Result<String, ParseMountError> {
-    if !path.starts_with('/') {
-        return Err(ParseMountError::RelativeTarget(path.to_owned()));
-    }
-    match clean(path) {
-        root if root == "/" => Err(ParseMountError::Root),
-        path => Ok(path),
-    }
-}
-
-fn volume_name(name: &str) -> Result<String, ParseMountError> {
-    let mut characters = name.chars();
-    let first = characters.next().is_some_and(|c| c.is_ascii_alphanumeric());
-    let rest = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    if first && name.len() >= 2 && characters.all(rest) { Ok(name.to_owned()) } else { Err(ParseMountError::VolumeName(name.to_owned())) }
-}
-
-impl FromStr for Bind {
-    type Err = ParseMountError;
-    /// Takes `source:target[:options]` and `target` alone.
-    fn from_str(text: &str) -> Result<Self, ParseMountError> {
-        let parts: Vec<&str> = text.split(':').collect();
-        let (source, to, mode) = match parts.as_slice() {
-            [to] => ("", *to, ""),
-            [source, to] => (*source, *to, ""),
-            [source, to, mode] => (*source, *to, *mode),
-            _ => return Err(ParseMountError::Specification(text.to_owned())),
-        };
-        if to.is_empty() || (parts.len() > 1 && source.is_empty()) {
-            return Err(ParseMountError::Specification(text.to_owned()));
-        }
-        let source = match source {
-            "" => MountSource::Anonymous,
-            path if path.starts_with('/') => MountSource::Path(clean(path)),
-            name => MountSource::Volume(volume_name(name)?),
-        };
-        let mut bind = Self {
-            source,
-            target: target(to)?,
-            mode: mode.to_owned(),
-            read_only: false,
-            no_copy: false,
-            propagation: Propagation::Default,
-        };
-        for option in mode.split(',').filter(|o| !o.is_empty()) {
-            match option {
-                "ro" => bind.read_only = true,
-                "nocopy" if !matches!(bind.source, MountSource::Path(_)) => bind.no_copy = true,
-                "rw" | "z" | "Z" | "cached" | "delegated" | "consistent" => {}
-                other => {
-                    bind.propagation = other.parse().map_err(|_| ParseMountError::Mode(mode.to_owned()))?;
-                }
-            }
-        }
-        Ok(bind)
-    }
-}
-
-impl fmt::Display for Bind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.source {
-            MountSource::Path(source) | MountSource::Volume(source) => write!(f, "{source}:")?,
-            MountSource::Anonymous => {}
-        }
-        f.write_str(&self.target)?;
-        if !self.mode.is_empty() {
-            write!(f, ":{}", self.mode)?;
-        }
-        Ok(())
-    }
-}
-
-impl TryFrom<String> for Bind {
-    type Error = ParseMountError;
-    fn try_from(text: String) -> Result<Self, ParseMountError> {
-        text.parse()
-    }
-}
-
-impl From<Bind> for String {
-    fn from(bind: Bind) -> Self {
-        bind.to_string()
-    }
-}
-
 /// A mount in the form of `--mount`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mount {
@@ -245,6 +136,9 @@ pub enum MountKind {
         read_only_non_recursive: bool,
         /// Whether it must fail where mounts below cannot be made read-only.
         read_only_force_recursive: bool,
+        /// Whether its files show other owners.
+        #[serde(default)]
+        id_map: Option<IdMap>,
     },
     /// A volume.
     Volume {
@@ -280,85 +174,176 @@ pub enum MountKind {
 }
 
 impl Mount {
-    /// Checks the target and source.
+    /// Checks all that can be checked without the host.
     ///
     /// # Errors
     /// [`ParseMountError::Config`] with Docker's text.
     pub fn parse(mut self) -> Result<Self, ParseMountError> {
-        let (name, problem) = match &self.kind {
-            MountKind::Bind { source, .. } if source.is_empty() => ("bind", Some("field Source must not be empty".to_owned())),
-            MountKind::Bind { source, .. } if !source.starts_with('/') => {
-                ("bind", Some(format!("invalid mount path: '{source}' mount path must be absolute")))
-            }
-            MountKind::Bind { .. } => ("bind", None),
-            MountKind::Volume { name: Some(name), .. } => ("volume", volume_name(name).err().map(|e| e.to_string())),
-            MountKind::Volume { name: None, .. } => ("volume", None),
-            MountKind::Tmpfs { .. } => ("tmpfs", None),
-            MountKind::Image { source, .. } if source.is_empty() => ("image", Some("field Source must not be empty".to_owned())),
-            MountKind::Image { .. } => ("image", None),
-        };
-        let problem = problem.or_else(|| match self.target.as_str() {
+        let problem = match self.target.as_str() {
             "" => Some("field Target must not be empty".to_owned()),
             _ => target(&self.target).err().map(|e| e.to_string()),
-        });
-        match problem {
-            Some(reason) => Err(ParseMountError::Config { kind: name.to_owned(), reason }),
-            None => {
-                self.target = clean(&self.target);
-                Ok(self)
-            }
-        }
-    }
-}
-
-/// A container whose mounts are taken over, `name[:ro]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VolumeFrom {
-    /// Name or id.
-    pub container: String,
-    /// Whether they become read-only.
-    pub read_only: bool,
-    /// The mode as written.
-    pub mode: String,
-}
-
-impl FromStr for VolumeFrom {
-    type Err = ParseMountError;
-    fn from_str(text: &str) -> Result<Self, ParseMountError> {
-        let (container, mode) = text.split_once(':').unwrap_or((text, ""));
-        let read_only = match mode {
-            "ro" => true,
-            "" | "rw" | "z" | "Z" => false,
-            _ => return Err(ParseMountError::Mode(mode.to_owned())),
         };
-        if container.is_empty() {
-            return Err(ParseMountError::Specification(text.to_owned()));
+        let empty = || Some("field Source must not be empty".to_owned());
+        let (name, problem) = match &self.kind {
+            MountKind::Bind { source, read_only_non_recursive, read_only_force_recursive, .. } => {
+                ("bind", problem.or_else(|| self.bind_problem(source, *read_only_non_recursive, *read_only_force_recursive)))
+            }
+            MountKind::Volume { name, subpath, .. } => ("volume", problem.or_else(|| subpath_problem(name.is_none(), subpath))),
+            MountKind::Tmpfs { options, .. } => ("tmpfs", problem.or_else(|| tmpfs_problem(options))),
+            MountKind::Image { source, .. } if source.is_empty() => ("image", problem.or_else(empty)),
+            MountKind::Image { subpath, .. } => ("image", problem.or_else(|| subpath_problem(false, subpath))),
+        };
+        if let Some(reason) = problem {
+            return Err(ParseMountError::Config { kind: name.to_owned(), reason });
         }
-        Ok(Self { container: container.to_owned(), read_only, mode: mode.to_owned() })
+        if let MountKind::Volume { name: Some(name), .. } = &self.kind {
+            volume_name(name)?;
+        }
+        if let MountKind::Bind { source, .. } = &mut self.kind {
+            *source = clean(source);
+        }
+        self.target = clean(&self.target);
+        Ok(self)
+    }
+
+    fn bind_problem(&self, source: &str, writable_below: bool, force: bool) -> Option<String> {
+        if source.is_empty() {
+            return Some("field Source must not be empty".to_owned());
+        }
+        if !source.starts_with('/') {
+            return Some(ParseMountError::RelativeTarget(source.to_owned()).to_string());
+        }
+        let conflict = |what: &str| Some(format!("mount options conflict: {what}"));
+        match (self.read_only, writable_below, force) {
+            (false, true, _) => conflict("!ReadOnly && BindOptions.ReadOnlyNonRecursive"),
+            (false, _, true) => conflict("!ReadOnly && BindOptions.ReadOnlyForceRecursive"),
+            (_, true, true) => conflict("ReadOnlyNonRecursive && BindOptions.ReadOnlyForceRecursive"),
+            _ => None,
+        }
     }
 }
 
-impl fmt::Display for VolumeFrom {
+fn subpath_problem(anonymous: bool, subpath: &str) -> Option<String> {
+    if subpath.is_empty() {
+        return None;
+    }
+    if anonymous {
+        return Some("must not set Subpath when using anonymous volumes".to_owned());
+    }
+    (!is_local(subpath)).then(|| "subpath must be a relative path within the volume".to_owned())
+}
+
+/// Whether a path, read as text, stays below where it begins. **Source:** Go, `filepath.IsLocal`.
+fn is_local(path: &str) -> bool {
+    let mut depth = 0_usize;
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => match depth.checked_sub(1) {
+                Some(less) => depth = less,
+                None => return false,
+            },
+            _ => depth += 1,
+        }
+    }
+    !path.starts_with('/')
+}
+
+/// **Source:** moby, `volume/mounts/linux_parser.go`, `validateTmpfsOptions`.
+fn tmpfs_problem(options: &[Vec<String>]) -> Option<String> {
+    options.iter().find_map(|option| match option.as_slice() {
+        [word] | [word, _] if matches!(word.as_str(), "exec" | "noexec") => None,
+        [word] | [word, _] => Some(format!("invalid option: {word}")),
+        _ => Some("invalid option array length".to_owned()),
+    })
+}
+
+/// Checks one entry of `Tmpfs`, which is also `--tmpfs`: target and options.
+///
+/// # Errors
+/// [`ParseMountError`] with Docker's text.
+pub fn check_tmpfs(place: &str, options: &str) -> Result<(), ParseMountError> {
+    /// **Source:** moby, `sys/mount/flags_linux.go`, `validFlags` and the words of flags.
+    const WORDS: [&str; 36] = [
+        "defaults", "ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async", "dirsync", "remount", "mand",
+        "nomand", "atime", "noatime", "diratime", "nodiratime", "bind", "rbind", "unbindable", "runbindable", "private", "rprivate",
+        "shared", "rshared", "slave", "rslave", "relatime", "norelatime", "strictatime", "nostrictatime", "huge", "swap", "noswap",
+    ];
+    const KEYS: [&str; 8] = ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks", "mpol", "huge"];
+    target(place)?;
+    for word in options.split(',').filter(|word| !word.is_empty()) {
+        let known = match word.split_once('=') {
+            Some((key, _)) => KEYS.contains(&key),
+            None => WORDS.contains(&word),
+        };
+        if !known {
+            return Err(ParseMountError::Tmpfs(word.to_owned()));
+        }
+    }
+    Ok(())
+}
+
+/// Which owner of the host's files is root in the container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdMap {
+    /// Owner and group on the host; none takes those of the source.
+    pub owner: Option<(u32, u32)>,
+}
+
+impl FromStr for IdMap {
+    type Err = ParseMountError;
+    /// Takes nothing, or `uid:gid`.
+    fn from_str(text: &str) -> Result<Self, ParseMountError> {
+        if text.is_empty() {
+            return Ok(Self { owner: None });
+        }
+        let wrong = || ParseMountError::IdMap(text.to_owned());
+        // The last id is no owner. **Source:** chown(2): −1 leaves the owner as it is.
+        let id = |text: &str| text.parse::<u32>().ok().filter(|id| *id != u32::MAX).ok_or_else(wrong);
+        let (uid, gid) = text.split_once(':').ok_or_else(wrong)?;
+        Ok(Self { owner: Some((id(uid)?, id(gid)?)) })
+    }
+}
+
+impl fmt::Display for IdMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.mode.as_str() {
-            "" => f.write_str(&self.container),
-            mode => write!(f, "{}:{mode}", self.container),
+        match self.owner {
+            Some((uid, gid)) => write!(f, "{uid}:{gid}"),
+            None => Ok(()),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Removes `.` and doubled or trailing slashes; `..` goes up, not above the root.
+pub(super) fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
 
-    #[test]
-    fn binds_survive_their_text() {
-        for text in ["/a:/b", "/a:/b:ro", "data:/b:nocopy", "/b", "/a:/b:rshared,ro"] {
-            assert_eq!(text.parse::<Bind>().unwrap().to_string(), text);
-        }
-        for text in ["", "/a:b", "/a:/", "/a:/b:zz", "a/b:/c", ":/b", "/a:/b:ro:x"] {
-            assert!(text.parse::<Bind>().is_err(), "{text}");
-        }
-        assert_eq!("/a//c/../b/:/x/".parse::<Bind>().unwrap().to_string(), "/a/b:/x");
+/// Cleans a path in the container, which must be absolute and not the root.
+///
+/// # Errors
+/// [`ParseMountError`].
+pub(super) fn target(path: &str) -> Result<String, ParseMountError> {
+    // Docker looks for the root first.
+    if path.starts_with('/') && clean(path) == "/" {
+        return Err(ParseMountError::Root);
+    }
+    if path.starts_with('/') { Ok(clean(path)) } else { Err(ParseMountError::RelativeTarget(path.to_owned())) }
+}
+
+pub(super) fn volume_name(name: &str) -> Result<String, ParseMountError> {
+    match name.parse::<volume::Name>() {
+        Ok(_) => Ok(name.to_owned()),
+        Err(reason) => Err(ParseMountError::VolumeName { name: name.to_owned(), reason }),
     }
 }
