@@ -74,7 +74,7 @@ impl Failure {
             return Self::new(message);
         }
         let found = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
-        let started = found(&["exec: ", "container process"]);
+        let started = found(&["exec: ", "container process", "cannot access path"]);
         let code = if started && found(&["executable file not found", "no such file or directory", "system cannot find the file specified"])
         {
             127

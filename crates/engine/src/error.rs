@@ -261,6 +261,7 @@ pub enum CreateError {
         /// A blank and its name, if it has one.
         name: String,
         /// Why.
+        #[source]
         cause: volume::AttachError,
     },
     /// A volume of another container cannot be taken over.
@@ -307,12 +308,14 @@ impl CreateError {
             Self::Image(_) => ErrorKind::Invalid,
             Self::Lookup(error) => error.kind(),
             Self::Pin(_) => ErrorKind::NotFound,
-            Self::Volume { cause: volume::AttachError::Create(error), .. } | Self::VolumeFrom(volume::AttachError::Create(error)) => match error {
-                volume::CreateError::Driver { .. } => ErrorKind::NotFound,
-                volume::CreateError::Option { .. } => ErrorKind::Invalid,
-                volume::CreateError::Damaged { .. } => ErrorKind::Conflict,
-                volume::CreateError::Io { .. } | volume::CreateError::Record(_) => ErrorKind::Internal,
-            },
+            Self::Volume { cause: volume::AttachError::Create(error), .. } | Self::VolumeFrom(volume::AttachError::Create(error)) => {
+                match error {
+                    volume::CreateError::Driver { .. } => ErrorKind::NotFound,
+                    volume::CreateError::Option { .. } => ErrorKind::Invalid,
+                    volume::CreateError::Damaged { .. } => ErrorKind::Conflict,
+                    volume::CreateError::Io { .. } | volume::CreateError::Record(_) => ErrorKind::Internal,
+                }
+            }
             Self::Populate(_) => ErrorKind::Internal,
             Self::Snapshot(_) | Self::Prepare { .. } | Self::Record(_) | Self::ShuttingDown => ErrorKind::Internal,
         }

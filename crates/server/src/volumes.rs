@@ -22,7 +22,8 @@ impl App {
                 && filters.matches("name", |name| volume.name.as_str().contains(name))
                 && filters.labels_match(&volume.labels)
         });
-        let answer = VolumeListResponse { volumes: rows.map(json).collect(), warnings: None };
+        let warnings = self.volumes.damaged();
+        let answer = VolumeListResponse { volumes: rows.map(json).collect(), warnings: (!warnings.is_empty()).then_some(warnings) };
         Ok(reply::json(StatusCode::OK, &answer))
     }
 
@@ -38,6 +39,7 @@ impl App {
             "" => None,
             name => Some(name.parse::<volume::Name>().map_err(|cause| ApiError::invalid(format!("create {name}: {cause}")))?),
         };
+        let label = if body.name.is_empty() { String::new() } else { format!(" {}", body.name) };
         let spec = volume::Spec {
             name,
             driver: body.driver,
@@ -45,17 +47,19 @@ impl App {
             labels: body.labels.unwrap_or_default(),
         };
         let volumes = Arc::clone(&self.volumes);
-        let volume = blocking(move || volumes.create(spec)).await?.map_err(|cause| {
+        let (volume, made) = blocking(move || volumes.make(spec)).await?.map_err(|cause| {
             use volume::CreateError as Cause;
             let status = match cause {
                 Cause::Driver { .. } => StatusCode::NOT_FOUND,
                 Cause::Option { .. } => StatusCode::BAD_REQUEST,
-                Cause::Exists { .. } => StatusCode::CONFLICT,
+                Cause::Damaged { .. } => StatusCode::CONFLICT,
                 Cause::Io { .. } | Cause::Record(_) => StatusCode::INTERNAL_SERVER_ERROR,
             };
-            ApiError::from_error(status, &cause)
+            ApiError::new(status, format!("create{label}: {}", crate::error::chain(&cause)))
         })?;
-        self.volume_event("create", volume.name.as_str());
+        if made {
+            self.volume_event("create", volume.name.as_str());
+        }
         Ok(reply::json(StatusCode::CREATED, &json(&volume)))
     }
 
@@ -65,6 +69,7 @@ impl App {
         let removed = name.clone();
         blocking(move || volumes.remove(&name, force)).await?.map_err(|cause| remove_error(&cause))?;
         self.volume_event("destroy", &removed);
+        self.empty_volume_trash();
         Ok(reply::empty(StatusCode::NO_CONTENT))
     }
 
@@ -80,16 +85,26 @@ impl App {
         let all = filters.flag("all")?.unwrap_or(old);
         let volumes = Arc::clone(&self.volumes);
         let pruned = blocking(move || prune(&volumes, all, &filters)).await?.map_err(|cause| remove_error(&cause))?;
+        self.empty_volume_trash();
         let names: Vec<String> = pruned.removed.iter().map(ToString::to_string).collect();
         let report = VolumesPruneReport { volumes_deleted: (!names.is_empty()).then_some(names), space_reclaimed: pruned.reclaimed };
         Ok(reply::json(StatusCode::OK, &report))
+    }
+
+    /// Deletes the files of removed volumes beside the answer.
+    fn empty_volume_trash(&self) {
+        let volumes = Arc::clone(&self.volumes);
+        // What could not be deleted is tried again at the next start.
+        drop(tokio::task::spawn_blocking(move || drop(volumes.empty_trash())));
     }
 
     /// Makes the rows of `/system/df`, with sizes.
     pub(crate) fn volume_usage(&self) -> Vec<Volume> {
         let volumes = self.volumes.list();
         let rows = volumes.iter().map(|volume| {
-            let size = self.volumes.size(volume.name.as_str()).ok();
+            // What is mounted from elsewhere takes none of this disk.
+            let special = volume.driver_opts.contains_key("device");
+            let size = if special { None } else { self.volumes.usage(volume.name.as_str()).ok().map(|usage| usage.bytes) };
             Volume {
                 usage_data: Some(VolumeUsage {
                     ref_count: i64::try_from(volume.holders.len()).unwrap_or(-1),
@@ -110,13 +125,7 @@ fn json(volume: &volume::Volume) -> Volume {
     Volume {
         created_at: time::rfc3339_seconds(time::unix_nanos(volume.created)),
         driver: "local".to_owned(),
-        labels: (!volume.labels.is_empty() || volume.anonymous).then(|| {
-            let mut labels = volume.labels.clone();
-            if volume.anonymous {
-                labels.insert("com.docker.volume.anonymous".to_owned(), String::new());
-            }
-            labels
-        }),
+        labels: (!volume.labels.is_empty()).then(|| volume.labels.clone()),
         mountpoint: volume.mountpoint.display().to_string(),
         name: volume.name.to_string(),
         options: (!volume.driver_opts.is_empty()).then(|| volume.driver_opts.clone()),
@@ -129,7 +138,7 @@ fn json(volume: &volume::Volume) -> Volume {
 fn remove_error(cause: &volume::RemoveError) -> ApiError {
     let status = match cause {
         volume::RemoveError::NotFound(_) => StatusCode::NOT_FOUND,
-        volume::RemoveError::InUse { .. } => StatusCode::CONFLICT,
+        volume::RemoveError::InUse { .. } | volume::RemoveError::Mounted { .. } => StatusCode::CONFLICT,
         volume::RemoveError::Record(_) | volume::RemoveError::Io { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     };
     ApiError::from_error(status, cause)

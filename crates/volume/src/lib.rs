@@ -5,6 +5,7 @@ mod error;
 mod model;
 mod mounting;
 mod options;
+pub mod tree;
 mod usage;
 mod volumes;
 

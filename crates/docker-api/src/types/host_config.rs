@@ -206,6 +206,9 @@ pub struct BindOptions {
     pub read_only_non_recursive: bool,
     #[serde(skip_serializing_if = "is_default")]
     pub read_only_force_recursive: bool,
+    /// Ours: `UID:GID` on the host that is root in the container; empty takes the owner of the source.
+    #[serde(rename = "IDMap", skip_serializing_if = "Option::is_none")]
+    pub id_map: Option<String>,
 }
 
 /// Options of a volume mount.

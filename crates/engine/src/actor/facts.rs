@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use image::{ImageId, Images, Snapshot};
 use network::files::{DnsOptions, HostsOptions};
-use oci::runtime::{Device, Mount, NamespaceType};
+use oci::runtime::{Device, NamespaceType};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
 use super::Actor;
 use crate::error::{InvalidSpec, StartError, UserError};
 use crate::identity::{self, Files};
 use crate::registry::Cell;
-use crate::spec::{IpcMode, MountKind, NetworkMode, PidMode, Propagation, Spec};
+use crate::spec::{IpcMode, NetworkMode, PidMode, Spec};
 use crate::writer::{Facts, HostDevice};
 
 /// `/etc/passwd` and `/etc/group` as the container has them now.

@@ -10,9 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use oci::runtime::{IdMapping, Mount};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{MoveMountFlags, OpenTreeFlags};
 
 use super::Actor;
 use crate::deps::Deps;
@@ -70,10 +68,10 @@ fn source(deps: &Arc<Deps>, id: &ContainerId, point: &MountPoint) -> Result<Sour
             if options.subpath.is_empty() {
                 return Ok(Source::Path(data));
             }
-            let failed = |error: &dyn std::fmt::Display| inaccessible(&data.join(&options.subpath), error);
-            let directory = open_path(&data).map_err(|error| failed(&error))?;
+            let failed = |error: io::Error| inaccessible(&data.join(&options.subpath), &error);
+            let directory = volume::tree::open(&data).map_err(failed)?;
             let inside = beneath(&directory, &options.subpath, &data)?;
-            let tree = clone(&inside, true).map_err(|error| failed(&error))?;
+            let tree = volume::tree::copy(&inside, true).map_err(failed)?;
             Ok(Source::Tree(tree))
         }
         "image" => {
@@ -83,7 +81,7 @@ fn source(deps: &Arc<Deps>, id: &ContainerId, point: &MountPoint) -> Result<Sour
                 return Ok(Source::Tree(root));
             }
             let place = deps.run_directory(id).join("image");
-            part_of(root, &options.subpath, &place).map(Source::Tree)
+            part_of(&root, &options.subpath, &place).map(Source::Tree)
         }
         _ => bind(point),
     }
@@ -96,7 +94,14 @@ fn bind(point: &MountPoint) -> Result<Source, StartError> {
         Ok(_) => {}
         Err(_) if point.options.create_source => {
             let made = std::fs::create_dir_all(path);
-            made.map_err(|cause| StartError::Refused(format!("error while creating mount source path '{}': mkdir {}: {}", path.display(), path.display(), text(&cause))))?;
+            made.map_err(|cause| {
+                StartError::Refused(format!(
+                    "error while creating mount source path '{}': mkdir {}: {}",
+                    path.display(),
+                    path.display(),
+                    text(&cause)
+                ))
+            })?;
         }
         Err(_) => return Err(InvalidSpec::BindSource(path.display().to_string()).into()),
     }
@@ -104,7 +109,7 @@ fn bind(point: &MountPoint) -> Result<Source, StartError> {
     if point.options.id_map.is_none() {
         return Ok(Source::Path(path.clone()));
     }
-    let opened = open_path(path).and_then(|source| clone(&source, !point.options.non_recursive));
+    let opened = volume::tree::open(path).and_then(|source| volume::tree::copy(&source, !point.options.non_recursive));
     opened.map(Source::Tree).map_err(prepare)
 }
 
@@ -115,64 +120,29 @@ fn text(error: &io::Error) -> String {
     text[..end].to_lowercase()
 }
 
-fn inaccessible(path: &Path, error: &dyn std::fmt::Display) -> StartError {
-    let reason = error.to_string();
-    let end = reason.find(" (os error").unwrap_or(reason.len());
-    StartError::Subpath { path: path.display().to_string(), reason: format!("lstat {}: {}", path.display(), reason[..end].to_lowercase()) }
+fn inaccessible(path: &Path, error: &io::Error) -> StartError {
+    StartError::Subpath { path: path.display().to_string(), reason: format!("lstat {}: {}", path.display(), text(error)) }
 }
 
-fn open_path(path: &Path) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?)
-}
-
-/// Opens a path below a directory without following any link.
-///
-/// **Source:** moby, `volume/safepath/join_linux.go`, `safeOpenFd`.
+/// Opens a path inside a volume or image.
 fn beneath(directory: &OwnedFd, subpath: &str, base: &Path) -> Result<OwnedFd, StartError> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
-    let opened = rustix::fs::openat2(directory, subpath, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve);
-    opened.map_err(|error| match error {
+    volume::tree::beneath(directory, subpath).map_err(|error| match error {
         Errno::XDEV => StartError::Invalid(InvalidSpec::Escapes { base: base.display().to_string(), subpath: subpath.to_owned() }),
-        error => inaccessible(&base.join(subpath), &error),
+        error => inaccessible(&base.join(subpath), &error.into()),
     })
 }
 
-/// A detached copy of the mount at an open path.
-fn clone(path: &OwnedFd, recursive: bool) -> rustix::io::Result<OwnedFd> {
-    let recursive = if recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH | recursive;
-    rustix::mount::open_tree(path, "", flags)
-}
-
-/// A part of a detached mount, as a detached mount.
-///
-/// Kernels before 6.15 copy only mounts of the caller's own namespace, so a thread with one of its own attaches it first;
-/// the host never sees that, and it ends with the thread.
-fn part_of(root: OwnedFd, subpath: &str, place: &Path) -> Result<OwnedFd, StartError> {
+/// A part of an image's detached mount.
+fn part_of(root: &OwnedFd, subpath: &str, place: &Path) -> Result<OwnedFd, StartError> {
     let prepare = |source: io::Error| StartError::Prepare { path: place.display().to_string(), source };
+    beneath(root, subpath, Path::new("/"))?;
     crate::deps::make_directory(place).map_err(prepare)?;
-    let inside = beneath(&root, subpath, Path::new("/"));
-    let kept = std::thread::scope(|scope| {
-        let work = scope.spawn(|| -> io::Result<OwnedFd> {
-            sys::process::unshare(sys::process::NEW_NS)?;
-            rustix::mount::mount_change("/", rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC)?;
-            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-            rustix::mount::move_mount(root.as_fd(), "", CWD, place, flags)?;
-            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_SYMLINKS;
-            let attached = open_path(place)?;
-            let part = rustix::fs::openat2(&attached, subpath, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
-            Ok(clone(&part, false)?)
-        });
-        work.join().unwrap_or_else(|_| Err(io::Error::other("the thread that mounts a part of an image ended")))
-    });
-    inside?;
-    kept.map_err(prepare)
+    volume::tree::part(root, subpath, place).map_err(prepare)
 }
 
 /// A propagation is worth something only where the source's own mount has it.
 ///
 /// **Source:** moby, `daemon/oci_linux.go`, `ensureShared`.
-#[expect(clippy::type_complexity, reason = "a failure of the system, or what Docker says of the mount")]
 fn check_propagation(point: &MountPoint) -> Result<(), Result<InvalidSpec, io::Error>> {
     let needed = match point.propagation {
         Propagation::Shared | Propagation::Rshared => "shared",
@@ -246,7 +216,8 @@ pub(super) fn all(spec: &Spec, points: &[MountPoint], sources: &[Source]) -> Res
             Source::Tree(tree) => {
                 let mut mount = bound(point, of_engine(tree.as_fd()));
                 if let Some(id_map) = point.options.id_map {
-                    map(&mut mount, id_map, tree).map_err(|source| StartError::Prepare { path: point.source.display().to_string(), source })?;
+                    map(&mut mount, id_map, tree)
+                        .map_err(|source| StartError::Prepare { path: point.source.display().to_string(), source })?;
                 }
                 mount
             }
@@ -266,10 +237,8 @@ fn bound(point: &MountPoint, source: PathBuf) -> Mount {
             options.push("rro".to_owned());
         }
     }
-    options.push(match point.propagation {
-        Propagation::Default => "rprivate".to_owned(),
-        other => other.to_string(),
-    });
+    let propagation = if point.propagation == Propagation::Default { Propagation::Rprivate } else { point.propagation };
+    options.push(propagation.to_string());
     Mount {
         destination: PathBuf::from(&point.destination),
         kind: Some("bind".to_owned()),
@@ -343,7 +312,8 @@ mod tests {
 
     #[test]
     fn the_mount_of_a_path_is_the_longest_and_latest() {
-        let table = "1 0 8:1 / / rw shared:1 - ext4 a rw\n2 1 0:1 / /mnt rw - tmpfs b rw\n3 1 0:2 / /mnt/a\\040b rw master:3 - tmpfs c rw\n";
+        let table =
+            "1 0 8:1 / / rw shared:1 - ext4 a rw\n2 1 0:1 / /mnt rw - tmpfs b rw\n3 1 0:2 / /mnt/a\\040b rw master:3 - tmpfs c rw\n";
         let found = |path: &str| mount_of(Path::new(path), table).unwrap();
         assert_eq!(found("/x"), (PathBuf::from("/"), vec!["shared:1".to_owned()]));
         assert_eq!(found("/mnt/x").0, Path::new("/mnt"));

@@ -62,7 +62,6 @@ struct Mounts<'a> {
 ///
 /// # Errors
 /// [`CreateError`]; `made` says what is to be taken back.
-#[expect(clippy::too_many_arguments, reason = "the parts of one look at a new container")]
 pub(super) fn mount_points(
     deps: &Deps,
     id: ContainerId,
@@ -194,8 +193,7 @@ impl Mounts<'_> {
             }
             MountKind::Volume { name, no_copy, labels, driver, driver_options, subpath } => {
                 let name = name.as_deref().map(str::parse).transpose()?;
-                let spec =
-                    volume::Spec { name, driver: driver.clone(), driver_opts: driver_options.clone(), labels: labels.clone() };
+                let spec = volume::Spec { name, driver: driver.clone(), driver_opts: driver_options.clone(), labels: labels.clone() };
                 self.volume(Some(spec), target, !no_copy)?;
                 if let Some(point) = self.points.last_mut() {
                     point.options.subpath.clone_from(subpath);

@@ -214,8 +214,14 @@ mod tests {
     #[test]
     fn refusals_have_docker_texts() {
         let cases = [
-            ("/a:b", "invalid volume specification: '/a:b': invalid mount config for type \"bind\": invalid mount path: 'b' mount path must be absolute"),
-            ("/a:/", "invalid volume specification: '/a:/': invalid mount config for type \"bind\": invalid specification: destination can't be '/'"),
+            (
+                "/a:b",
+                "invalid volume specification: '/a:b': invalid mount config for type \"bind\": invalid mount path: 'b' mount path must be absolute",
+            ),
+            (
+                "/a:/",
+                "invalid volume specification: '/a:/': invalid mount config for type \"bind\": invalid specification: destination can't be '/'",
+            ),
             ("/a:/b:zz", "invalid mode: zz"),
             ("/a:/b:ro,rw", "invalid mode: ro,rw"),
             ("/a:/b:z,Z", "invalid mode: z,Z"),

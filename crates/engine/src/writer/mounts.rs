@@ -46,8 +46,10 @@ pub(super) fn mounts(spec: &Spec, facts: &Facts) -> Vec<Mount> {
         let destination = Path::new("/etc").join(name);
         mounts.push(bind(path, &destination, &["rbind", "rprivate", access]));
     }
-    // What a person mounts replaces what would be there.
+    // What a person mounts replaces what would be there, and `/dev` all below it.
+    let own_dev = facts.mounts.iter().any(|own| own.destination == Path::new("/dev"));
     mounts.retain(|m| !facts.mounts.iter().any(|own| own.destination == m.destination));
+    mounts.retain(|m| !(own_dev && m.destination.starts_with("/dev")));
     let mut own = facts.mounts.clone();
     own.sort_by_key(|mount| mount.destination.components().count());
     mounts.extend(own);

@@ -118,6 +118,23 @@ impl Images {
         merged(lower).map_err(|source| SnapshotError::Io { holder: String::new(), source })
     }
 
+    /// Opens the merged root directory of an image, read-only: a detached mount to be attached elsewhere.
+    ///
+    /// # Errors
+    /// [`SnapshotError`].
+    pub fn open_image(&self, image: &ImageId) -> Result<OwnedFd, SnapshotError> {
+        let mut lower = {
+            let state = self.state();
+            if !state.images.contains_key(image) {
+                return Err(SnapshotError::Image { id: *image });
+            }
+            self.lower(&state, image)
+        };
+        // Overlay refuses a single layer.
+        lower.push(self.disk.layers.join(EMPTY));
+        merged(lower.iter()).map_err(|source| SnapshotError::Io { holder: image.to_string(), source })
+    }
+
     /// Reads a small file (at most 1 MiB) of an image, such as `/etc/passwd`; nothing where there is none. Cached.
     ///
     /// # Errors

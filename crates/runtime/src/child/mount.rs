@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use oci::runtime::{Mount, NamespaceType, Spec};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
@@ -130,7 +130,14 @@ fn one(spec: &Spec, root: &OwnedFd, mount: &Mount, cgroup: &crate::cgroup::Cgrou
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | if options.recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
-        let tree = open_tree(CWD, source, flags).trying(|| format!("mount src={}", source.display()))?;
+        let tree = match open_tree(CWD, source, flags) {
+            // A detached mount of whoever runs us, under its descriptor's name in /proc: nothing is to be copied, it is attached itself.
+            Err(rustix::io::Errno::INVAL) if source.starts_with("/proc") => {
+                rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            }
+            tree => tree,
+        };
+        let tree = tree.trying(|| format!("mount src={}", source.display()))?;
         let folder = path::is_folder(&tree).trying(|| "stat".into())?;
         return attach(spec, root, mount, &options, tree, if folder { Kind::Folder } else { Kind::File });
     }

@@ -161,16 +161,21 @@ fn mounts(list: Option<Vec<Mount>>) -> Result<Vec<spec::Mount>, ApiError> {
 }
 
 fn mount_of(from: Mount) -> Result<spec::Mount, ApiError> {
+    exclusive(&from)?;
     let kind = match from.kind.as_str() {
         "bind" => {
             let options = from.bind_options.unwrap_or_default();
             MountKind::Bind {
                 source: from.source,
-                propagation: options.propagation.parse().map_err(invalid)?,
+                propagation: options
+                    .propagation
+                    .parse()
+                    .map_err(|_| config("bind", &format!("invalid propagation mode: {}", options.propagation)))?,
                 non_recursive: options.non_recursive,
                 create_source: options.create_mountpoint,
                 read_only_non_recursive: options.read_only_non_recursive,
                 read_only_force_recursive: options.read_only_force_recursive,
+                id_map: options.id_map.map(|owner| owner.parse()).transpose().map_err(invalid)?,
             }
         }
         "volume" => {
@@ -185,6 +190,7 @@ fn mount_of(from: Mount) -> Result<spec::Mount, ApiError> {
                 driver_options: driver.options.unwrap_or_default(),
             }
         }
+        "tmpfs" if !from.source.is_empty() => return Err(config("tmpfs", "field Source must not be specified")),
         "tmpfs" => {
             let TmpfsOptions { size_bytes, mode, options } = from.tmpfs_options.unwrap_or_default();
             MountKind::Tmpfs {
@@ -196,8 +202,28 @@ fn mount_of(from: Mount) -> Result<spec::Mount, ApiError> {
         }
         "image" => MountKind::Image { source: from.source, subpath: from.image_options.unwrap_or_default().subpath },
         kind => {
-            return Err(ApiError::invalid(format!("invalid mount config for type \"{kind}\": mount type unknown")));
+            return Err(config(kind, "mount type unknown"));
         }
     };
     Ok(spec::Mount { target: from.target, read_only: from.read_only, consistency: from.consistency, kind })
+}
+
+fn config(kind: &str, why: &str) -> ApiError {
+    ApiError::invalid(format!("invalid mount config for type \"{kind}\": {why}"))
+}
+
+/// Options of one type must not stand with another.
+///
+/// **Source:** moby, `volume/mounts/validate.go`, `validateExclusiveOptions`.
+fn exclusive(from: &Mount) -> Result<(), ApiError> {
+    let given = [
+        ("bind", "BindOptions", from.bind_options.is_some()),
+        ("volume", "VolumeOptions", from.volume_options.is_some()),
+        ("image", "ImageOptions", from.image_options.is_some()),
+        ("tmpfs", "TmpfsOptions", from.tmpfs_options.is_some()),
+    ];
+    match given.iter().find(|(kind, _, given)| *given && from.kind != *kind) {
+        Some((_, field, _)) => Err(config(&from.kind, &format!("field {field} must not be specified"))),
+        None => Ok(()),
+    }
 }

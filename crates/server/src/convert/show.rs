@@ -270,7 +270,15 @@ fn mount(from: &spec::Mount) -> Mount {
 }
 
 fn bind_options(kind: &MountKind) -> Option<BindOptions> {
-    let MountKind::Bind { source: _, propagation, non_recursive, create_source, read_only_non_recursive, read_only_force_recursive } = kind
+    let MountKind::Bind {
+        source: _,
+        propagation,
+        non_recursive,
+        create_source,
+        read_only_non_recursive,
+        read_only_force_recursive,
+        id_map,
+    } = kind
     else {
         return None;
     };
@@ -280,6 +288,7 @@ fn bind_options(kind: &MountKind) -> Option<BindOptions> {
         create_mountpoint: *create_source,
         read_only_non_recursive: *read_only_non_recursive,
         read_only_force_recursive: *read_only_force_recursive,
+        id_map: id_map.map(|id_map| id_map.to_string()),
     };
     (options != BindOptions::default()).then_some(options)
 }

@@ -11,6 +11,7 @@ mod life;
 mod net;
 mod oracle;
 mod registry;
+mod storage;
 mod wire;
 
 use std::path::Path;

@@ -82,7 +82,8 @@ impl Volumes {
         let mut users = lock(&users);
         let text = |name: &str| record.driver_opts.get(name).map_or("", String::as_str);
         let failed = |source| {
-            let words: Vec<&str> = text("o").split(',').map(|word| if word.starts_with("password=") { "password=********" } else { word }).collect();
+            let words: Vec<&str> =
+                text("o").split(',').map(|word| if word.starts_with("password=") { "password=********" } else { word }).collect();
             let words = words.join(",");
             let words = if words.is_empty() { words } else { format!(", data: {words}") };
             MountError::Mount { path: data.clone(), what: format!("{}:{}{words}", text("device"), data.display()), source }
@@ -125,8 +126,12 @@ impl Volumes {
     pub fn settle(&self) {
         let special: Vec<(Name, Users)> = {
             let mut state = self.state();
-            let names: Vec<Name> =
-                state.volumes.iter().filter(|(_, record)| options::needs_mount(&record.driver_opts)).map(|(name, _)| name.clone()).collect();
+            let names: Vec<Name> = state
+                .volumes
+                .iter()
+                .filter(|(_, record)| options::needs_mount(&record.driver_opts))
+                .map(|(name, _)| name.clone())
+                .collect();
             names.into_iter().map(|name| (name.clone(), state.users.entry(name).or_default().clone())).collect()
         };
         for (name, users) in special {

@@ -46,9 +46,8 @@ fn volumes_live_through_a_restart() {
 fn a_volume_in_use_is_kept() {
     let (_directory, volumes) = fixture();
     let name: Name = "data".parse().unwrap();
-    let mount = volumes.attach(&name, "one").unwrap();
-    assert_eq!((mount.kind.as_deref(), mount.options.as_slice()), (Some("bind"), &["rbind".to_owned()][..]));
-    volumes.attach(&name, "two").unwrap();
+    assert!(volumes.attach(&name, "one").unwrap());
+    assert!(!volumes.attach(&name, "two").unwrap());
     let error = volumes.remove("data", true).unwrap_err();
     assert_eq!(error.to_string(), "remove data: volume is in use - [one, two]");
     assert!(volumes.prune(true, &|_| false).unwrap().removed.is_empty());
@@ -70,12 +69,104 @@ fn names_and_options_are_checked() {
     assert_eq!(error(options(&[("nosuch", "1")])), "invalid option: \"nosuch\"");
     assert_eq!(error(options(&[("type", "nfs")])), "missing required option: \"device\"");
     assert!(matches!(volumes.create(Spec { driver: "x".to_owned(), ..Spec::default() }), Err(CreateError::Driver { .. })));
-    volumes.create(options(&[("type", "none"), ("device", "/srv"), ("o", "bind,ro")])).unwrap();
-    let mount = volumes.attach(&"special".parse().unwrap(), "holder").unwrap();
-    assert_eq!((mount.kind.as_deref(), mount.source.as_deref()), (Some("bind"), Some(Path::new("/srv"))));
-    assert_eq!(mount.options, ["bind", "ro"]);
-    let other = options(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m")]);
-    assert!(matches!(volumes.create(other), Err(CreateError::Exists { .. })));
+    assert_eq!(error(options(&[("size", "1x")])), "invalid size: '1x'");
+    assert_eq!(
+        error(options(&[("type", "cifs"), ("device", "//host:445/share"), ("o", "x")])),
+        "port not allowed in CIFS device URL, include 'port' in 'o='"
+    );
+    let made = volumes.create(options(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m")])).unwrap();
+    // As Docker: what exists is taken as it is.
+    assert_eq!(volumes.create(options(&[("type", "none"), ("device", "/srv"), ("o", "bind,ro")])).unwrap(), made);
+    assert!(volumes.list().len() == 1 && volumes.prune(true, &|_| false).unwrap().removed.is_empty(), "those with options stay");
+}
+
+#[test]
+fn the_options_of_the_driver_are_mounted_at_the_first_use_and_unmounted_after_the_last() {
+    let (directory, volumes) = fixture();
+    let name: Name = "special".parse().unwrap();
+    let host = tempfile::tempdir().unwrap();
+    fs_err::write(host.path().join("file"), "x").unwrap();
+    let device = host.path().display().to_string();
+    volumes.create(options(&[("type", "none"), ("device", &device), ("o", "bind,ro")])).unwrap();
+    let data = volumes.mount(&name, "one").unwrap();
+    assert_eq!(volumes.mount(&name, "two").unwrap(), data);
+    assert!(data.join("file").exists());
+    assert_eq!(fs_err::write(data.join("new"), "").unwrap_err().kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    assert!(matches!(volumes.remove("special", true), Err(RemoveError::InUse { .. })));
+    volumes.unmount("one");
+    assert!(data.join("file").exists() && volumes.has_mounts("two"));
+    // Another engine on the same data finds it mounted.
+    drop(volumes);
+    let volumes = Volumes::open(directory.path()).unwrap();
+    volumes.adopt_user(&name, "two");
+    volumes.settle();
+    assert!(data.join("file").exists());
+    volumes.detach("two");
+    assert!(!data.join("file").exists());
+    // What is mounted when the volume is removed is not deleted.
+    volumes.mount(&name, "three").unwrap();
+    drop(volumes);
+    let volumes = Volumes::open(directory.path()).unwrap();
+    volumes.remove("special", false).unwrap();
+    volumes.empty_trash().unwrap();
+    assert!(host.path().join("file").exists() && !data.exists());
+    volumes.create(options(&[("type", "nosuchfs"), ("device", "/x"), ("o", "password=secret,a")])).unwrap();
+    let error = volumes.mount(&name, "one").unwrap_err().to_string();
+    assert!(error.starts_with("error while mounting volume '") && error.contains("failed to mount local volume: mount /x:"), "{error}");
+    assert!(error.ends_with("data: password=********,a"), "{error}");
+}
+
+#[test]
+fn a_file_system_of_its_own_is_filled_whole_or_not_at_all() {
+    let image = tempfile::tempdir().unwrap();
+    let from = source(image.path());
+    let (_directory, volumes) = fixture();
+    let name: Name = "special".parse().unwrap();
+    volumes.create(options(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m")])).unwrap();
+    let data = volumes.mount(&name, "one").unwrap();
+    fs_err::write(image.path().join("large"), vec![1; 2 << 20]).unwrap();
+    let error = volumes.populate(&name, from.as_fd()).unwrap_err();
+    assert_eq!(error.to_string(), "cannot copy `large` into volume `special`");
+    assert_eq!(fs_err::read_dir(&data).unwrap().count(), 0, "nothing half-made");
+    // What a crash left there is cleared, and what it left complete is finished.
+    fs_err::create_dir(data.join(".teu_new-1")).unwrap();
+    fs_err::write(data.join(".teu_new-1/x"), "").unwrap();
+    fs_err::remove_file(image.path().join("large")).unwrap();
+    assert!(volumes.populate(&name, from.as_fd()).unwrap());
+    assert!(data.join("below/file").exists() && !data.join(".teu_new-1").exists());
+    assert_eq!(fs_err::metadata(&data).unwrap().uid(), 70);
+    volumes.detach("one");
+}
+
+#[test]
+fn a_copy_or_an_import_appears_whole() {
+    let (_directory, volumes) = fixture();
+    let original = volumes.create(Spec { labels: [("a".to_owned(), "b".to_owned())].into(), ..named("original") }).unwrap();
+    drop(source(&original.mountpoint));
+    // A file with a hole stays one.
+    let hole = fs_err::File::create(original.mountpoint.join("hole")).unwrap();
+    hole.set_len(64 << 20).unwrap();
+    let copy = volumes.copy("original", named("copy")).unwrap();
+    assert_eq!(copy.labels, original.labels);
+    let (one, two) = (volumes.usage("original").unwrap(), volumes.usage("copy").unwrap());
+    assert_eq!((one.bytes, one.files, one.directories), (two.bytes, two.files, two.directories));
+    assert!(two.disk_bytes < 1 << 20, "{two:?}");
+    assert_eq!(fs_err::metadata(copy.mountpoint.join("below/file")).unwrap().uid(), 7);
+    assert_eq!(
+        volumes.copy("original", named("copy")).unwrap_err().to_string(),
+        "volume `copy` exists already: choose another name, or remove it first"
+    );
+    // An import that is given up leaves nothing of a new volume, and all of an old one.
+    drop(volumes.import(named("fresh")).unwrap());
+    assert!(volumes.get("fresh").is_err());
+    let import = volumes.import(named("copy")).unwrap();
+    import.directory().unwrap();
+    assert!(import.commit(false).unwrap_err().to_string().contains("has files already"));
+    let import = volumes.import(named("copy")).unwrap();
+    import.directory().unwrap();
+    assert_eq!(fs_err::read_dir(import.commit(true).unwrap().mountpoint).unwrap().count(), 0);
+    volumes.hold(&"copy".parse().unwrap(), "c1");
+    assert!(volumes.import(named("copy")).unwrap_err().to_string().contains("in use by c1"));
 }
 
 #[test]
@@ -92,11 +183,27 @@ fn damage_loses_no_data() {
     }
     fs_err::remove_dir_all(root.join("gone")).unwrap();
     fs_err::create_dir(root.join("full/_new-1")).unwrap();
+    // A complete filling of a shared volume is finished.
+    fs_err::create_dir(root.join("full/_ready-2")).unwrap();
+    fs_err::write(root.join("full/_ready-2/second"), "yz").unwrap();
+    fs_err::write(root.join("full/_ready-2/file"), "other").unwrap();
+    for _ in 0..2 {
+        let volumes = Volumes::open(directory.path()).unwrap();
+        let damaged = volumes.damaged();
+        assert_eq!(damaged.len(), 2, "{damaged:?}");
+        assert!(damaged[0].starts_with("the record of volume bare was damaged") && damaged[0].ends_with("the volume is not listed"));
+        assert!(damaged[1].contains("volume full") && damaged[1].ends_with("its labels and options are lost"));
+        assert_eq!(volumes.list().iter().map(|volume| volume.name.as_str()).collect::<Vec<_>>(), ["full"]);
+        assert_eq!(volumes.usage("full").unwrap().bytes, 3);
+        assert!(!root.join("full/_new-1").exists() && !root.join("full/_ready-2").exists());
+        // Its options may have said where its files are: an empty one of that name would be another volume.
+        assert!(matches!(volumes.create(named("bare")), Err(CreateError::Damaged { .. })));
+    }
     let volumes = Volumes::open(directory.path()).unwrap();
-    assert_eq!(volumes.take_damaged().len(), 2);
-    assert_eq!(volumes.list().iter().map(|volume| volume.name.as_str()).collect::<Vec<_>>(), ["full"]);
-    assert_eq!(volumes.size("full").unwrap(), 1);
-    assert!(!root.join("full/_new-1").exists());
+    volumes.remove("bare", false).unwrap();
+    volumes.remove("full", false).unwrap();
+    assert!(volumes.damaged().is_empty());
+    volumes.create(named("bare")).unwrap();
 }
 
 /// Makes what images have under the paths of their volumes.
@@ -130,6 +237,7 @@ fn an_empty_volume_gets_the_files_of_the_image() {
         let inode = fs_err::metadata(&data).unwrap().ino();
         assert!(volumes.populate(&name, from.as_fd()).unwrap());
         assert!(!volumes.populate(&name, from.as_fd()).unwrap());
+        assert_eq!(fs_err::read_dir(data.parent().unwrap()).unwrap().count(), 1, "no staging is left");
         assert_eq!(fs_err::metadata(&data).unwrap().ino() == inode, holders.len() > 1);
         let stat = |path: &str| fs_err::symlink_metadata(data.join(path)).unwrap();
         assert_eq!((stat(".").mode() & 0o7777, stat(".").uid(), stat(".").gid()), (0o1770, 70, 80));

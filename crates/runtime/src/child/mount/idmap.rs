@@ -37,9 +37,9 @@ fn mapped(uids: &[IdMapping], gids: &[IdMapping]) -> Outcome<OwnedFd> {
             // Waits to be killed: it only holds the namespace.
             let _interrupted = rustix::event::poll(&mut [], None);
         },
-        Side::Parent { pid, pidfd } => {
-            let folder = format!("/proc/{}", pid.as_raw_nonzero());
-            let result = crate::create::write_mappings(&folder, uids, gids).and_then(|()| {
+        Side::Parent { pid: _, pidfd } => {
+            let result = folder_of(&pidfd).and_then(|folder| {
+                crate::create::write_mappings(&folder, uids, gids)?;
                 open(format!("{folder}/ns/user"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
                     .trying(|| "opening the user namespace".into())
             });
@@ -48,4 +48,13 @@ fn mapped(uids: &[IdMapping], gids: &[IdMapping]) -> Outcome<OwnedFd> {
             result
         }
     }
+}
+
+/// Where the mounted /proc, which may be of an outer namespace of process ids, has a process.
+fn folder_of(pidfd: &OwnedFd) -> Outcome<String> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).trying(|| "looking up a process".into())?;
+    // **Source:** pidfd_open(2): the id is that of the namespace that /proc belongs to.
+    let pid = text.lines().find_map(|line| line.strip_prefix("Pid:")).map(str::trim);
+    let pid = pid.filter(|pid| pid.parse::<u32>().is_ok_and(|pid| pid != 0));
+    pid.map(|pid| format!("/proc/{pid}")).ok_or_else(|| Failure("looking up a process: /proc does not show it".into()))
 }
