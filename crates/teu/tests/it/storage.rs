@@ -247,8 +247,6 @@ const BAD: &[(&[&str], i32, &str)] = &[
 fn bad_mounts_are_refused_in_docker_words_and_leave_nothing() {
     let daemon = engine();
     image_with_data(&daemon);
-    let over =
-        "Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type";
     for (options, code, text) in BAD {
         let words = [&["run", "--rm"], *options, &["data:1", "true"]].concat();
         let (got, line) = refused(&daemon, &words);
