@@ -24,6 +24,12 @@ pub(crate) fn interface(options: &BTreeMap<String, String>) -> Option<LinkName> 
     options.get(IFNAME).and_then(|name| name.parse().ok())
 }
 
+/// The alias and the other container's name of a link, `NAME` or `NAME:ALIAS`.
+pub(crate) fn link(text: &str) -> (String, String) {
+    let (name, alias) = text.split_once(':').unwrap_or((text, text));
+    (alias.trim_start_matches('/').to_owned(), name.trim_start_matches('/').to_owned())
+}
+
 /// The network that a mode stands for, as written; none shares another's namespace.
 pub(crate) fn network_of(mode: &NetworkMode) -> Option<&str> {
     match mode {

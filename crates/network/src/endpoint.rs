@@ -6,6 +6,8 @@ use std::os::fd::BorrowedFd;
 use serde::{Deserialize, Serialize};
 
 use crate::address::Mac;
+use crate::dns::Upstream;
+use crate::files::DnsOptions;
 use crate::name::{EndpointId, LinkName, NetworkId};
 use crate::port::{BoundPort, PortSpec};
 
@@ -39,6 +41,21 @@ pub struct EndpointSpec {
     pub link_local: Vec<IpAddr>,
     /// The endpoint with the highest one has the default route.
     pub gateway_priority: i64,
+    /// All names by which others in the network may call the container.
+    pub names: Vec<String>,
+    /// Names that only this container has for others in the network: the alias and the other's name.
+    pub links: Vec<(String, String)>,
+    /// Who answers what the network does not know.
+    pub dns: DnsOptions,
+}
+
+/// Whom a container's resolver asks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolver {
+    /// The servers, in the order in which they are asked.
+    pub(crate) servers: Vec<Upstream>,
+    /// Whether the container's options say how many dots a name needs.
+    pub(crate) ndots: bool,
 }
 
 /// One container's place in one network.
@@ -76,12 +93,26 @@ pub struct Endpoint {
     /// The endpoint with the highest one has the default route.
     #[serde(default)]
     pub gateway_priority: i64,
+    /// All names by which others in the network may call the container.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// Names that only this container has for others in the network: the alias and the other's name.
+    #[serde(default)]
+    pub links: Vec<(String, String)>,
+    /// Who answers what the network does not know.
+    #[serde(default)]
+    pub resolver: Resolver,
 }
 
-/// The endpoint that leads out: the highest priority counts, then the network's name.
-///
-/// Source: moby, `libnetwork/sandbox.go`, `getGatewayEndpoint` and `Endpoint.Less`.
+impl Endpoint {
+    /// The order in which endpoints of one container lead out: the highest priority first, then by the networks'
+    /// names. Source: moby, `libnetwork/sandbox.go`, `getGatewayEndpoint` and `Endpoint.Less`.
+    pub(crate) fn order(&self, other: &Self) -> std::cmp::Ordering {
+        other.gateway_priority.cmp(&self.gateway_priority).then_with(|| self.network_name.cmp(&other.network_name))
+    }
+}
+
+/// The endpoint that leads out.
 pub(crate) fn leads_out(endpoints: &[Endpoint]) -> Option<&Endpoint> {
-    let able = endpoints.iter().filter(|endpoint| endpoint.gateway.is_some());
-    able.min_by(|one, other| other.gateway_priority.cmp(&one.gateway_priority).then_with(|| one.network_name.cmp(&other.network_name)))
+    endpoints.iter().filter(|endpoint| endpoint.gateway.is_some()).min_by(|one, other| one.order(other))
 }

@@ -3,6 +3,9 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
+use crate::dns::{self, Upstream};
+use crate::endpoint::Resolver;
+
 /// The host's resolver configuration.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// What systemd-resolved itself asks. Source: systemd-resolved(8).
@@ -21,6 +24,8 @@ pub struct DnsOptions {
     pub options: Vec<String>,
     /// Whether the container shares the host's network, so that the host's own resolver is reachable.
     pub host_network: bool,
+    /// Whether the container has a resolver of its own, as in user-defined networks.
+    pub own_resolver: bool,
 }
 
 /// The lines of a hosts file.
@@ -36,13 +41,13 @@ pub struct HostsOptions {
 
 /// The three kinds of lines that matter in a resolv.conf. Source: resolv.conf(5).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Resolver {
+struct ResolvConf {
     servers: Vec<String>,
     search: Vec<String>,
     options: Vec<String>,
 }
 
-impl Resolver {
+impl ResolvConf {
     fn parse(text: &str) -> Self {
         let mut found = Self::default();
         for line in text.lines() {
@@ -73,7 +78,7 @@ fn is_loopback(server: &str) -> bool {
 pub(crate) fn resolv_conf(options: &DnsOptions) -> String {
     let read = |path| fs_err::read_to_string(path).unwrap_or_default();
     let host = read(RESOLV_CONF);
-    let stub = !host.is_empty() && Resolver::parse(&host).is_local();
+    let stub = !host.is_empty() && ResolvConf::parse(&host).is_local();
     let host = if stub && !options.host_network {
         let behind = read(RESOLVED_CONF);
         if behind.is_empty() { host } else { behind }
@@ -83,9 +88,28 @@ pub(crate) fn resolv_conf(options: &DnsOptions) -> String {
     resolv_conf_from(&host, options)
 }
 
+/// Whom a container's own resolver asks: what is asked for, else what the host asks. A server on the host's loopback
+/// interface is asked from there. Source: moby, `libnetwork/internal/resolvconf`, `TransformForIntNS`.
+pub(crate) fn resolver(options: &DnsOptions) -> Resolver {
+    let host = fs_err::read_to_string(RESOLV_CONF).unwrap_or_default();
+    resolver_from(&host, options)
+}
+
+fn resolver_from(host: &str, options: &DnsOptions) -> Resolver {
+    let host = ResolvConf::parse(host);
+    let asked = options.servers.iter().map(|address| Upstream { address: *address, from_host: false });
+    let hosts = host.servers.iter().filter_map(|server| server.parse().ok());
+    let hosts = hosts.map(|address: IpAddr| Upstream { address, from_host: address.is_loopback() });
+    let servers: Vec<Upstream> = if options.servers.is_empty() { hosts.collect() } else { asked.collect() };
+    Resolver {
+        servers: servers.into_iter().filter(|server| server.address != IpAddr::from(dns::ADDRESS)).collect(),
+        ndots: options.options.iter().any(|option| option.starts_with("ndots:") && option != "ndots:0"),
+    }
+}
+
 /// Makes the text from the host's.
 fn resolv_conf_from(host: &str, options: &DnsOptions) -> String {
-    let mut resolver = Resolver::parse(host);
+    let mut resolver = ResolvConf::parse(host);
     if options.servers.is_empty() {
         if !options.host_network {
             resolver.servers.retain(|server| !is_loopback(server));
@@ -101,6 +125,12 @@ fn resolv_conf_from(host: &str, options: &DnsOptions) -> String {
     }
     if !options.options.is_empty() {
         resolver.options.clone_from(&options.options);
+    }
+    if options.own_resolver {
+        resolver.servers = vec![dns::ADDRESS.to_string()];
+        if !resolver.options.iter().any(|option| option.starts_with("ndots:")) {
+            resolver.options.push("ndots:0".to_owned());
+        }
     }
     let mut text = String::new();
     for server in &resolver.servers {
@@ -161,10 +191,20 @@ mod tests {
             servers: vec!["127.0.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             search: vec![".".to_owned()],
             options: vec!["ndots:2".to_owned(), "rotate".to_owned()],
-            host_network: false,
+            ..DnsOptions::default()
         };
         let text = resolv_conf_from(HOST, &options);
         assert_eq!(text, "nameserver 127.0.0.1\nnameserver 2001:db8::1\noptions ndots:2 rotate\n");
+    }
+
+    #[test]
+    fn a_container_with_a_resolver_asks_it_alone() {
+        let own = DnsOptions { own_resolver: true, ..DnsOptions::default() };
+        let text = resolv_conf_from(HOST, &own);
+        assert_eq!(text, "nameserver 127.0.0.11\nsearch a.example b.example\noptions edns0 ndots:0\n");
+        let asks = resolver_from("nameserver 127.0.0.53\nnameserver 192.0.2.1\nnameserver 127.0.0.11\n", &own);
+        let from: Vec<(String, bool)> = asks.servers.iter().map(|server| (server.address.to_string(), server.from_host)).collect();
+        assert_eq!(from, [("127.0.0.53".to_owned(), true), ("192.0.2.1".to_owned(), false)]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod address;
 mod bindings;
 mod conntrack;
+pub mod dns;
 pub mod endpoint;
 mod errors;
 pub mod files;

@@ -4,6 +4,7 @@ mod attach;
 mod bridge;
 mod create;
 mod gateway;
+mod names;
 mod open;
 mod ready;
 mod rules;
@@ -13,9 +14,10 @@ mod sweep;
 use std::collections::BTreeSet;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::address::Subnet;
+use crate::dns::Names;
 use crate::endpoint::{Endpoint, EndpointSpec, Sandbox};
 use crate::errors::{AttachError, CloseError, CreateError, DisconnectError, OpenError, RemoveError, ResolveError, SweepError};
 use crate::files::{self, DnsOptions, HostsOptions};
@@ -40,6 +42,8 @@ pub struct Options {
     pub address: Option<Subnet>,
     /// Bytes of the largest packet; none takes that of the default route's interface.
     pub mtu: Option<u32>,
+    /// The process that answers containers' questions for names; none leaves them without.
+    pub names: Option<Arc<Names>>,
 }
 
 /// What a sweep removed.
@@ -165,6 +169,30 @@ impl Networks {
     /// [`SweepError`] with the first refusal; the rest was tried.
     pub fn sweep(&self, live: &BTreeSet<String>) -> Result<Swept, SweepError> {
         self.sweep_leftovers(live)
+    }
+
+    /// Calls a container otherwise in all its networks.
+    ///
+    /// # Errors
+    /// [`SweepError`] if a record cannot be written or the resolver has died.
+    pub fn rename(&self, holder: &str, name: &str) -> Result<(), SweepError> {
+        self.rename_holder(holder, name).map_err(SweepError::from)
+    }
+
+    /// Waits until the resolver knows all names.
+    ///
+    /// # Errors
+    /// As [`Names::sync`].
+    pub fn sync_names(&self) -> std::io::Result<()> {
+        self.options.names.as_ref().map_or(Ok(()), |names| names.sync())
+    }
+
+    /// Opens a container's resolver again if that of an earlier engine has died with its sockets.
+    ///
+    /// # Errors
+    /// [`SweepError`] if the kernel refuses.
+    pub fn restore_names(&self, sandbox: &Sandbox<'_>) -> Result<(), SweepError> {
+        self.reopen_resolver(sandbox).map_err(SweepError::from)
     }
 
     /// The text of a container's `/etc/resolv.conf`.

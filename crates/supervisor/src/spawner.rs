@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 
 use rustix::process::Signal;
@@ -57,7 +57,7 @@ fn end(child: impl FnOnce() -> io::Result<()>) -> ! {
 }
 
 fn run(engine: OwnedFd) -> io::Result<Infallible> {
-    detach(engine.as_fd())?;
+    sys::fork::detach(engine.as_fd())?;
     rustix::thread::set_name(c"teu-spawner")?;
     let _shows_the_engines = sys::process::set_title("teu spawner");
     // Supervisors are reaped by the kernel.
@@ -83,22 +83,4 @@ fn run(engine: OwnedFd) -> io::Result<Infallible> {
             });
         }
     }
-}
-
-/// Lets go of all that belongs to the engine: descriptors, terminal, directory.
-fn detach(kept: BorrowedFd<'_>) -> io::Result<()> {
-    let number = std::os::fd::AsRawFd::as_raw_fd(&kept);
-    let number = u32::try_from(number).map_err(|_| io::ErrorKind::InvalidInput)?;
-    if number > 3 {
-        sys::process::close_range(3, number - 1)?;
-    }
-    sys::process::close_range(number + 1, u32::MAX)?;
-    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
-    for standard in 0..3 {
-        sys::process::redirect(null.as_fd(), standard)?;
-    }
-    drop(null);
-    rustix::process::setsid()?;
-    rustix::process::chdir("/")?;
-    Ok(())
 }

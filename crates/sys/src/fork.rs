@@ -2,6 +2,8 @@
 
 use std::io;
 
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
 use rustix::process::Pid;
 
 /// The two returns of a fork.
@@ -28,6 +30,26 @@ pub fn fork() -> io::Result<Fork> {
         return Err(io::Error::last_os_error());
     }
     Ok(Pid::from_raw(pid).map_or(Fork::Child, Fork::Parent))
+}
+
+/// Lets a forked child go of all that belongs to its parent, but one descriptor: others, terminal, directory.
+///
+/// # Errors
+/// As close_range(2), open(2), dup3(2) and setsid(2).
+pub fn detach(kept: BorrowedFd<'_>) -> io::Result<()> {
+    let number = u32::try_from(kept.as_raw_fd()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    if number > 3 {
+        crate::process::close_range(3, number - 1)?;
+    }
+    crate::process::close_range(number + 1, u32::MAX)?;
+    let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty())?;
+    for standard in 0..3 {
+        crate::process::redirect(null.as_fd(), standard)?;
+    }
+    drop(null);
+    rustix::process::setsid()?;
+    rustix::process::chdir("/")?;
+    Ok(())
 }
 
 /// Counts the threads of this process. **Source:** proc(5), `/proc/pid/task`: one directory each.

@@ -53,6 +53,7 @@ fn run(arguments: &[OsString]) -> anyhow::Result<()> {
     runtime::protect::own_file().context("cannot protect the engine's own file")?;
     // Before any thread, lock or socket: its children outlive this process.
     let spawner = supervisor::spawner::start().context("cannot start the spawner")?;
+    let names = network::dns::Names::fork().context("cannot start the resolver")?;
     let _locks = (lock(&options.root, 0o710)?, lock(&options.run, 0o755)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -62,18 +63,18 @@ fn run(arguments: &[OsString]) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the engine's threads")?;
-    let served = runtime.block_on(serve(&options, spawner));
+    let served = runtime.block_on(serve(&options, spawner, names));
     // Acts that clients have begun end with the process; what they left is reconciled.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(options: &Options, spawner: Spawner) -> anyhow::Result<()> {
+async fn serve(options: &Options, spawner: Spawner, names: network::dns::Names) -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let images = Arc::new(image::Images::open(&options.root)?);
     let volumes = Arc::new(volume::Volumes::open(&options.root)?);
-    let networks = Arc::new(Networks::open(network_options(options)?)?);
+    let networks = Arc::new(Networks::open(network_options(options, names)?)?);
     let engine = Engine::open(engine::Options {
         root: options.root.clone(),
         run: options.run.clone(),
@@ -114,7 +115,7 @@ async fn serve(options: &Options, spawner: Spawner) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn network_options(options: &Options) -> anyhow::Result<network::Options> {
+fn network_options(options: &Options, names: network::dns::Names) -> anyhow::Result<network::Options> {
     let bridge = options.bridge.as_deref().unwrap_or("teu0");
     let address = options.bip.as_deref().map(str::parse).transpose();
     Ok(network::Options {
@@ -123,6 +124,7 @@ fn network_options(options: &Options) -> anyhow::Result<network::Options> {
         bridge: bridge.parse().context("cannot use the bridge's name")?,
         address: address.context("cannot use the bridge's address")?,
         mtu: None,
+        names: Some(Arc::new(names)),
     })
 }
 

@@ -1,5 +1,6 @@
 //! A container that an earlier engine left.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use supervisor::protocol::{Event, Message, Phase};
@@ -90,6 +91,11 @@ impl Actor {
         }
         self.record.life.state = if state.paused { State::Paused { since } } else { State::Running { since } };
         self.take_endpoints();
+        if let Ok(netns) = self.own_netns() {
+            let id = self.record.id.to_string();
+            // Most are served already; names alone are missing otherwise.
+            drop(self.deps.networks.restore_names(&network::endpoint::Sandbox { holder: &id, netns: netns.as_fd() }));
+        }
         let check = self.record.spec.config.healthcheck.as_ref();
         if crate::health::is_enabled(check) {
             self.health = Some(Health::default());

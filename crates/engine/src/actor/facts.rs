@@ -174,18 +174,34 @@ impl Actor {
             ]);
         }
         let directory = self.deps.run_directory(&self.record.id);
-        let host_network = spec.host.network_mode == NetworkMode::Host;
-        let resolv_conf = self.deps.networks.resolv_conf(&DnsOptions {
-            servers: spec.host.dns.clone(),
-            search: spec.host.dns_search.clone(),
-            options: spec.host.dns_options.clone(),
-            host_network,
-        });
+        let resolv_conf = self.deps.networks.resolv_conf(&self.dns_options());
         write(&directory.join("resolv.conf"), &resolv_conf)?;
         write(&directory.join("hostname"), &format!("{}\n", self.hostname()))?;
         self.write_hosts()?;
         let names = ["resolv.conf", "hostname", "hosts"];
         Ok(names.map(|name| (name, directory.join(name))).into())
+    }
+
+    /// How the container finds names.
+    pub(super) fn dns_options(&self) -> DnsOptions {
+        let host = &self.record.spec.host;
+        DnsOptions {
+            servers: host.dns.clone(),
+            search: host.dns_search.clone(),
+            options: host.dns_options.clone(),
+            host_network: host.network_mode == NetworkMode::Host,
+            own_resolver: self.networks().iter().any(|network| network != "bridge"),
+        }
+    }
+
+    /// Points the container at its resolver if it has one now, unless somebody has changed the file since `before`.
+    pub(super) fn rewrite_resolv_conf(&self, before: &str) -> Result<(), StartError> {
+        let path = self.deps.run_directory(&self.record.id).join("resolv.conf");
+        let now = self.deps.networks.resolv_conf(&self.dns_options());
+        if now != before && std::fs::read_to_string(&path).is_ok_and(|text| text == before) {
+            write(&path, &now)?;
+        }
+        Ok(())
     }
 
     /// Writes `hosts` in place: once mounted, another file of this name would not be seen.

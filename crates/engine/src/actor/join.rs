@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use network::AttachError;
 use network::endpoint::{EndpointSpec, Sandbox};
+use network::files::DnsOptions;
 use network::port::PortSpec;
 
 use super::Actor;
@@ -65,6 +66,8 @@ impl Actor {
         let id = self.record.id.to_string();
         let settings = self.record.spec.networks.get(network).cloned().unwrap_or_default();
         let published = self.endpoints.iter().any(|endpoint| !endpoint.ports.is_empty());
+        let names = endpoints::dns_names(&self.record.name, self.record.id, &self.record.spec.config.hostname, &settings.aliases);
+        let links = settings.links.iter().map(|link| endpoints::link(link)).collect();
         let asked = EndpointSpec {
             network: network.to_owned(),
             container_name: self.record.name.to_string(),
@@ -75,6 +78,9 @@ impl Actor {
             interface: endpoints::interface(&settings.driver_options),
             link_local: settings.link_local,
             gateway_priority: settings.gateway_priority,
+            names,
+            links,
+            dns: self.dns_options(),
         };
         let sandbox = Sandbox { holder: &id, netns };
         let endpoint = self.deps.networks.attach(&sandbox, &asked)?;
@@ -126,7 +132,9 @@ impl Actor {
 
     fn connect_now(&mut self, network: &str) -> Result<(), ConnectError> {
         let netns = self.own_netns()?;
+        let before = self.deps.networks.resolv_conf(&DnsOptions { own_resolver: false, ..self.dns_options() });
         self.attach_one(network, netns.as_fd())?;
+        self.rewrite_resolv_conf(&before).map_err(|error| ConnectError::Hosts(crate::error::chain(&error)))?;
         // A container whose program replaced the file keeps its own.
         self.write_hosts().map_err(|error| ConnectError::Hosts(crate::error::chain(&error)))
     }
@@ -171,7 +179,7 @@ impl Actor {
     }
 
     /// The network namespace of its first process.
-    fn own_netns(&self) -> Result<OwnedFd, ConnectError> {
+    pub(super) fn own_netns(&self) -> Result<OwnedFd, ConnectError> {
         let id = self.record.id;
         let pid = self.pid.ok_or(ConnectError::NotRunning(id))?;
         let file = std::fs::File::open(format!("/proc/{pid}/ns/net")).map_err(|source| ConnectError::Namespace { id, source })?;

@@ -194,6 +194,9 @@ impl Actor {
             self.record.name = old;
             return Err(error);
         }
+        let id = self.record.id.to_string();
+        // It keeps its old name in its networks until its next start then.
+        drop(self.deps.networks.rename(&id, self.record.name.as_str()));
         self.publish();
         self.event("rename", &[("oldName", &format!("/{old}"))]);
         Ok(())

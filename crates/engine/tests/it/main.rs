@@ -57,6 +57,7 @@ fn run(root: &Path, spawner: Spawner, test: impl AsyncFnOnce(Engine, Arc<Images>
             bridge: "teuengine0".parse().unwrap(),
             address: Some("10.202.0.1/24".parse().unwrap()),
             mtu: None,
+            names: None,
         });
         let engine = Engine::open(Options {
             root: root.to_owned(),

@@ -9,10 +9,11 @@ use store::Durability;
 use sys::netlink::Family;
 
 use super::state::{State, ports_of};
-use super::{Networks, bridge};
+use super::{BRIDGE, Networks, bridge};
 use crate::address::{Mac, Subnet};
 use crate::conntrack;
-use crate::endpoint::{Endpoint, EndpointSpec, Sandbox};
+use crate::endpoint::{Endpoint, EndpointSpec, Resolver, Sandbox};
+use crate::files;
 use crate::errors::{AttachError, DisconnectError, SweepError};
 use crate::ipam::{Pool, Unavailable};
 use crate::link::{self, BridgePort, LOOPBACK, Veth};
@@ -61,6 +62,7 @@ impl Networks {
     fn connect(&self, netns: BorrowedFd<'_>, endpoint: &Endpoint, place: &Place) -> Result<(), AttachError> {
         self.record_endpoint(endpoint)?;
         self.link_up(netns, endpoint, place)?;
+        self.announce(netns, endpoint)?;
         self.publish(endpoint)
     }
 
@@ -145,6 +147,7 @@ impl Networks {
     pub(super) fn undo(&self, endpoint: &Endpoint) {
         let mut batch = Batch::new();
         link::delete(&mut batch, &endpoint.link);
+        self.unannounce(endpoint);
         // What was not made cannot be taken back: refusals here say nothing new.
         let _ = self.route().run(&batch);
         let mut filter = self.filter();
@@ -157,10 +160,12 @@ impl Networks {
     pub(super) fn detach_holder(&self, holder: &str) -> Result<(), SweepError> {
         let mut first = Ok(());
         let unused = self.state().taken.remove(holder);
-        for endpoint in unused.into_iter().chain(self.endpoints(holder)) {
-            let released = self.release(&endpoint, Ending::WithNamespace);
+        let endpoints = self.endpoints(holder);
+        for endpoint in unused.iter().chain(&endpoints) {
+            let released = self.release(endpoint, Ending::WithNamespace);
             first = first.and(released);
         }
+        self.close_resolver(holder, &endpoints);
         first.map_err(SweepError::from)
     }
 
@@ -190,6 +195,7 @@ impl Networks {
     /// Ends an endpoint: first in the kernel, then on record, and last in memory, for only then may another have
     /// its address and ports.
     pub(super) fn release(&self, endpoint: &Endpoint, ending: Ending) -> Result<(), Refused> {
+        self.unannounce(endpoint);
         let mut batch = Batch::new();
         match ending {
             Ending::Now => link::delete(&mut batch, &endpoint.link),
@@ -249,6 +255,9 @@ pub(super) fn plan(state: &mut State, holder: &str, spec: &EndpointSpec) -> Resu
         interface,
         link_local: spec.link_local.clone(),
         gateway_priority: spec.gateway_priority,
+        names: spec.names.clone(),
+        links: spec.links.clone(),
+        resolver: if spec.network == BRIDGE { Resolver::default() } else { files::resolver(&spec.dns) },
     };
     let index = member.index;
     Ok((endpoint, Place { bridge, index }))

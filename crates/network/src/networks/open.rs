@@ -83,6 +83,8 @@ impl Networks {
         let mut filter = self.filter();
         self.rebuild(&state, &mut filter)?;
         self.ensure_rules(&state, &mut filter)?;
+        drop((state, route, filter));
+        self.begin_names()?;
         Ok(())
     }
 

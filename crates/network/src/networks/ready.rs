@@ -115,6 +115,7 @@ impl Networks {
             holder: holder.to_owned(),
             container_name: spec.container_name.clone(),
             aliases: spec.aliases.clone(),
+            names: spec.names.clone(),
             gateway_priority: spec.gateway_priority,
             ports,
             ..taken

@@ -23,6 +23,7 @@ impl Networks {
         let mut first = Ok(());
         for endpoint in dead {
             first = first.and(self.release(&endpoint, Ending::Now));
+            self.close_resolver(&endpoint.holder, std::slice::from_ref(&endpoint));
             if swept.holders.last() != Some(&endpoint.holder) {
                 swept.holders.push(endpoint.holder);
             }

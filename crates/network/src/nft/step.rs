@@ -31,6 +31,12 @@ pub(crate) enum Step {
     DestinationNat,
     /// Gives the packet the address of the interface by which it leaves.
     Masquerade,
+    /// Leaves the packet's connection untracked.
+    NoTrack,
+    /// Loads these bytes into the first register.
+    Load(Vec<u8>),
+    /// Writes the first register to a port of the transport header, whose checksum lies at `checksum`.
+    WritePort { offset: u32, checksum: u32 },
     /// Ends the rule.
     Verdict(Verdict),
 }
@@ -95,6 +101,18 @@ pub(super) fn write_step(batch: &mut Batch, step: &Step) {
                 batch.net32(2, u32::from(!equal));
                 batch.nest(3, |batch| batch.attribute(1, bytes));
             });
+        }
+        Step::NoTrack => batch.text(1, "notrack"),
+        Step::Load(bytes) => {
+            batch.text(1, "immediate");
+            batch.nest(2, |batch| {
+                batch.net32(1, REGISTER);
+                batch.nest(2, |batch| batch.attribute(1, bytes));
+            });
+        }
+        // Base 2 is the transport header, checksum type 1 the Internet's.
+        Step::WritePort { offset, checksum } => {
+            expression(batch, "payload", &[(5, REGISTER), (2, 2), (3, *offset), (4, 2), (6, 1), (7, *checksum)]);
         }
         Step::Lookup { set, inverted } => write_lookup(batch, set, None, *inverted),
         Step::Map { set } => write_lookup(batch, set, Some(REGISTER), false),

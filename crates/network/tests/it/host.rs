@@ -141,6 +141,7 @@ impl Host {
             bridge: "teu0".parse().expect("a name"),
             address: None,
             mtu: None,
+            names: None,
         }
     }
 

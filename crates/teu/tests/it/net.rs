@@ -98,3 +98,37 @@ fn a_running_container_gets_into_networks_and_out_of_them() {
     let routes = daemon.ok(both).unwrap();
     assert!(routes.contains("default via 10.99.2.1 dev eth1"), "{routes}");
 }
+
+#[test]
+fn names_are_known_in_user_defined_networks_and_outlive_the_engine() {
+    let mut daemon = Daemon::with_busybox(crate::teu(), Network::Host).unwrap();
+    daemon.ok(["network", "create", "shop"]).unwrap();
+    daemon.ok(["run", "-d", "--name", "db", "--network", "shop", "--network-alias", "store", "busybox", "sleep", "100000"]).unwrap();
+    let id = daemon.ok(["run", "-d", "--name", "web", "--network", "shop", "--link", "db:linked", "busybox", "sleep", "100000"]).unwrap();
+    let format = "{{(index .NetworkSettings.Networks \"shop\").IPAddress}}";
+    let address = daemon.ok(["inspect", "-f", format, "db"]).unwrap();
+    let ask = |daemon: &Daemon, name: &str| daemon.ok(["exec", "web", "nslookup", "-type=a", name]).unwrap_or_default();
+    assert!(daemon.ok(["exec", "web", "cat", "/etc/resolv.conf"]).unwrap().starts_with("nameserver 127.0.0.11\n"));
+    for name in ["db", "store", "linked", "db.shop"] {
+        assert!(ask(&daemon, name).contains(&format!("Address: {address}")), "{name}: {}", ask(&daemon, name));
+    }
+    // A container of the default network that comes in later.
+    daemon.ok(["run", "-d", "--name", "late", "busybox", "sleep", "100000"]).unwrap();
+    daemon.ok(["network", "connect", "shop", "late"]).unwrap();
+    let told = daemon.ok(["exec", "late", "nslookup", "-type=a", &id[..12]]).unwrap();
+    assert!(told.contains("Address: "), "{told}");
+
+    // The engine dies: its containers find each other as before.
+    let (id, netns) = (daemon.ok(["inspect", "-f", "{{.State.Pid}}", "web"]).unwrap(), "--net");
+    daemon.kill().unwrap();
+    let asked = std::process::Command::new("nsenter").args(["-t", &id, netns, "-m", "nslookup", "-type=a", "db"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&asked.stdout).contains(&format!("Address: {address}")), "{asked:?}");
+    daemon.restart().unwrap();
+    daemon.ok(["rename", "db", "base"]).unwrap();
+    assert!(ask(&daemon, "base").contains(&format!("Address: {address}")));
+    daemon.ok(["restart", "-t", "0", "base"]).unwrap();
+    let address = daemon.ok(["inspect", "-f", format, "base"]).unwrap();
+    assert!(ask(&daemon, "base").contains(&format!("Address: {address}")));
+    daemon.ok(["rm", "-f", "base", "web", "late"]).unwrap();
+    daemon.ok(["network", "rm", "shop"]).unwrap();
+}
