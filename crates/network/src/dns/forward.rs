@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::LinkNameSpaceType;
 
-use super::message;
 use super::Upstream;
+use super::message;
 
 /// Servers that are asked at most. Source: moby, `libnetwork/resolver.go`, `maxExtDNS`.
 const SERVERS_MAX: usize = 3;
