@@ -42,12 +42,12 @@ fn ask(from: &Namespace, name: &str, kind: u16) -> (u8, Vec<IpAddr>) {
 fn ask_by_stream(from: &Namespace, name: &str, kind: u16) -> (u8, Vec<IpAddr>) {
     let mut stream = from.run(|| TcpStream::connect(RESOLVER)).expect("to connect");
     let question = question(name, kind);
-    stream.write_all(&u16::try_from(question.len()).unwrap().to_be_bytes()).unwrap();
-    stream.write_all(&question).unwrap();
+    stream.write_all(&u16::try_from(question.len()).expect("it to work").to_be_bytes()).expect("it to work");
+    stream.write_all(&question).expect("it to work");
     let mut length = [0; 2];
-    stream.read_exact(&mut length).unwrap();
+    stream.read_exact(&mut length).expect("it to work");
     let mut answer = vec![0; usize::from(u16::from_be_bytes(length))];
-    stream.read_exact(&mut answer).unwrap();
+    stream.read_exact(&mut answer).expect("it to work");
     read(&answer, question.len())
 }
 
@@ -58,8 +58,8 @@ fn read(answer: &[u8], question: usize) -> (u8, Vec<IpAddr>) {
     for _ in 0..u16::from_be_bytes([answer[6], answer[7]]) {
         let length = usize::from(u16::from_be_bytes([rest[10], rest[11]]));
         match (length, &rest[12..12 + length]) {
-            (4, data) => addresses.push(IpAddr::from(<[u8; 4]>::try_from(data).unwrap())),
-            (16, data) => addresses.push(IpAddr::from(<[u8; 16]>::try_from(data).unwrap())),
+            (4, data) => addresses.push(IpAddr::from(<[u8; 4]>::try_from(data).expect("it to work"))),
+            (16, data) => addresses.push(IpAddr::from(<[u8; 16]>::try_from(data).expect("it to work"))),
             (_, data) => addresses.extend(String::from_utf8_lossy(data).contains("web").then_some(IpAddr::from([0, 0, 0, 0]))),
         }
         rest = &rest[12 + length..];
@@ -85,7 +85,7 @@ fn spec(network: &str, names: &[&str], servers: &[IpAddr]) -> EndpointSpec {
 #[test]
 fn names_are_answered_in_the_container_and_others_asked() {
     let (host, a, b, c) = (Host::new(), Namespace::new(), Namespace::new(), Namespace::new());
-    let networks = open(&host, Names::spawn().unwrap());
+    let networks = open(&host, Names::spawn().expect("it to work"));
     for name in ["shop", "other"] {
         host.namespace.run(|| networks.create(NetworkSpec { name: name.to_owned(), ..NetworkSpec::default() })).expect("a network");
     }
@@ -123,7 +123,7 @@ fn names_are_answered_in_the_container_and_others_asked() {
     assert_eq!(ask(&a, "example.org", 1), outside);
     // A name of another network is no name here.
     assert_eq!(ask(&c, "web", 1), outside);
-    thread.join().unwrap();
+    thread.join().expect("it to work");
 
     host.namespace.run(|| networks.rename("b", "store2")).expect("to rename");
     networks.sync_names().expect("to tell");
@@ -143,7 +143,7 @@ fn names_are_answered_in_the_container_and_others_asked() {
 #[test]
 fn names_go_on_without_an_engine_and_are_handed_to_the_next() {
     let (host, a, b) = (Host::new(), Namespace::new(), Namespace::new());
-    let first = open(&host, Names::spawn().unwrap());
+    let first = open(&host, Names::spawn().expect("it to work"));
     host.namespace.run(|| first.create(NetworkSpec { name: "shop".to_owned(), ..NetworkSpec::default() })).expect("a network");
     let web = host.attach_as(&first, "a", &a, &spec("shop", &["web"], &[])).expect("to attach");
     let db = host.attach_as(&first, "b", &b, &spec("shop", &["db"], &[])).expect("to attach");
@@ -152,20 +152,20 @@ fn names_go_on_without_an_engine_and_are_handed_to_the_next() {
     assert_eq!(ask(&a, "db", 1), (0, vec![db.address.into()]));
     let asker = std::thread::spawn({
         let socket = b.udp(Ipv4Addr::UNSPECIFIED, 0);
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).expect("it to work");
         move || {
-            socket.connect(RESOLVER).unwrap();
+            socket.connect(RESOLVER).expect("it to work");
             let mut buffer = [0; 512];
             let question = question("web", 1);
             for _ in 0..2000 {
-                socket.send(&question).unwrap();
+                socket.send(&question).expect("it to work");
                 let length = socket.recv(&mut buffer).expect("an answer, whoever is there");
                 assert_eq!(read(&buffer[..length], question.len()), (0, vec![web.address.into()]));
             }
         }
     });
-    let second = open(&host, Names::spawn().unwrap());
-    asker.join().unwrap();
+    let second = open(&host, Names::spawn().expect("it to work"));
+    asker.join().expect("it to work");
     host.namespace.run(|| second.rename("b", "db2")).expect("to rename");
     second.sync_names().expect("to tell");
     assert_eq!(ask(&a, "db2", 1), (0, vec![db.address.into()]), "the next engine is heard");
