@@ -161,6 +161,10 @@ fn health(given: &Given) -> Outcome<Option<Value>> {
     let mut check = Map::new();
     if let Some(command) = given.get("health-cmd") {
         check.insert("Test".into(), json!(["CMD-SHELL", command]));
+    } else if let Some(url) = given.get("health-http") {
+        check.insert("Test".into(), json!(["HTTP", url]));
+    } else if let Some(port) = given.get("health-tcp") {
+        check.insert("Test".into(), json!(["TCP", port]));
     }
     for (field, flag) in [
         ("Interval", "health-interval"),
