@@ -48,11 +48,29 @@ impl Daemon {
     /// # Errors
     /// If it does not answer within 20 seconds; its log is part of the error.
     pub fn start(teu: &Path, network: Network) -> Result<Self> {
+        Self::start_on(teu, network, None)
+    }
+
+    /// As [`Daemon::with_busybox`], with the engine's data on a file system in memory of `mib` MiB.
+    ///
+    /// # Errors
+    /// As [`Daemon::with_busybox`], or if the file system cannot be mounted.
+    pub fn with_small_disk(teu: &Path, network: Network, mib: u32) -> Result<Self> {
+        Self::start_on(teu, network, Some(mib))?.import_busybox()
+    }
+
+    fn start_on(teu: &Path, network: Network, mib: Option<u32>) -> Result<Self> {
         static SWEPT: Once = Once::new();
         SWEPT.call_once(sweep::stale);
         let dir = tempfile::Builder::new().prefix(sweep::PREFIX).tempdir_in(sweep::PARENT)?;
         let owner = sweep::own(dir.path())?;
         let bridge = dir.path().file_name().and_then(OsStr::to_str).unwrap_or(sweep::PREFIX).to_lowercase();
+        if let Some(mib) = mib {
+            let root = dir.path().join("root");
+            std::fs::create_dir(&root)?;
+            let status = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mib}m"), "tmpfs"]).arg(&root).status()?;
+            ensure!(status.success(), "cannot mount a tmpfs: {status}");
+        }
         let notify = UnixDatagram::bind(dir.path().join("notify.sock"))?;
         notify.set_read_timeout(Some(CHECK))?;
         let child = spawn(teu, dir.path(), &bridge, network)?;
@@ -66,11 +84,14 @@ impl Daemon {
     /// # Errors
     /// As [`Daemon::start`], or if the import fails.
     pub fn with_busybox(teu: &Path, network: Network) -> Result<Self> {
-        let daemon = Self::start(teu, network)?;
-        let tar = crate::busybox::archive(daemon.dir.path())?;
-        let output = daemon.teu(["import".as_ref(), tar.as_os_str(), "busybox:latest".as_ref()])?;
+        Self::start(teu, network)?.import_busybox()
+    }
+
+    fn import_busybox(self) -> Result<Self> {
+        let tar = crate::busybox::archive(self.dir.path())?;
+        let output = self.teu(["import".as_ref(), tar.as_os_str(), "busybox:latest".as_ref()])?;
         ensure!(output.status.success(), "import failed: {}", String::from_utf8_lossy(&output.stderr));
-        Ok(daemon)
+        Ok(self)
     }
 
     /// Folder that holds everything of this engine.

@@ -52,6 +52,10 @@ fn machine(dir: &Path, bridge: &str, own: &dyn Fn(i32) -> bool, found: &mut Left
     let mut add = |kind, item: String| found.entry(kind).or_default().push(item);
     let text = dir.to_string_lossy().into_owned();
     for line in std::fs::read_to_string("/proc/self/mountinfo")?.lines().filter(|line| line.contains(&text)) {
+        // The small disk of the engine itself.
+        if line.split(' ').nth(4) == Some(&format!("{text}/root")) {
+            continue;
+        }
         add("mounts", line.to_owned());
     }
     for parent in sweep::cgroup_parents(bridge) {

@@ -55,6 +55,14 @@ pub(crate) fn clear(dir: &Path, bridge: &str) {
         }
     }
     network(bridge);
+    let root = dir.join("root");
+    // The data of an engine on a small disk.
+    while is_mount(&root) && Command::new("umount").arg(&root).status().is_ok_and(|status| status.success()) {}
+}
+
+fn is_mount(path: &Path) -> bool {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    table.lines().any(|line| line.split(' ').nth(4) == path.to_str())
 }
 
 /// Deletes the bridge and the rules.

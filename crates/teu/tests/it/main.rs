@@ -7,6 +7,7 @@ mod copy;
 mod crash;
 mod help;
 mod images;
+mod disk;
 mod health;
 mod life;
 mod net;
