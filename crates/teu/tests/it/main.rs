@@ -5,10 +5,10 @@
 mod callers;
 mod copy;
 mod crash;
-mod help;
-mod images;
 mod disk;
 mod health;
+mod help;
+mod images;
 mod life;
 mod net;
 mod oracle;
