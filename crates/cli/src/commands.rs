@@ -4,9 +4,11 @@ mod attach;
 mod changes;
 mod complete;
 mod completion;
+mod contexts;
 mod cp;
 mod create_body;
 mod create_network;
+mod debug;
 mod events;
 mod exec;
 mod global;
@@ -26,6 +28,7 @@ mod system;
 mod transfer;
 mod update;
 mod volume;
+mod why;
 
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
@@ -60,7 +63,10 @@ fn entries() -> Vec<Entry> {
         update::ENTRIES,
         stats::ENTRIES,
         port::ENTRIES,
+        contexts::ENTRIES,
         cp::ENTRIES,
+        debug::ENTRIES,
+        why::ENTRIES,
         completion::ENTRIES,
         man::ENTRIES,
     ]

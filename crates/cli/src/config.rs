@@ -5,8 +5,6 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::error::{Failure, Outcome};
-
 /// The folder that `--config` names.
 static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
 
@@ -83,33 +81,10 @@ pub fn current_context() -> Option<String> {
     variable.or_else(|| setting("currentContext")).filter(|name| !name.is_empty() && name != "default")
 }
 
-/// Host of a context; none for the default one.
-///
-/// # Errors
-/// There is no such context.
-pub fn context_host(name: &str) -> Outcome<Option<String>> {
-    if name == "default" {
-        return Ok(None);
-    }
-    let contexts = folder().join("contexts/meta");
-    for entry in std::fs::read_dir(&contexts).into_iter().flatten().flatten() {
-        let meta = read(entry.path().join("meta.json"));
-        if let Some(meta) = meta.filter(|meta| meta.get("Name").and_then(Value::as_str) == Some(name)) {
-            return Ok(meta.pointer("/Endpoints/docker/Host").and_then(Value::as_str).map(str::to_owned));
-        }
-    }
-    Err(Failure::new(format!(
-        "Failed to initialize: unable to resolve docker endpoint: context \"{name}\": context not found: none of that name in {}",
-        contexts.display()
-    )))
-}
-
 /// Names of all contexts.
 #[must_use]
 pub fn contexts() -> Vec<String> {
-    let entries = std::fs::read_dir(folder().join("contexts/meta")).into_iter().flatten().flatten();
-    let name = |meta: Value| meta.get("Name").and_then(Value::as_str).map(str::to_owned);
-    let mut names: Vec<String> = entries.filter_map(|entry| read(entry.path().join("meta.json"))).filter_map(name).collect();
+    let mut names: Vec<String> = crate::contexts::all().into_iter().map(|meta| meta.name).collect();
     names.push("default".to_owned());
     names.sort_unstable();
     names

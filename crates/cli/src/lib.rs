@@ -3,6 +3,7 @@
 pub mod commands;
 pub mod config;
 pub mod context;
+pub mod contexts;
 pub mod credentials;
 pub mod error;
 pub mod flags;
@@ -14,6 +15,7 @@ pub mod output;
 pub mod printer;
 pub mod progress;
 pub mod reference;
+pub mod remote;
 pub mod streams;
 pub mod table;
 pub mod template;

@@ -6,6 +6,7 @@ mod http;
 
 use std::fmt::Write as _;
 use std::io::{self, Read};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,9 +14,23 @@ use serde::de::DeserializeOwned;
 
 pub use http::{Body, Hijacked, Make, Stream};
 
+/// A way to an engine that needs more than a socket.
+pub trait Connect: std::fmt::Debug + Send + Sync {
+    /// Opens a stream of bytes to the engine.
+    ///
+    /// # Errors
+    /// If it cannot be reached.
+    fn connect(&self) -> io::Result<UnixStream>;
+
+    /// How people write this way.
+    fn name(&self) -> String;
+}
+
 /// Where an engine listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Endpoint {
+    /// Behind something else, such as TLS.
+    Through(Arc<dyn Connect>),
     /// A socket of this machine.
     Unix(PathBuf),
     /// A host and port, unencrypted.
@@ -47,6 +62,7 @@ impl std::fmt::Display for Endpoint {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
             Self::Tcp(address) => write!(f, "tcp://{address}"),
+            Self::Through(way) => f.write_str(&way.name()),
         }
     }
 }

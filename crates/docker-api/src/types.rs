@@ -15,6 +15,7 @@ mod network;
 mod stats;
 mod system;
 mod volume;
+mod why;
 
 pub use container::*;
 pub use event::*;
@@ -25,6 +26,7 @@ pub use network::*;
 pub use stats::*;
 pub use system::*;
 pub use volume::*;
+pub use why::*;
 
 use serde::{Deserialize, Serialize};
 

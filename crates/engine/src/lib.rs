@@ -39,6 +39,7 @@ pub use error::{
 pub use event::{Event, EventKind, EventStream, Events};
 pub use id::{ContainerId, ContainerName, ExecId, ParseIdError, ParseNameError};
 pub use supervisor::logs::{LogEntry, Stream};
+pub use supervisor::protocol::Sender;
 pub use types::{
     AttachOptions, Created, ExecStartOptions, LogStream, LogsOptions, Overview, Pruned, RunOptions, Top, Update, WaitCondition, WaitHandle,
     Waited,

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use supervisor::logs::{LogEntry, Logs, Next, Query, ReadError, Stream};
+use supervisor::logs::{Grep, LogEntry, Logs, Next, Query, ReadError, Stream};
 use supervisor::protocol::LogDriver;
 use tokio::sync::mpsc;
 
@@ -38,11 +38,17 @@ fn open(view: &Container, query: Query) -> Result<Logs, OperationError> {
 /// Starts a task that reads and, if asked, follows.
 pub(crate) fn read(cell: &Arc<Cell>, options: LogsOptions) -> Result<LogStream, OperationError> {
     let view = cell.view();
-    let running = view.status.is_running() || view.status == crate::view::Status::Restarting;
-    let query = Query { tail: options.tail, since: options.since, until: options.until, follow: options.follow && running };
+    let running = view.status.is_running() || view.status == crate::view::Status::Restarting || options.across_restarts;
+    let grep = options.grep.as_deref().map(Grep::new).transpose().map_err(|error| OperationError::Invalid(error.to_string()))?;
+    let query = Query { tail: options.tail, since: options.since, until: options.until, grep, follow: options.follow && running };
     let follow = query.follow;
+    if follow && let Some(directory) = view.log_path.parent() {
+        // Its log may not have begun.
+        let io = |source| OperationError::Io { act: "make the directory of the log", source };
+        crate::deps::make_directory(directory).map_err(io)?;
+    }
     // Before the log is opened: an end between the two is not missed.
-    let ended = cell.wait(WaitCondition::NotRunning);
+    let ended = cell.wait(if options.across_restarts { WaitCondition::Removed } else { WaitCondition::NotRunning });
     let logs = open(&view, query)?;
     let (sender, receiver) = mpsc::channel(ENTRIES_MAX);
     tokio::spawn(async move {

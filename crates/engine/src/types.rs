@@ -56,8 +56,12 @@ pub struct LogsOptions {
     pub since: Option<u64>,
     /// Not after.
     pub until: Option<u64>,
+    /// Only those whose text matches this regular expression.
+    pub grep: Option<String>,
     /// Waits for new ones until the container ends.
     pub follow: bool,
+    /// Goes on when the container ends, until it is removed.
+    pub across_restarts: bool,
 }
 
 /// Log entries in order; it ends with the log, or with the container.

@@ -2,6 +2,7 @@
 
 use crate::connection::Outcome;
 use crate::host::Host;
+use crate::remote::Remote;
 use crate::reply::{self, Reply};
 use crate::request::Call;
 use crate::router::{self, ContainerVerb, Route};
@@ -46,10 +47,14 @@ impl App {
     }
 }
 
-/// Serves clients until `shutdown` is ready. Acts that have begun go on.
-pub async fn serve(listener: UnixListener, app: App, shutdown: impl Future<Output = ()>) {
+/// Serves clients of this host and of others until `shutdown` is ready. Acts that have begun go on.
+pub async fn serve(listener: UnixListener, remotes: Vec<Remote>, app: App, shutdown: impl Future<Output = ()>) {
     let app = Arc::new(app);
     let mut connections = JoinSet::new();
+    let mut others = JoinSet::new();
+    for remote in remotes {
+        others.spawn(remote.serve(Arc::clone(&app)));
+    }
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
@@ -66,7 +71,7 @@ pub async fn serve(listener: UnixListener, app: App, shutdown: impl Future<Outpu
     }
 }
 
-async fn serve_client(app: Arc<App>, stream: UnixStream) {
+pub(crate) async fn serve_client(app: Arc<App>, stream: UnixStream) {
     connection::serve(stream, move |request| handle(Arc::clone(&app), request)).await;
 }
 
@@ -119,6 +124,7 @@ impl App {
             Route::ContainerPrune => self.container_prune(&call).await?,
             Route::ExecInspect(id) => self.exec_inspect(&id)?,
             Route::ExecResize(id) => self.exec_resize(&id, &call).await?,
+            Route::Why(name) => self.why(&name)?,
             Route::Ping => system::ping(),
             Route::Version => system::version(&self.host),
             Route::Info => self.info(),
@@ -207,6 +213,7 @@ impl App {
             | Route::ContainerCreate
             | Route::ContainerList
             | Route::ContainerPrune
+            | Route::Why(_)
             | Route::Ping
             | Route::Version
             | Route::Info

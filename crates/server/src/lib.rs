@@ -15,6 +15,7 @@ mod jobs;
 mod networks;
 pub mod query;
 mod registries;
+mod remote;
 pub mod reply;
 mod request;
 pub mod router;
@@ -24,6 +25,8 @@ mod system;
 pub mod time;
 mod upload;
 mod volumes;
+mod why;
 
 pub use app::{App, serve};
 pub use error::ApiError;
+pub use remote::Remote;

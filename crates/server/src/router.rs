@@ -32,6 +32,8 @@ pub enum Route {
     ManifestPut(String),
     /// `POST /teu/run`.
     Run,
+    /// `GET /teu/why/{name}`.
+    Why(String),
     /// `POST /build`, `/build/prune`, `/session`, `/grpc`.
     Build,
     /// `POST /commit`.
@@ -172,6 +174,7 @@ pub fn find(method: &Method, path: &str) -> Result<Route, ApiError> {
         "images" => images(word, rest),
         "networks" => networks(word, rest),
         "volumes" => volumes(word, rest),
+        "teu" if method == Method::GET => rest.strip_prefix("why/").map(|name| Route::Why(name.to_owned())),
         _ => single(word, path),
     };
     found.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "page not found"))

@@ -114,7 +114,9 @@ impl App {
             tail: query.text("tail").parse().ok(),
             since: bound("since")?,
             until: bound("until")?,
+            grep: query.find("grep").map(str::to_owned),
             follow: query.flag("follow"),
+            across_restarts: query.flag("across-restarts"),
         };
         let (timestamps, details) = (query.flag("timestamps"), query.flag("details"));
         let logs = self.engine.logs(&container.id.to_string(), options).await;

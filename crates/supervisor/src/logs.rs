@@ -2,6 +2,7 @@
 
 mod decode;
 mod files;
+mod grep;
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,6 +14,8 @@ use rustix::fs::inotify;
 use crate::protocol::LogDriver;
 use decode::{Decoded, Decoder};
 use files::LogFile;
+use grep::Found;
+pub use grep::{Grep, PatternError};
 
 /// One entry: a line, or a piece of one that is longer than 16 KiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub struct Query {
     pub since: Option<u64>,
     /// Not after this Unix time in nanoseconds.
     pub until: Option<u64>,
+    /// Only those whose text matches.
+    pub grep: Option<Grep>,
     /// Whether new entries are waited for, until [`Logs::container_ended`].
     pub follow: bool,
 }
@@ -151,9 +156,17 @@ impl Logs {
     fn next_in_files(&mut self) -> io::Result<Option<LogEntry>> {
         while let Some(file) = self.files.front_mut() {
             loop {
+                if let (Some(grep), Decoder::Json) = (&self.query.grep, self.decoder) {
+                    match grep.skip_json(file.unread()) {
+                        Found::At(start) | Found::Nowhere(start) => file.consume(start),
+                    }
+                }
                 match self.decoder.decode(file.unread()) {
                     Decoded::Entry(entry, used) => {
                         file.consume(used);
+                        if self.query.grep.as_ref().is_some_and(|grep| !grep.matches(&entry.line)) {
+                            continue;
+                        }
                         return Ok(Some(entry));
                     }
                     Decoded::Damaged(used) => file.consume(used),

@@ -5,7 +5,7 @@
 //! keep them; the socket comes last, so that who can connect finds all of it ready.
 
 use crate::options::Options;
-use crate::{on_demand, registries, socket};
+use crate::{on_demand, registries, remote, socket};
 use anyhow::Context;
 use engine::Engine;
 use fs_err as fs;
@@ -94,6 +94,7 @@ async fn serve(options: &Options, spawner: Spawner, names: network::dns::Names) 
     };
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
+    let remotes = remote::listen(&options.addresses, &options.tls)?;
     announce(options)?;
     let told = async {
         tokio::select! {
@@ -101,7 +102,7 @@ async fn serve(options: &Options, spawner: Spawner, names: network::dns::Names) 
             _ = interrupted.recv() => {}
         }
     };
-    server::serve(listener, app, told).await;
+    server::serve(listener, remotes, app, told).await;
     socket::notify("STOPPING=1");
     engine.shutdown().await;
     if let Some(path) = &options.pidfile {

@@ -4,6 +4,7 @@ mod daemon;
 mod on_demand;
 mod options;
 mod registries;
+mod remote;
 mod socket;
 
 use std::ffi::OsString;

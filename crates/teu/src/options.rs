@@ -1,5 +1,6 @@
 //! The flags of `teu daemon`.
 
+use crate::remote::Tls;
 use anyhow::{Context, bail};
 use lexopt::Arg::{Long, Short};
 use lexopt::ValueExt;
@@ -15,6 +16,10 @@ pub(crate) struct Options {
     pub run: PathBuf,
     /// The API's socket.
     pub socket: PathBuf,
+    /// Addresses for clients of other hosts.
+    pub addresses: Vec<String>,
+    /// How those are encrypted.
+    pub tls: Tls,
     /// The link of the default network.
     pub bridge: Option<String>,
     /// Address and prefix length of that link.
@@ -45,6 +50,7 @@ impl Options {
         let mut run = PathBuf::from("/run/teu");
         let mut socket = None;
         let mut cgroup_parent = "/teu".to_owned();
+        let (mut addresses, mut tls) = (Vec::new(), Tls::default());
         let (mut bridge, mut bip, mut pidfile, mut detached) = (None, None, None, false);
         let (mut insecure_registries, mut registry_mirrors, mut certs_directories) = (Vec::new(), Vec::new(), Vec::new());
         let mut config_file = None;
@@ -56,8 +62,12 @@ impl Options {
                 Long("socket" | "host") | Short('H') => {
                     let value = parser.value()?;
                     let text = value.to_str().context("the socket's path is no text")?;
-                    if text.starts_with("tcp://") || text.starts_with("npipe://") {
-                        bail!("cannot listen on `{text}`: only unix sockets are served");
+                    if text.starts_with("npipe://") {
+                        bail!("cannot listen on `{text}`: this is no Windows");
+                    }
+                    if let Some(address) = text.strip_prefix("tcp://") {
+                        addresses.push(address.trim_end_matches('/').to_owned());
+                        continue;
                     }
                     let path = text.strip_prefix("unix://").unwrap_or(text);
                     // `fd://` takes the sockets that the service manager passes.
@@ -73,6 +83,11 @@ impl Options {
                 Long("config-file") => config_file = Some(parser.value()?.into()),
                 Long("log-level") | Short('l') => drop(parser.value()?),
                 Long("detached") => detached = true,
+                Long("tls") => tls.on = Some(flag(&mut parser)?),
+                Long("tlsverify") => tls.verify = flag(&mut parser)?,
+                Long("tlscacert") => tls.ca = Some(parser.value()?.into()),
+                Long("tlscert") => tls.cert = Some(parser.value()?.into()),
+                Long("tlskey") => tls.key = Some(parser.value()?.into()),
                 Short(_) | Long(_) | lexopt::Arg::Value(_) => {
                     return Err(argument.unexpected().into());
                 }
@@ -84,6 +99,8 @@ impl Options {
             root,
             run,
             socket,
+            addresses,
+            tls,
             bridge,
             bip,
             cgroup_parent,
@@ -95,6 +112,14 @@ impl Options {
             detached,
         };
         Ok(options)
+    }
+}
+
+/// Reads `--name`, `--name=true` or `--name=false`.
+fn flag(parser: &mut lexopt::Parser) -> anyhow::Result<bool> {
+    match parser.optional_value() {
+        None => Ok(true),
+        Some(value) => value.parse().map_err(Into::into),
     }
 }
 
@@ -124,6 +149,7 @@ mod tests {
     fn refuses_what_it_does_not_know() {
         assert!(parse(&["--nope"]).is_err());
         assert!(parse(&["--root"]).is_err());
-        assert!(parse(&["-H", "tcp://0.0.0.0:2375"]).is_err());
+        let options = parse(&["-H", "tcp://0.0.0.0:2376", "--tlsverify", "--tls=false"]).unwrap();
+        assert_eq!((options.addresses, options.tls.verify, options.tls.on), (vec!["0.0.0.0:2376".to_owned()], true, Some(false)));
     }
 }

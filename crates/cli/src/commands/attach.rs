@@ -1,5 +1,8 @@
 //! `attach` and `start`: a running container's streams.
 
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{self, Receiver};
+
 use docker_api::client::{Client, Hijacked, escape, query};
 use serde_json::Value;
 
@@ -10,6 +13,9 @@ use crate::flags::{Command, Given, described};
 use crate::{config, json, streams, terminal};
 
 pub(super) const ENTRIES: &[Entry] = &[Entry { command: described("attach"), act: attach }];
+
+/// What Docker says of one who left by the keys.
+pub(super) const ESCAPED: &str = "read escape sequence";
 
 /// An exit code as this process can have it.
 pub(super) fn code(code: i64) -> u8 {
@@ -33,24 +39,51 @@ pub(super) fn open(client: &mut Client, id: &str, wanted: &[&str], keys: Option<
     Ok(Some(client.hijack(&format!("/containers/{}/attach{query}", escape(id)), None)?))
 }
 
-/// Passes bytes until the container's streams end.
-pub(super) fn pump(stream: Option<Hijacked>, wanted: &[&str], tty: bool) -> Outcome<()> {
+/// Keys that let a container go: those given, those of the configuration, or empty for Docker's own.
+pub(super) fn keys(given: &Given) -> String {
+    given.get("detach-keys").map(str::to_owned).or_else(|| config::setting("detachKeys")).unwrap_or_default()
+}
+
+/// Passes bytes until the container's streams end; says whether a person has let it go.
+pub(super) fn pump(stream: Option<Hijacked>, wanted: &[&str], tty: bool, keys: &str) -> Outcome<bool> {
     let Some(mut stream) = stream else {
-        return Ok(());
+        return Ok(false);
     };
+    let mut detached = None;
     if wanted.contains(&"stdin") {
-        streams::send_stdin(&stream)?;
+        detached = Some(streams::send_stdin(&stream, tty.then_some(keys))?);
     } else {
         stream.writer()?.close_write()?;
     }
     streams::print(&mut stream.reader, !tty)?;
-    Ok(())
+    Ok(detached.is_some_and(|detached| detached.load(Ordering::Acquire)))
 }
 
-/// Whether a container runs.
-pub(super) fn is_running(client: &mut Client, id: &str) -> bool {
-    let state: Result<Value, _> = client.call("GET", &format!("/containers/{}/json", escape(id)), None);
-    state.is_ok_and(|value| value.pointer("/State/Running").and_then(Value::as_bool).unwrap_or_default())
+/// Registers a wait, so that an end that follows is not missed; the exit code comes through the channel.
+pub(super) fn await_exit(client: &Client, id: &str, condition: &'static str) -> Receiver<Outcome<i64>> {
+    let mut waiter = client.another();
+    let (sender, exit) = mpsc::channel();
+    let (ready, registered) = mpsc::channel();
+    let condition = Some(condition).filter(|condition| !condition.is_empty());
+    let path = format!("/containers/{}/wait{}", escape(id), query(&[("condition", condition)]));
+    std::thread::spawn(move || {
+        let body = waiter.stream("POST", &path, None);
+        // Registered or failed: the container may start now.
+        let _gone = ready.send(());
+        let _gone = sender.send(life::read_exit(body));
+    });
+    let _the_waiter_died = registered.recv();
+    exit
+}
+
+/// The exit code that a registered wait brings.
+fn exited(exit: &Receiver<Outcome<i64>>) -> Outcome<u8> {
+    Ok(code(exit.recv().map_err(|_| Failure::new("the daemon ended before the container did"))??))
+}
+
+/// Whether the engine removes the container at its end.
+fn removes(container: &Value) -> bool {
+    container.pointer("/HostConfig/AutoRemove").and_then(Value::as_bool).unwrap_or_default()
 }
 
 /// Passes the signals that this process gets on to the container.
@@ -88,11 +121,13 @@ fn attach(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     }
     let wanted = if stdin { vec!["stdin", "stdout", "stderr"] } else { vec!["stdout", "stderr"] };
     let id = json::text(&container, "Id").to_owned();
-    session(&mut client, given, &id, tty, &wanted)
+    let exit = await_exit(&client, &id, if removes(&container) { "removed" } else { "" });
+    session(&mut client, given, &id, &wanted, tty)?;
+    exited(&exit)
 }
 
-/// Attaches to a running container and returns its exit code if it ends meanwhile.
-fn session(client: &mut Client, given: &Given, id: &str, tty: bool, wanted: &[&str]) -> Outcome<u8> {
+/// Attaches to a running container until it ends.
+fn session(client: &mut Client, given: &Given, id: &str, wanted: &[&str], tty: bool) -> Outcome<()> {
     let stream = open(client, id, wanted, given.get("detach-keys"))?;
     let raw = (tty && wanted.contains(&"stdin")).then(terminal::Raw::enter).flatten();
     if tty {
@@ -100,13 +135,9 @@ fn session(client: &mut Client, given: &Given, id: &str, tty: bool, wanted: &[&s
     } else if given.get("sig-proxy") != Some("false") {
         proxy_signals(client.another(), id.to_owned());
     }
-    let ended = pump(stream, wanted, tty);
+    let ended = pump(stream, wanted, tty, &keys(given));
     drop(raw);
-    ended?;
-    if is_running(client, id) {
-        return Ok(0);
-    }
-    Ok(code(life::wait_for(client, id, "")?))
+    if ended? { Err(Failure::new(ESCAPED)) } else { Ok(()) }
 }
 
 /// `start`, with or without the container's streams.
@@ -132,6 +163,7 @@ pub(super) fn start(context: &mut Context, _: &Command, given: &Given) -> Outcom
     let wanted = if stdin { vec!["stdin", "stdout", "stderr"] } else { vec!["stdout", "stderr"] };
     let id = json::text(&container, "Id").to_owned();
     let stream = open(&mut client, &id, &wanted, given.get("detach-keys"))?;
+    let exit = await_exit(&client, &id, if removes(&container) { "removed" } else { "next-exit" });
     client.call::<Value>("POST", &path(&id), None)?;
     let raw = (tty && stdin).then(terminal::Raw::enter).flatten();
     if tty {
@@ -139,11 +171,10 @@ pub(super) fn start(context: &mut Context, _: &Command, given: &Given) -> Outcom
     } else {
         proxy_signals(client.another(), id.clone());
     }
-    let ended = pump(stream, &wanted, tty);
+    let ended = pump(stream, &wanted, tty, &keys(given));
     drop(raw);
-    ended?;
-    if is_running(&mut client, &id) {
+    if ended? {
         return Ok(0);
     }
-    Ok(code(life::wait_for(&mut client, &id, "")?))
+    exited(&exit)
 }

@@ -15,29 +15,10 @@ use super::Entry;
 use super::transfer::{Counted, Progress};
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
-use crate::flags::{Command, Given, yes};
+use crate::flags::{Command, Given, described};
 use crate::printer;
 
-pub(super) const ENTRIES: &[Entry] = &[Entry {
-    command: Command {
-        words: "cp",
-        usage: "cp [OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-\n\tdocker cp [OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH",
-        about: "Copy files/folders between a container and the local filesystem",
-        least: 2,
-        most: 2,
-        strict: false,
-        flags: &[
-            yes("archive", 'a', "Archive mode (copy all uid/gid information)"),
-            yes("follow-link", 'L', "Always follow symbol link in SRC_PATH"),
-            yes(
-                "quiet",
-                'q',
-                "Suppress progress output during copy. Progress output is automatically suppressed if no terminal is attached",
-            ),
-        ],
-    },
-    act: copy,
-}];
+pub(super) const ENTRIES: &[Entry] = &[Entry { command: described("cp"), act: copy }];
 
 /// Links that a destination may lead through. **Source:** moby, `archive.CopyInfoDestinationPath`.
 const LINKS_MAX: usize = 10;

@@ -50,12 +50,14 @@ fn exec(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     if tty {
         streams::follow_size(&client, format!("/exec/{id}/resize"));
     }
-    if stdin {
-        streams::send_stdin(&stream)?;
-    }
+    let keys = tty.then(|| attach::keys(given));
+    let detached = if stdin { Some(streams::send_stdin(&stream, keys.as_deref())?) } else { None };
     let ended = streams::print(&mut stream.reader, !tty);
     drop(raw);
     ended?;
+    if detached.is_some_and(|detached| detached.load(std::sync::atomic::Ordering::Acquire)) {
+        return Err(Failure::new(attach::ESCAPED));
+    }
     let state: Value = client.call("GET", &format!("/exec/{id}/json"), None)?;
     if state.get("Running").and_then(Value::as_bool) == Some(true) {
         return Ok(0);

@@ -1,7 +1,7 @@
 //! What stands before the command: which engine, which configuration.
 
 use crate::config;
-use crate::context::Context;
+use crate::context::{Context, Tls};
 use crate::error::{Failure, Outcome};
 use crate::flags::Given;
 use crate::printer;
@@ -33,8 +33,14 @@ pub(super) fn read(context: &mut Context, words: &[String]) -> Outcome<Result<Gi
     }
     context.host = given.get("host").map(str::to_owned);
     context.named = given.get("context").map(str::to_owned);
-    context.tls =
-        ["tls", "tlsverify"].iter().any(|flag| given.on(flag)) || ["tlscacert", "tlscert", "tlskey"].iter().any(|flag| given.has(flag));
+    let file = |flag: &str| given.get(flag).map(std::path::PathBuf::from);
+    context.tls = Tls {
+        on: given.on("tls"),
+        verify: given.has("tlsverify").then(|| given.on("tlsverify")),
+        ca: file("tlscacert"),
+        cert: file("tlscert"),
+        key: file("tlskey"),
+    };
     if context.host.is_some() && context.named.is_some() {
         return Err(Failure::new("conflicting options: cannot specify both --host and --context"));
     }

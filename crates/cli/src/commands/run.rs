@@ -2,10 +2,10 @@
 
 use std::io::Write as _;
 
-use docker_api::client::{Client, Error, escape, query};
+use docker_api::client::{Client, Error};
 use serde_json::{Value, json};
 
-use super::{Entry, attach, create_body, life, registry};
+use super::{Entry, attach, create_body, registry};
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
 use crate::flags::{Command, Given, described};
@@ -31,7 +31,7 @@ fn configuration(context: &Context, given: &Given, wanted: &[&str]) -> Outcome<V
 }
 
 /// Creates the container, pulling the image first if it must; prints warnings and returns the id.
-fn create_container(context: &Context, client: &mut Client, given: &Given, wanted: &[&str]) -> Outcome<String> {
+pub(super) fn create_container(context: &Context, client: &mut Client, given: &Given, wanted: &[&str]) -> Outcome<String> {
     let body = configuration(context, given, wanted)?;
     let path = format!("/containers/create{}", create_body::create_query(given));
     let image = &given.args[0];
@@ -137,7 +137,7 @@ fn at_once(context: &Context, given: &Given, wanted: &[&str]) -> Outcome<Option<
         result => result?,
     };
     if has("stdin") {
-        streams::send_stdin(&stream)?;
+        streams::send_stdin(&stream, None)?;
     }
     if let Some(id) = stream.container.clone() {
         attach::proxy_signals(context.silent_client()?, id);
@@ -156,18 +156,7 @@ fn foreground(client: &mut Client, given: &Given, id: &str, wanted: &[&str]) -> 
     let tty = given.on("tty");
     let condition = if given.on("rm") { "removed" } else { "next-exit" };
     let attached = attach::open(client, id, wanted, given.get("detach-keys"))?;
-    let mut waiter = client.another();
-    let (sender, exit) = std::sync::mpsc::channel();
-    let (ready, registered) = std::sync::mpsc::channel();
-    let name = id.to_owned();
-    std::thread::spawn(move || {
-        let path = format!("/containers/{}/wait{}", escape(&name), query(&[("condition", Some(condition))]));
-        let body = waiter.stream("POST", &path, None);
-        // Registered or failed: the container may start now.
-        let _gone = ready.send(());
-        let _gone = sender.send(life::read_exit(body));
-    });
-    let _the_waiter_died = registered.recv();
+    let exit = attach::await_exit(client, id, condition);
     let raw = (tty && wanted.contains(&"stdin")).then(terminal::Raw::enter).flatten();
     if let Err(failure) = start(client, id) {
         drop(raw);
@@ -179,11 +168,9 @@ fn foreground(client: &mut Client, given: &Given, id: &str, wanted: &[&str]) -> 
     } else if given.get("sig-proxy") != Some("false") {
         attach::proxy_signals(client.another(), id.to_owned());
     }
-    let ended = attach::pump(attached, wanted, tty);
+    let ended = attach::pump(attached, wanted, tty, &attach::keys(given));
     drop(raw);
-    ended?;
-    // A stream that ended while the container runs on was detached by its keys.
-    if !given.on("rm") && attach::is_running(client, id) {
+    if ended? {
         return Ok(0);
     }
     let code = exit.recv().map_err(|_| Failure::new("the daemon ended before the container did"))??;

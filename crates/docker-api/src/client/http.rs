@@ -165,6 +165,7 @@ pub struct Body {
 impl Connection {
     pub(super) fn open(endpoint: &Endpoint, headers: Arc<str>) -> io::Result<Self> {
         let stream = match endpoint {
+            Endpoint::Through(way) => Stream::Unix(way.connect()?),
             Endpoint::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
             Endpoint::Tcp(address) => {
                 let stream = TcpStream::connect(address.as_str())?;

@@ -6,7 +6,7 @@ mod idmap;
 mod procfs;
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci::runtime::{Mount, NamespaceType, Spec};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -130,12 +130,13 @@ fn one(spec: &Spec, root: &OwnedFd, mount: &Mount, cgroup: &crate::cgroup::Cgrou
         let flags = OpenTreeFlags::OPEN_TREE_CLONE
             | OpenTreeFlags::OPEN_TREE_CLOEXEC
             | if options.recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
-        let tree = match open_tree(CWD, source, flags) {
+        let tree = match (elsewhere(source), open_tree(CWD, source, flags)) {
+            (Some((pid, path)), Err(rustix::io::Errno::INVAL)) => open_elsewhere(pid, &path, flags),
             // A detached mount of whoever runs us, under its descriptor's name in /proc: nothing is to be copied, it is attached itself.
-            Err(rustix::io::Errno::INVAL) if source.starts_with("/proc") => {
-                rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            (None, Err(rustix::io::Errno::INVAL)) if source.starts_with("/proc") => {
+                rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(std::io::Error::from)
             }
-            tree => tree,
+            (_, tree) => tree.map_err(std::io::Error::from),
         };
         let tree = tree.trying(|| format!("mount src={}", source.display()))?;
         let folder = path::is_folder(&tree).trying(|| "stat".into())?;
@@ -161,6 +162,23 @@ fn one(spec: &Spec, root: &OwnedFd, mount: &Mount, cgroup: &crate::cgroup::Cgrou
     }
     let tree = make(kind, mount.source.as_deref(), &data)?;
     attach(spec, root, mount, &options, tree, Kind::Folder)
+}
+
+/// A path in the mounts of another container, written as `/proc/PID/root/PATH`.
+fn elsewhere(source: &Path) -> Option<(&str, PathBuf)> {
+    let (pid, path) = source.to_str()?.strip_prefix("/proc/")?.split_once("/root/")?;
+    pid.bytes().all(|byte| byte.is_ascii_digit()).then(|| (pid, Path::new("/").join(path)))
+}
+
+/// Copies a mount of another mount namespace; the kernel copies only those of the caller's, so it is entered for that.
+fn open_elsewhere(pid: &str, path: &Path, flags: OpenTreeFlags) -> std::io::Result<OwnedFd> {
+    let open = |path: String| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    let own = open("/proc/self/ns/mnt".to_owned())?;
+    let other = open(format!("/proc/{pid}/ns/mnt"))?;
+    sys::process::setns(other.as_fd(), sys::process::NEW_MOUNT)?;
+    let tree = open_tree(CWD, path, flags);
+    sys::process::setns(own.as_fd(), sys::process::NEW_MOUNT)?;
+    Ok(tree?)
 }
 
 fn spec_user(spec: &Spec) -> bool {

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::decode::Decoder;
 use crate::log::{local, rotated};
 
-const BLOCK_BYTES: usize = 64 << 10;
+const BLOCK_BYTES: usize = 128 << 10;
 /// Tries to see all files between two rotations.
 const SCANS_MAX: u32 = 1000;
 

@@ -3,10 +3,12 @@
 #![allow(clippy::disallowed_methods, reason = "these tests start the engine and its clients as programs")]
 
 mod callers;
+mod contexts;
 mod copy;
 mod crash;
 mod disk;
 mod health;
+mod explain;
 mod help;
 mod images;
 mod life;
@@ -14,6 +16,7 @@ mod net;
 mod oracle;
 mod registry;
 mod storage;
+mod terminal;
 mod wire;
 
 use std::path::Path;
