@@ -11,19 +11,16 @@ use crate::view::Container;
 /// How often a container that starts or ends meanwhile is looked at anew.
 const TRIES_MAX: usize = 5;
 
-fn layers(view: &Container, engine: &Engine) -> Layers {
+fn layers(view: &Container, engine: &Engine) -> Result<Layers, image::SnapshotError> {
+    let images = &engine.0.images;
+    let options = image::SnapshotOptions { volatile: view.spec.host.auto_remove };
+    let root = images.mount(&images.open_snapshot(&view.id.to_string(), options)?)?;
     let binds = view.mounts.iter().filter(|mount| mount.kind != "tmpfs").map(|mount| Bind {
         source: mount.source.clone(),
         destination: mount.destination.clone().into(),
         writable: mount.writable,
     });
-    Layers {
-        upper: view.upper.clone(),
-        work: view.work.clone(),
-        lower: view.lower.clone(),
-        binds: binds.collect(),
-        place: engine.0.root.clone(),
-    }
+    Ok(Layers { root, binds: binds.collect(), place: engine.0.root.clone() })
 }
 
 impl Engine {
@@ -47,7 +44,8 @@ impl Engine {
                     if cell.view().pid.is_some() {
                         continue;
                     }
-                    (Files::Stopped(layers(&view, self)), Some(guard))
+                    let layers = layers(&view, self).map_err(|error| OperationError::Supervisor(crate::error::chain(&error)))?;
+                    (Files::Stopped(layers), Some(guard))
                 }
             };
             let (sender, receiver) = tokio::sync::oneshot::channel();

@@ -6,9 +6,10 @@ mod naming;
 mod removing;
 mod saving;
 mod snapshots;
+mod verifying;
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use oci::image::ImageConfig;
@@ -16,16 +17,18 @@ use store::Table;
 
 use crate::disk::{Disk, names};
 use crate::error::{HistoryError, OpenError, PinError, SweepError};
-use crate::layer::{Layer, Storage};
+use crate::layer::{Backend, Layer, Mounts, Storage};
 use crate::model::{HistoryEntry, Image, ImageId, Swept};
 use crate::pull::{Known, Turns};
 use crate::state::{Entry, ImageRecord, NameRecord, State, time};
+use crate::tree::Limits;
 
 /// All images below one data directory; methods may be called from any thread.
 #[derive(Debug)]
 pub struct Images {
     pub(crate) disk: Disk,
-    pub(crate) storage: Storage,
+    backend: OnceLock<Backend>,
+    mounts: Mounts,
     records: Table<ImageRecord>,
     names: Table<NameRecord>,
     state: Mutex<State>,
@@ -41,6 +44,15 @@ impl Images {
     /// # Errors
     /// [`OpenError`] when a directory cannot be used; damaged records are set aside, see [`Images::sweep`].
     pub fn open(root: &Path) -> Result<Self, OpenError> {
+        Self::open_with(root, None)
+    }
+
+    /// Opens the images below `root`, with new layers made by `backend`; absent, what suits the kernel and the disk is chosen
+    /// when the first layer comes. Layers that are here stay as they are.
+    ///
+    /// # Errors
+    /// As [`Images::open`].
+    pub fn open_with(root: &Path, backend: Option<Backend>) -> Result<Self, OpenError> {
         let disk = Disk::open(root).map_err(|(path, source)| OpenError::Directory { path, source })?;
         let (records, images, damaged) = Table::open(disk.images.join("records")).map_err(OpenError::Table)?;
         let mut state = State::default();
@@ -73,7 +85,16 @@ impl Images {
         }
         let known = Known::open(disk.images.join("blobs"), |diff_id| state.needs(diff_id)).map_err(OpenError::Table)?;
         crate::pull::sweep(&disk, SystemTime::now()).map_err(|source| OpenError::Directory { path: disk.ingest.clone(), source })?;
-        Ok(Self { disk, storage: Storage::default(), records, names: name_table, state: Mutex::new(state), turns: Turns::default(), known })
+        Ok(Self {
+            disk,
+            backend: backend.map(OnceLock::from).unwrap_or_default(),
+            mounts: Mounts::default(),
+            records,
+            names: name_table,
+            state: Mutex::new(state),
+            turns: Turns::default(),
+            known,
+        })
     }
 
     /// Returns all images, the newest first.
@@ -200,6 +221,20 @@ impl Images {
             }
         }
         Ok(swept)
+    }
+
+    /// Returns what new layers are made by.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        *self.backend.get_or_init(|| match self.disk.stage() {
+            Ok(staging) => Backend::choose(&staging.path.join("probe")),
+            Err(_) => Backend::Dir,
+        })
+    }
+
+    /// Returns what new layers are stored with.
+    pub(crate) fn storage(&self) -> Storage {
+        Storage { backend: self.backend(), limits: Limits::default() }
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {

@@ -5,26 +5,69 @@
 //! says which one made it, so that layers of different backends live side by side.
 
 mod dir;
+mod erofs;
+mod mounts;
 
-use std::io::{self, Read, Write};
+use std::fmt;
+use std::io::{self, BufRead, Write};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use oci::Digest;
 
 use crate::disk::Disk;
 use crate::tape;
 use crate::unpack::{Limits, UnpackError, Unpacked};
+pub(crate) use mounts::Mounts;
 
 /// How a layer lies on the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Backend {
-    /// A directory with its files.
+pub enum Backend {
+    /// A directory with its files; on every kernel.
     #[default]
     Dir,
+    /// One file: the tar with an index that makes it an EROFS.
+    Erofs,
+}
+
+impl Backend {
+    /// Chooses what this kernel can do with files beside the new directory `directory`.
+    pub(crate) fn choose(directory: &Path) -> Self {
+        if erofs::probe(directory).is_ok() { Self::Erofs } else { Self::Dir }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dir => "dir",
+            Self::Erofs => "erofs",
+        })
+    }
+}
+
+impl FromStr for Backend {
+    type Err = ParseBackendError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "dir" => Ok(Self::Dir),
+            "erofs" => Ok(Self::Erofs),
+            _ => Err(ParseBackendError { text: text.to_owned() }),
+        }
+    }
+}
+
+/// The text names no backend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("storage backend `{text}` is not known: it is `erofs` or `dir`")]
+pub struct ParseBackendError {
+    /// The text.
+    pub text: String,
 }
 
 /// What layers are stored with.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Storage {
     /// What new layers are made by.
     pub(crate) backend: Backend,
@@ -43,9 +86,10 @@ pub(crate) struct Staged {
 }
 
 /// Makes a layer from the stream of an uncompressed tar, in the new directory `directory`.
-pub(crate) fn stage(tar: impl Read, directory: &Path, storage: Storage) -> Result<Staged, UnpackError> {
+pub(crate) fn stage(tar: impl BufRead, directory: &Path, storage: Storage) -> Result<Staged, UnpackError> {
     match storage.backend {
         Backend::Dir => dir::stage(tar, directory, storage.limits),
+        Backend::Erofs => erofs::stage(tar, directory, storage.limits),
     }
 }
 
@@ -64,6 +108,7 @@ impl Staged {
     pub(crate) fn durable(&self) -> bool {
         match self.backend {
             Backend::Dir => false,
+            Backend::Erofs => true,
         }
     }
 
@@ -73,7 +118,7 @@ impl Staged {
             return Ok(());
         }
         // The layer last: it is what counts.
-        if self.unpacked.taped {
+        if self.backend == Backend::Dir && self.unpacked.taped {
             fs_err::rename(&self.tape, disk.tape(diff_id))?;
         }
         fs_err::rename(&self.path, disk.layer(diff_id))
@@ -93,14 +138,23 @@ impl Layer {
     pub(crate) fn find(disk: &Disk, diff_id: &Digest) -> Option<Self> {
         let path = disk.layer(diff_id);
         let metadata = fs_err::symlink_metadata(&path).ok()?;
-        let backend = if metadata.is_dir() { Backend::Dir } else { return None };
+        let backend = if metadata.is_dir() { Backend::Dir } else { Backend::Erofs };
         Some(Self { backend, path, tape: disk.tape(diff_id) })
+    }
+
+    /// Says what is wrong with it, if something is: its tar is read back and must have the digest that it had.
+    pub(crate) fn fault(&self, diff_id: &Digest) -> io::Result<Option<String>> {
+        match self.backend {
+            Backend::Dir => dir::fault(self, diff_id),
+            Backend::Erofs => erofs::fault(&self.path, diff_id),
+        }
     }
 
     /// Returns the bytes of its tar.
     pub(crate) fn tar_bytes(&self) -> io::Result<u64> {
         match self.backend {
             Backend::Dir => tape::size(fs_err::File::open(&self.tape)?),
+            Backend::Erofs => erofs::tar_bytes(&self.path),
         }
     }
 
@@ -111,6 +165,7 @@ impl Layer {
                 let root = crate::disk::open_directory(&self.path)?;
                 tape::replay(fs_err::File::open(&self.tape)?, &root, output)
             }
+            Backend::Erofs => erofs::write_tar(&self.path, output),
         }
     }
 }

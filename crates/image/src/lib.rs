@@ -13,11 +13,13 @@ mod error;
 mod images;
 mod layer;
 mod model;
+mod overlay;
 mod pull;
 mod state;
 mod stream;
 mod tape;
 mod tar;
+mod tree;
 mod unpack;
 mod walk;
 
@@ -26,8 +28,9 @@ pub use error::{
     SaveError, SnapshotError, SweepError, TagError,
 };
 pub use images::Images;
+pub use layer::{Backend, ParseBackendError};
 pub use model::{
-    Change, ChangeKind, CommitOptions, HistoryEntry, Image, ImageId, ImportOptions, Loaded, Progress, Pruned, RemoveOptions, Removed,
-    Snapshot, SnapshotOptions, Swept,
+    Change, ChangeKind, CommitOptions, Fault, HistoryEntry, Image, ImageId, ImportOptions, Loaded, Progress, Pruned, RemoveOptions,
+    Removed, Snapshot, SnapshotOptions, Swept, Verified,
 };
 pub use pull::{BlobSource, KnownBlob, Packed, PullError, PullLimits, PullPlan, PullStep, Pushable, Report};

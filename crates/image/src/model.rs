@@ -163,18 +163,24 @@ pub struct SnapshotOptions {
 /// A writable layer on top of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The overlay mount to make at `/` of the container; `destination` is `/`.
-    ///
-    /// Options are `lowerdir=` (colon-separated, the topmost first; `\` escapes), `upperdir=`, `workdir=`.
-    pub mount: oci::runtime::Mount,
     /// Where changed files are.
     pub upper: PathBuf,
     /// Overlay's work directory.
     pub work: PathBuf,
-    /// The image's layers, the topmost first.
+    /// The image's layers, the topmost first: directories, or files that [`crate::Backend::Erofs`] made.
     pub lower: Vec<PathBuf>,
+    /// Its changed files are never synced.
+    pub volatile: bool,
     /// The image.
     pub image: ImageId,
+}
+
+impl Snapshot {
+    /// Returns whom it belongs to, for errors.
+    pub(crate) fn holder(&self) -> String {
+        let name = self.upper.parent().and_then(|directory| directory.file_name());
+        name.unwrap_or_default().to_string_lossy().into_owned()
+    }
 }
 
 /// What a start-up sweep put away.
@@ -225,4 +231,24 @@ pub struct CommitOptions {
     pub container_config: serde_json::Value,
     /// Version of the engine.
     pub engine_version: String,
+}
+
+/// What looking at everything came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Images that were looked at.
+    pub images: usize,
+    /// Layers that were read back.
+    pub layers: usize,
+    /// What is wrong.
+    pub faults: Vec<Fault>,
+}
+
+/// Something that is not as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// An image or a layer.
+    pub what: String,
+    /// What is wrong with it.
+    pub reason: String,
 }

@@ -211,7 +211,7 @@ impl Images {
             }
         }
         let staging = self.disk.stage().map_err(|source| PullError::Io { act: "make a staging directory", source })?;
-        let job = fetch::Job { disk: &self.disk, storage: self.storage, staging: &staging.path, wanted: &wanted, source, limits, report };
+        let job = fetch::Job { disk: &self.disk, storage: self.storage(), staging: &staging.path, wanted: &wanted, source, limits, report };
         job.check_space()?;
         for (wanted, fetched) in wanted.iter().zip(job.run()?) {
             if let Some(&place) = places.get(&wanted.diff_id) {

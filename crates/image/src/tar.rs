@@ -13,6 +13,7 @@ pub(crate) mod write;
 
 pub(crate) use entry::{Entry, Kind};
 pub(crate) use reader::{Archive, looks_like_tar};
+pub(crate) use sparse::Segment;
 
 use std::io;
 

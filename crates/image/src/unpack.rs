@@ -9,10 +9,8 @@
 
 mod attributes;
 mod data;
-mod path;
 
-use std::collections::HashMap;
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dev, FileType, Mode, OFlags, ResolveFlags};
@@ -20,34 +18,12 @@ use rustix::io::Errno;
 
 use crate::tape::Taping;
 use crate::tar::{Archive, Entry, Kind, TarError};
+use crate::tree::{Content, Failure, Node, Tree, Whiteout, invalid, join, split};
+pub(crate) use crate::tree::{Limits, UnpackError, clean};
 use attributes::Attributes;
-pub(crate) use path::clean;
 
-/// Start of the names of whiteouts.
-const WHITEOUT: &[u8] = b".wh.";
-/// Start of the names of AUFS' own files, which are skipped.
-const WHITEOUT_META: &[u8] = b".wh..wh.";
-/// Marks a directory that hides the lower one.
-const OPAQUE: &[u8] = b".wh..wh..opq";
 /// How paths are resolved: never above the layer, never across a mount or through `/proc`'s links.
 const RESOLVE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_XDEV);
-
-/// Bounds of what one layer may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    /// Entries.
-    pub(crate) entries_max: u64,
-    /// Bytes of all files together.
-    pub(crate) bytes_max: u64,
-    /// Bytes that stay free on the disk.
-    pub(crate) free_bytes_min: u64,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self { entries_max: 5_000_000, bytes_max: 1 << 40, free_bytes_min: 64 << 20 }
-    }
-}
 
 /// What a layer turned out to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,32 +47,6 @@ pub(crate) struct Place {
     pub(crate) tape: fs_err::File,
 }
 
-/// Says why a layer was not unpacked.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum UnpackError {
-    /// The stream is no sound tar.
-    #[error(transparent)]
-    Tar(#[from] TarError),
-    /// An entry or the target of a hard link lies above the layer.
-    #[error("invalid tar archive: `{path}` leads outside of the layer")]
-    Outside { path: String },
-    /// An entry makes no sense.
-    #[error("invalid tar archive: `{path}`: {reason}")]
-    Invalid { path: String, reason: &'static str },
-    /// The place for the layer cannot be made.
-    #[error("cannot prepare the directory of a layer")]
-    Prepare { source: io::Error },
-    /// A bound was passed.
-    #[error("the layer is too large: {what}")]
-    Limit { what: &'static str },
-    /// The tape cannot be written.
-    #[error("cannot record the layer's tar")]
-    Tape { source: io::Error },
-    /// The kernel refused an entry.
-    #[error("cannot unpack `{path}`")]
-    Entry { path: String, source: io::Error },
-}
-
 /// Unpacks a whole tar.
 pub(crate) fn unpack(tar: impl Read, place: Place, limits: Limits) -> Result<Unpacked, UnpackError> {
     let taping = |source| UnpackError::Tape { source };
@@ -106,10 +56,9 @@ pub(crate) fn unpack(tar: impl Read, place: Place, limits: Limits) -> Result<Unp
         discard: place.discard.as_fd(),
         umask: attributes::umask(),
         parent: None,
-        directories: HashMap::new(),
+        tree: Tree::new(limits),
         replacements: 0,
         replaced: false,
-        entries: 0,
         budget: data::Budget::new(limits),
         buffer: vec![0; data::CHUNK],
     };
@@ -131,65 +80,39 @@ struct Unpacker<'a> {
     umask: u32,
     /// The directory used last; most entries share it with the one before.
     parent: Option<(Vec<u8>, OwnedFd)>,
-    /// What directories get at the end, by clean path.
-    directories: HashMap<Vec<u8>, Directory>,
+    /// What the entries came to; it says what directories get at the end.
+    tree: Tree,
     replacements: u64,
     /// Whether an entry took the place of another.
     replaced: bool,
-    entries: u64,
     budget: data::Budget,
     buffer: Vec<u8>,
 }
 
-#[derive(Default)]
-struct Directory {
-    attributes: Option<Attributes>,
-    opaque: bool,
-}
-
 impl Unpacker<'_> {
     fn entry<R: Read>(&mut self, archive: &mut Archive<Taping<R>>, entry: Entry) -> Result<(), UnpackError> {
-        self.entries += 1;
-        if self.entries > self.budget.limits.entries_max {
-            return Err(UnpackError::Limit { what: "too many entries" });
-        }
-        let path = path::clean(&entry.path)?;
+        // Whatever makes no sense is refused here.
+        self.tree.add(entry.clone(), 0)?;
+        let path = clean(&entry.path)?;
         if path.is_empty() {
-            if entry.kind != Kind::Directory {
-                return Err(path::invalid(&entry.path, "the root must be a directory"));
-            }
-            self.directories.entry(path).or_default().attributes = Some(Attributes::of(entry));
             return Ok(());
         }
-        let (parent, name) = path::split(&path);
-        if name == OPAQUE {
-            self.parent(parent)?;
-            self.directories.entry(parent.to_vec()).or_default().opaque = true;
-            return Ok(());
-        }
-        if path.split(|&b| b == b'/').any(|part| part.starts_with(WHITEOUT_META)) {
-            return Ok(());
-        }
-        let result = match name.strip_prefix(WHITEOUT) {
-            Some(hidden) => self.whiteout(parent, hidden, &entry),
-            None => self.create(archive, &path, entry),
+        let (parent, _) = split(&path);
+        let result = match Whiteout::of(&path) {
+            Whiteout::Opaque => self.parent(parent).map(drop),
+            Whiteout::Ignored => Ok(()),
+            Whiteout::Of(hidden) => self.whiteout(parent, hidden),
+            Whiteout::None => self.create(archive, &path, entry),
         };
-        result.map_err(|error| match error {
-            Failure::Unpack(error) => error,
-            Failure::Kernel(source) => UnpackError::Entry { path: path::show(&path), source },
-        })
+        result.map_err(|failure| failure.at(&path))
     }
 
     fn create<R: Read>(&mut self, archive: &mut Archive<Taping<R>>, path: &[u8], entry: Entry) -> Result<(), Failure> {
-        let (parent, name) = path::split(path);
+        let (parent, name) = split(path);
         match entry.kind {
-            Kind::Directory => {
-                self.directory(parent, name, path)?;
-                self.directories.entry(path.to_vec()).or_default().attributes = Some(Attributes::of(entry));
-                Ok(())
-            }
+            Kind::Directory => self.directory(parent, name),
             Kind::File => self.file(archive, parent, name, entry),
-            Kind::HardLink => self.hard_link(parent, name, path, &entry),
+            Kind::HardLink => self.hard_link(parent, name, &entry),
             Kind::SymbolicLink => {
                 let link = entry.link.clone();
                 self.node(parent, name, entry, |parent, name| rustix::fs::symlinkat(&link[..], parent, name))
@@ -211,7 +134,7 @@ impl Unpacker<'_> {
         let mode = Mode::from_raw_mode(entry.mode & 0o777);
         let file = self.replacing(parent, name, |parent, name| rustix::fs::openat(parent, name, flags, mode))?;
         if entry.sparse.is_none() && entry.size > 0 {
-            archive.input_mut().file(&path::join(parent, name), entry.size)?;
+            archive.input_mut().file(&join(parent, name), entry.size)?;
         }
         data::write(archive, &file, &entry, &mut self.budget, &mut self.buffer)?;
         Attributes::of(entry).set_on_new_file(&file, self.umask)?;
@@ -232,22 +155,19 @@ impl Unpacker<'_> {
         Ok(())
     }
 
-    fn hard_link(&mut self, parent: &[u8], name: &[u8], path: &[u8], entry: &Entry) -> Result<(), Failure> {
-        let target = path::clean(&entry.link)?;
-        if target.is_empty() || target == path {
-            return Err(path::invalid(&entry.path, "a hard link to itself or to the root").into());
-        }
-        let (target_parent, target_name) = path::split(&target);
+    fn hard_link(&mut self, parent: &[u8], name: &[u8], entry: &Entry) -> Result<(), Failure> {
+        let target = clean(&entry.link)?;
+        let (target_parent, target_name) = split(&target);
         let target_parent = self.open(target_parent, OFlags::PATH | OFlags::DIRECTORY)?;
         let target_type = FileType::from_raw_mode(rustix::fs::statat(&target_parent, target_name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode);
         if target_type == FileType::Directory {
-            return Err(path::invalid(&entry.path, "a hard link to a directory").into());
+            return Err(invalid(&entry.path, "a hard link to a directory").into());
         }
         self.replacing(parent, name, |parent, name| rustix::fs::linkat(&target_parent, target_name, parent, name, AtFlags::empty()))
     }
 
     /// Makes a directory, or keeps the one that is there.
-    fn directory(&mut self, parent: &[u8], name: &[u8], path: &[u8]) -> Result<(), Failure> {
+    fn directory(&mut self, parent: &[u8], name: &[u8]) -> Result<(), Failure> {
         let mode = Mode::from_raw_mode(0o755);
         let parent_fd = self.parent(parent)?;
         match rustix::fs::mkdirat(parent_fd, name, mode) {
@@ -258,30 +178,17 @@ impl Unpacker<'_> {
         if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
             return Ok(());
         }
-        let hides = is_whiteout(&stat);
-        self.replacing(parent, name, |parent, name| rustix::fs::mkdirat(parent, name, mode))?;
-        if hides {
-            self.directories.entry(path.to_vec()).or_default().opaque = true;
-        }
-        Ok(())
+        self.replacing(parent, name, |parent, name| rustix::fs::mkdirat(parent, name, mode))
     }
 
     /// Hides `name` of the layers below, but nothing of this one.
-    fn whiteout(&mut self, parent: &[u8], name: &[u8], entry: &Entry) -> Result<(), Failure> {
-        if matches!(name, b"" | b"." | b"..") {
-            return Err(path::invalid(&entry.path, "a whiteout of nothing").into());
-        }
+    fn whiteout(&mut self, parent: &[u8], name: &[u8]) -> Result<(), Failure> {
         let parent_fd = self.parent(parent)?;
         let device: Dev = rustix::fs::makedev(0, 0);
         match rustix::fs::mknodat(parent_fd, name, FileType::CharacterDevice, Mode::empty(), device) {
-            Err(Errno::EXIST) => {}
-            result => return Ok(result?),
+            Err(Errno::EXIST) => Ok(()),
+            result => Ok(result?),
         }
-        let stat = rustix::fs::statat(parent_fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-            self.directories.entry(path::join(parent, name)).or_default().opaque = true;
-        }
-        Ok(())
     }
 
     /// Makes something under a name, and once more after moving away what is there.
@@ -327,13 +234,12 @@ impl Unpacker<'_> {
             if self.open(prefix, OFlags::PATH | OFlags::DIRECTORY).is_ok() {
                 continue;
             }
-            let (above, name) = path::split(prefix);
+            let (above, name) = split(prefix);
             let above_fd = self.open(above, OFlags::PATH | OFlags::DIRECTORY)?;
             if let Ok(stat) = rustix::fs::statat(&above_fd, name, AtFlags::SYMLINK_NOFOLLOW)
                 && is_whiteout(&stat)
             {
                 rustix::fs::unlinkat(&above_fd, name, AtFlags::empty())?;
-                self.directories.entry(prefix.to_vec()).or_default().opaque = true;
             }
             rustix::fs::mkdirat(&above_fd, name, Mode::from_raw_mode(0o755))?;
         }
@@ -345,66 +251,26 @@ impl Unpacker<'_> {
         Ok(rustix::fs::openat2(self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), RESOLVE)?)
     }
 
-    /// Gives the directories what was kept for them.
-    fn finish(mut self, taped: bool) -> Result<Unpacked, UnpackError> {
-        let mut opaque_root = false;
-        for (path, directory) in std::mem::take(&mut self.directories) {
-            opaque_root |= path.is_empty() && directory.opaque;
-            self.finish_directory(&path, &directory).map_err(|source| UnpackError::Entry { path: path::show(&path), source })?;
+    /// Gives the directories what the entries came to, the inner ones first.
+    fn finish(self, taped: bool) -> Result<Unpacked, UnpackError> {
+        for (path, node) in self.tree.directories().iter().rev() {
+            self.finish_directory(path, node).map_err(|failure| failure.at(path))?;
         }
-        Ok(Unpacked { bytes: self.budget.used, opaque_root, taped })
+        Ok(Unpacked { bytes: self.tree.bytes, opaque_root: self.tree.opaque_root(), taped })
     }
 
-    fn finish_directory(&self, path: &[u8], directory: &Directory) -> io::Result<()> {
-        let fd = match self.open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW) {
-            Ok(fd) => fd,
-            // A later entry replaced the directory.
-            Err(Failure::Kernel(error)) if matches!(Errno::from_io_error(&error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP)) => {
-                return Ok(());
-            }
-            Err(Failure::Kernel(error)) => return Err(error),
-            Err(Failure::Unpack(error)) => return Err(io::Error::other(error)),
-        };
-        if directory.opaque {
+    fn finish_directory(&self, path: &[u8], node: &Node) -> Result<(), Failure> {
+        let fd = self.open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
+        if let Content::Directory(directory) = &node.content
+            && directory.opaque
+        {
             rustix::fs::fsetxattr(&fd, "trusted.overlay.opaque", b"y", rustix::fs::XattrFlags::empty())?;
         }
-        match &directory.attributes {
-            Some(attributes) => attributes.set_on_directory(&fd),
-            None => Ok(()),
-        }
+        Attributes::of_node(node).set_on_directory(&fd)?;
+        Ok(())
     }
 }
 
 fn is_whiteout(stat: &rustix::fs::Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
-}
-
-/// An error that has its path already, or one of the kernel's that does not.
-enum Failure {
-    Unpack(UnpackError),
-    Kernel(io::Error),
-}
-
-impl From<Errno> for Failure {
-    fn from(error: Errno) -> Self {
-        Self::Kernel(error.into())
-    }
-}
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Kernel(error)
-    }
-}
-impl From<UnpackError> for Failure {
-    fn from(error: UnpackError) -> Self {
-        Self::Unpack(error)
-    }
-}
-impl From<Failure> for UnpackError {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Unpack(error) => error,
-            Failure::Kernel(source) => Self::Entry { path: String::new(), source },
-        }
-    }
 }

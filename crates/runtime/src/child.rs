@@ -65,7 +65,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) id: &'a str,
     pub(crate) spec: &'a Spec,
     pub(crate) bundle: &'a std::path::Path,
-    pub(crate) root_mount: Option<&'a oci::runtime::Mount>,
+    pub(crate) root_tree: Option<&'a std::os::fd::OwnedFd>,
     pub(crate) stdio: Stdio,
     pub(crate) filter: Option<&'a Program>,
     pub(crate) cgroup: &'a crate::cgroup::Cgroup,
@@ -137,7 +137,7 @@ fn files(plan: &Plan<'_>, process: &Process, parent: &End) -> Outcome<Option<ter
     if !namespace::is_new(spec, NamespaceType::Mount) {
         return wanted.then(|| open_terminal(size)).transpose();
     }
-    let root = root::mount(spec, plan.bundle, plan.root_mount)?;
+    let root = root::mount(spec, plan.bundle, plan.root_tree)?;
     mount::all(spec, &root, plan.cgroup)?;
     device::make(spec, &root)?;
     if let Some(hooks) = &spec.hooks {

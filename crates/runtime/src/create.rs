@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use oci::runtime::{IdMapping, Mount, NamespaceType, Spec};
+use oci::runtime::{IdMapping, NamespaceType, Spec};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
@@ -23,8 +23,8 @@ pub struct CreateRequest<'a> {
     pub spec: &'a Spec,
     /// Folder of the bundle; paths of the specification are relative to it.
     pub bundle: &'a Path,
-    /// The root file system, instead of `spec.root.path`: an overlay with `lowerdir=a:b`, `upperdir=` and `workdir=`.
-    pub root_mount: Option<&'a Mount>,
+    /// The root file system, instead of `spec.root.path`: a detached mount, as from `fsmount(2)`.
+    pub root_tree: Option<&'a OwnedFd>,
     /// Standard streams.
     pub stdio: Stdio,
     /// A ready filter; `None` compiles `spec.linux.seccomp`.
@@ -127,7 +127,7 @@ impl Container {
 /// # Errors
 /// What is wrong with the specification, or what the kernel refused. The process and the cgroup are removed again.
 pub fn create(request: CreateRequest<'_>) -> Result<Container, CreateError> {
-    if let Some(fault) = crate::spec_check::fault(request.spec, request.root_mount.is_some()) {
+    if let Some(fault) = crate::spec_check::fault(request.spec, request.root_tree.is_some()) {
         return Err(CreateError(fault));
     }
     let linux = request.spec.linux.as_ref();
@@ -171,7 +171,7 @@ fn fork(request: CreateRequest<'_>, filter: Option<&Program>, cgroup: Cgroup) ->
                 id: request.id,
                 spec,
                 bundle: request.bundle,
-                root_mount: request.root_mount,
+                root_tree: request.root_tree,
                 stdio: request.stdio,
                 filter,
                 cgroup: &cgroup,

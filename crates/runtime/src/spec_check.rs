@@ -3,7 +3,7 @@
 use oci::runtime::{NamespaceType, Spec};
 
 /// Returns the first fault of a specification, in words for people.
-pub(crate) fn fault(spec: &Spec, has_root_mount: bool) -> Option<String> {
+pub(crate) fn fault(spec: &Spec, has_root_tree: bool) -> Option<String> {
     let process = spec.process.as_ref()?;
     if process.args.is_empty() {
         return Some("process.args: must not be empty".into());
@@ -19,7 +19,7 @@ pub(crate) fn fault(spec: &Spec, has_root_mount: bool) -> Option<String> {
         }
         seen.push(namespace.kind);
     }
-    if !seen.contains(&NamespaceType::Mount) && (has_root_mount || !spec.mounts.is_empty()) {
+    if !seen.contains(&NamespaceType::Mount) && (has_root_tree || !spec.mounts.is_empty()) {
         return Some("linux.namespaces: mounts need a mount namespace".into());
     }
     if spec.hostname.is_some() && !seen.contains(&NamespaceType::Uts) {

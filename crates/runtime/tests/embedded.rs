@@ -13,14 +13,14 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, waitid};
 
 fn main() {
     let folder = tempfile::tempdir().unwrap();
-    let root_mount = overlay(folder.path());
-    an_overlay_of_many_layers_is_the_root(folder.path(), &root_mount);
-    a_program_that_is_missing_is_found_at_the_creation(folder.path(), &root_mount);
-    another_process_joins(folder.path(), &root_mount);
+    let options = layers(folder.path());
+    an_overlay_of_many_layers_is_the_root(folder.path(), &overlay(&options));
+    a_program_that_is_missing_is_found_at_the_creation(folder.path(), &overlay(&options));
+    another_process_joins(folder.path(), &overlay(&options));
 }
 
 /// Layers below `folder`: the lowest has busybox, the others one file each.
-fn overlay(folder: &Path) -> Mount {
+fn layers(folder: &Path) -> Vec<(&'static str, String)> {
     let base = folder.join("base/bin");
     std::fs::create_dir_all(&base).unwrap();
     for sub in ["proc", "dev", "sys"] {
@@ -30,26 +30,31 @@ fn overlay(folder: &Path) -> Mount {
     for name in ["sh", "cat", "ls", "sleep", "grep", "hostname"] {
         std::os::unix::fs::symlink("busybox", base.join(name)).unwrap();
     }
-    let mut lowers = Vec::new();
+    let mut options = Vec::new();
     for number in 0..40 {
         let layer = folder.join(format!("layer{number}"));
         std::fs::create_dir(&layer).unwrap();
         std::fs::write(layer.join(format!("file{number}")), "x").unwrap();
-        lowers.push(layer.display().to_string());
+        options.push(("lowerdir+", layer.display().to_string()));
     }
-    lowers.push(folder.join("base").display().to_string());
+    options.push(("lowerdir+", folder.join("base").display().to_string()));
     for sub in ["upper", "work", "bundle"] {
         std::fs::create_dir(folder.join(sub)).unwrap();
     }
-    Mount {
-        kind: Some("overlay".into()),
-        options: vec![
-            format!("lowerdir={}", lowers.join(":")),
-            format!("upperdir={}", folder.join("upper").display()),
-            format!("workdir={}", folder.join("work").display()),
-        ],
-        ..Mount::default()
+    options.push(("upperdir", folder.join("upper").display().to_string()));
+    options.push(("workdir", folder.join("work").display().to_string()));
+    options
+}
+
+/// A detached mount of layers.
+fn overlay(options: &[(&str, String)]) -> OwnedFd {
+    let context = rustix::mount::fsopen("overlay", rustix::mount::FsOpenFlags::FSOPEN_CLOEXEC).unwrap();
+    for (key, value) in [("source", "overlay")].into_iter().chain(options.iter().map(|(key, value)| (*key, value.as_str()))) {
+        rustix::mount::fsconfig_set_string(&context, key, value).unwrap();
     }
+    rustix::mount::fsconfig_create(&context).unwrap();
+    let flags = rustix::mount::FsMountFlags::FSMOUNT_CLOEXEC;
+    rustix::mount::fsmount(&context, flags, rustix::mount::MountAttrFlags::empty()).unwrap()
 }
 
 fn spec(args: &[&str]) -> Spec {
@@ -78,12 +83,12 @@ fn pipes() -> (std::fs::File, Stdio) {
     (read.into(), stdio)
 }
 
-fn request<'a>(folder: &'a Path, spec: &'a Spec, root_mount: &'a Mount, stdio: Stdio) -> CreateRequest<'a> {
+fn request<'a>(folder: &'a Path, spec: &'a Spec, root_tree: &'a OwnedFd, stdio: Stdio) -> CreateRequest<'a> {
     CreateRequest {
         id: folder.file_name().unwrap().to_str().unwrap().trim_start_matches('.'),
         spec,
         bundle: folder,
-        root_mount: Some(root_mount),
+        root_tree: Some(root_tree),
         stdio,
         seccomp: None,
         gate: Gate::Message,
@@ -111,11 +116,11 @@ fn end(container: &Container) {
     }
 }
 
-fn an_overlay_of_many_layers_is_the_root(folder: &Path, root_mount: &Mount) {
+fn an_overlay_of_many_layers_is_the_root(folder: &Path, root_tree: &OwnedFd) {
     let spec =
         spec(&["sh", "-c", "grep -c '^overlay / overlay' /proc/mounts; ls / | grep -c file; hostname; echo written >/new; pwd; exit 9"]);
     let (output, stdio) = pipes();
-    let mut container = runtime::create(request(folder, &spec, root_mount, stdio)).unwrap();
+    let mut container = runtime::create(request(folder, &spec, root_tree, stdio)).unwrap();
     let ours = std::fs::read_link("/proc/self/ns/net").unwrap();
     let theirs = container.network_namespace().unwrap();
     let theirs = rustix::fs::fstat(&theirs).unwrap().st_ino;
@@ -131,18 +136,18 @@ fn an_overlay_of_many_layers_is_the_root(folder: &Path, root_mount: &Mount) {
     assert!(!mounts.contains(folder.to_str().unwrap()));
 }
 
-fn a_program_that_is_missing_is_found_at_the_creation(folder: &Path, root_mount: &Mount) {
+fn a_program_that_is_missing_is_found_at_the_creation(folder: &Path, root_tree: &OwnedFd) {
     let spec = spec(&["nosuch"]);
     let (_output, stdio) = pipes();
-    let error = runtime::create(request(folder, &spec, root_mount, stdio)).unwrap_err();
+    let error = runtime::create(request(folder, &spec, root_tree, stdio)).unwrap_err();
     let expected = "exec: \"nosuch\": executable file not found in $PATH";
     assert!(error.to_string().contains(expected), "{error}");
 }
 
-fn another_process_joins(folder: &Path, root_mount: &Mount) {
+fn another_process_joins(folder: &Path, root_tree: &OwnedFd) {
     let spec = spec(&["sleep", "100000"]);
     let (_output, stdio) = pipes();
-    let mut container = runtime::create(request(folder, &spec, root_mount, stdio)).unwrap();
+    let mut container = runtime::create(request(folder, &spec, root_tree, stdio)).unwrap();
     container.start().unwrap();
     let mut process = spec.process.clone().unwrap();
     process.args = ["sh", "-c", "hostname; cat /proc/1/cmdline"].map(Into::into).into();

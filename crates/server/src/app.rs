@@ -233,6 +233,8 @@ impl App {
             listeners: 0,
         };
         let mut info = system::info(&self.host, &self.root, counts);
+        let status = [("Supports d_type", "true".to_owned()), ("Storage Backend", self.images.backend().to_string())];
+        info.driver_status = status.map(|(name, value)| [name.to_owned(), value]).into();
         info.warnings = (!overview.damaged.is_empty()).then(|| {
             let damaged = overview.damaged.iter();
             damaged

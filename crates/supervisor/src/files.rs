@@ -12,13 +12,10 @@ use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, open, openat, openat2};
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree, unmount,
-};
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change, move_mount, open_tree, unmount};
 
 /// Where the files are.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub enum Files {
     /// With this process, whose cgroup's last part is the container's id.
     Running {
@@ -32,14 +29,10 @@ pub enum Files {
 }
 
 /// The layers and mounts of a container that does not run.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub struct Layers {
-    /// The writable layer.
-    pub upper: PathBuf,
-    /// Overlay's work directory.
-    pub work: PathBuf,
-    /// The layers below, the topmost first.
-    pub lower: Vec<PathBuf>,
+    /// All layers on top of each other: a detached mount.
+    pub root: OwnedFd,
     /// Binds and volumes.
     pub binds: Vec<Bind>,
     /// A directory of the host over which the root is mounted, for this thread alone.
@@ -188,27 +181,13 @@ impl Layers {
         // All are opened before the root is mounted over a directory of the host.
         let open = |bind: &Bind| detached(bind).map_err(failed(what(bind)));
         let trees = binds.iter().map(|bind| open(bind)).collect::<Outcome<Vec<_>>>()?;
-        let root = self.overlay().map_err(failed("mount the container's layers"))?;
+        let root = self.root.try_clone().map_err(failed("keep the container's layers"))?;
         let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         move_mount(&root, "", CWD, &self.place, flags).map_err(failed(format!("mount over {}", self.place.display())))?;
         for (bind, tree) in binds.into_iter().zip(trees) {
             attach(&root, bind, &tree).map_err(failed(what(bind)))?;
         }
         Ok(root)
-    }
-
-    fn overlay(&self) -> io::Result<OwnedFd> {
-        if self.lower.is_empty() {
-            return Ok(open_tree(CWD, &self.upper, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?);
-        }
-        let fs = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        for lower in &self.lower {
-            fsconfig_set_string(&fs, "lowerdir+", lower.as_path())?;
-        }
-        fsconfig_set_string(&fs, "upperdir", self.upper.as_path())?;
-        fsconfig_set_string(&fs, "workdir", self.work.as_path())?;
-        fsconfig_create(&fs)?;
-        Ok(fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?)
     }
 }
 

@@ -31,8 +31,6 @@ pub struct Launch {
     pub spec: oci::runtime::Spec,
     /// The bundle's directory.
     pub bundle: PathBuf,
-    /// The root file system, mounted only inside the container, instead of `spec.root.path`.
-    pub root_mount: Option<oci::runtime::Mount>,
     /// Where the supervisor listens for engines.
     pub control_path: PathBuf,
     /// Where the exit record is written.

@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 
 use rustix::process::Signal;
@@ -40,11 +40,14 @@ impl Spawner {
     /// Starts a supervisor that creates a container; [`crate::protocol::Event::Created`] or
     /// `CreateFailed` follows on the connection, for [`crate::Control::new`].
     ///
+    /// `root` is a detached mount that becomes the container's root, instead of `spec.root.path`, and ends with it.
+    ///
     /// # Errors
     /// As socketpair(2) and sendmsg(2); `BrokenPipe` if the spawner has died.
-    pub fn launch(&self, launch: &Launch) -> io::Result<OwnedFd> {
+    pub fn launch(&self, launch: &Launch, root: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
         let (ours, theirs) = sys::seqpacket::pair()?;
-        codec::send(self.0.as_fd(), launch, &[theirs.as_fd()])?;
+        let fds: Vec<BorrowedFd<'_>> = std::iter::once(theirs.as_fd()).chain(root).collect();
+        codec::send(self.0.as_fd(), launch, &fds)?;
         Ok(ours)
     }
 }

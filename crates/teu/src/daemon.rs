@@ -11,6 +11,7 @@ use engine::Engine;
 use fs_err as fs;
 use network::Networks;
 use rustix::fs::{FlockOperation, Mode};
+use rustix::process::{Resource, Rlimit};
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
@@ -54,6 +55,7 @@ fn run(arguments: &[OsString]) -> anyhow::Result<()> {
     // Before any thread, lock or socket: its children outlive this process.
     let spawner = supervisor::spawner::start().context("cannot start the spawner")?;
     let names = network::dns::Names::fork().context("cannot start the resolver")?;
+    raise_descriptors();
     let _locks = (lock(&options.root, 0o710)?, lock(&options.run, 0o755)?);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -69,10 +71,18 @@ fn run(arguments: &[OsString]) -> anyhow::Result<()> {
     served
 }
 
+/// Allows the engine as many descriptors as it may have: clients and mounted layers take one each. Containers keep the host's
+/// limit, for the spawner was there before.
+fn raise_descriptors() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    // What is refused is not needed until there are very many of either.
+    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
 async fn serve(options: &Options, spawner: Spawner, names: network::dns::Names) -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
-    let images = Arc::new(image::Images::open(&options.root)?);
+    let images = Arc::new(image::Images::open_with(&options.root, options.storage_backend)?);
     let volumes = Arc::new(volume::Volumes::open(&options.root)?);
     let networks = Arc::new(Networks::open(network_options(options, names)?)?);
     let engine = Engine::open(engine::Options {

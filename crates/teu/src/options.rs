@@ -36,6 +36,8 @@ pub(crate) struct Options {
     pub certs_directories: Vec<PathBuf>,
     /// A file of settings in Docker's form.
     pub config_file: Option<PathBuf>,
+    /// How new layers lie on the disk; absent, what suits the kernel.
+    pub storage_backend: Option<image::Backend>,
     /// Whether readiness is told on standard output, which then is closed.
     pub detached: bool,
 }
@@ -51,7 +53,7 @@ impl Options {
         let mut socket = None;
         let mut cgroup_parent = "/teu".to_owned();
         let (mut addresses, mut tls) = (Vec::new(), Tls::default());
-        let (mut bridge, mut bip, mut pidfile, mut detached) = (None, None, None, false);
+        let (mut bridge, mut bip, mut pidfile, mut detached, mut storage_backend) = (None, None, None, false, None);
         let (mut insecure_registries, mut registry_mirrors, mut certs_directories) = (Vec::new(), Vec::new(), Vec::new());
         let mut config_file = None;
         let mut parser = lexopt::Parser::from_args(arguments);
@@ -82,6 +84,10 @@ impl Options {
                 Long("certs-dir") => certs_directories.push(parser.value()?.into()),
                 Long("config-file") => config_file = Some(parser.value()?.into()),
                 Long("log-level") | Short('l') => drop(parser.value()?),
+                Long("storage-backend") => {
+                    let text = parser.value()?.string()?;
+                    storage_backend = if text == "auto" { None } else { Some(text.parse()?) };
+                }
                 Long("detached") => detached = true,
                 Long("tls") => tls.on = Some(flag(&mut parser)?),
                 Long("tlsverify") => tls.verify = flag(&mut parser)?,
@@ -109,6 +115,7 @@ impl Options {
             registry_mirrors,
             certs_directories,
             config_file,
+            storage_backend,
             detached,
         };
         Ok(options)
@@ -141,6 +148,12 @@ mod tests {
         let options = parse(&["--root", "/a", "--run=/b"]).unwrap();
         assert_eq!(options.root, PathBuf::from("/a"));
         assert_eq!(options.socket, PathBuf::from("/b/teu.sock"));
+        assert_eq!(options.storage_backend, None);
+        let backend = |text| parse(&["--storage-backend", text]).map(|options| options.storage_backend);
+        assert_eq!(backend("erofs").unwrap(), Some(image::Backend::Erofs));
+        assert_eq!(backend("auto").unwrap(), None);
+        let error = backend("zfs").unwrap_err().to_string();
+        assert_eq!(error, "storage backend `zfs` is not known: it is `erofs` or `dir`");
         let options = parse(&["-H", "unix:///c.sock"]).unwrap();
         assert_eq!(options.socket, PathBuf::from("/c.sock"));
     }

@@ -148,8 +148,8 @@ impl Actor {
         let _files = files.lock().await;
         self.netns = self.take_netns();
         let sources = self.prepare_mounts().await?;
-        let launch = self.launch(&sources)?;
-        let socket = self.deps.spawner.launch(&launch).map_err(StartError::Launch)?;
+        let (launch, root) = self.launch(&sources)?;
+        let socket = self.deps.spawner.launch(&launch, Some(root.as_fd())).map_err(StartError::Launch)?;
         self.connection = Some(Connection::new(socket).map_err(StartError::Launch)?);
         let (pid, netns) = tokio::time::timeout(CREATE_MAX, self.created()).await.map_err(|_| StartError::SupervisorLost)??;
         drop(sources);
@@ -231,7 +231,8 @@ impl Actor {
         }
     }
 
-    fn launch(&mut self, sources: &[super::mounts::Source]) -> Result<Launch, StartError> {
+    /// Says what the supervisor is to create, and mounts its root.
+    fn launch(&mut self, sources: &[super::mounts::Source]) -> Result<(Launch, OwnedFd), StartError> {
         let id = self.record.id;
         let prepare = |path: &Path, source| StartError::Prepare { path: path.display().to_string(), source };
         // The root is mounted over the bundle, inside the container's namespace: the files beside it stay in sight.
@@ -256,12 +257,11 @@ impl Actor {
             (true, true) => Stdin::Once,
             (true, false) => Stdin::Open,
         };
-        Ok(Launch {
+        let launch = Launch {
             version: protocol::VERSION,
             id: id.to_string(),
             spec: writer::write(&id, spec, &facts),
             bundle,
-            root_mount: Some(snapshot.mount.clone()),
             control_path: self.control_path(),
             exit_path,
             durable_exit: !spec.host.auto_remove,
@@ -269,7 +269,10 @@ impl Actor {
             log: log(&self.record, &self.deps),
             seccomp: self.deps.filter(spec).map_err(StartError::Failed)?,
             init: spec.host.init.unwrap_or(false),
-        })
+        };
+        // The last thing: whatever fails before leaves no mount.
+        let root = self.deps.images.mount(&snapshot)?;
+        Ok((launch, root))
     }
 
     /// Health starts anew with each run.

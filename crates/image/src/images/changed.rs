@@ -15,7 +15,6 @@ use sha2::Digest as _;
 
 use super::Images;
 use super::loading::Lease;
-use super::snapshots::root_of;
 use crate::archive::{LayerBlob, Planned, bad_layer};
 use crate::compression::Compression;
 use crate::error::{CommitError, LoadError, SnapshotError};
@@ -115,7 +114,7 @@ impl Images {
         let failed = |source| SnapshotError::Io { holder: holder.to_owned(), source };
         let snapshot = self.open_snapshot(holder, crate::SnapshotOptions::default())?;
         let upper = open_root(&snapshot.upper).map_err(failed)?;
-        let lower = root_of(&snapshot.lower).map_err(failed)?;
+        let lower = self.open_base(&snapshot)?;
         Ok(Layers { image: snapshot.image, upper, lower })
     }
 
@@ -123,7 +122,7 @@ impl Images {
     fn stage_upper(&self, layers: &Layers, directory: std::path::PathBuf) -> Result<Option<LayerBlob>, CommitError> {
         let failed = |source| CommitError::Load(LoadError::Io { act: "read the container's files".to_owned(), source });
         std::thread::scope(|scope| {
-            let feed = Feed::start(scope, directory, Compression::Plain, self.storage);
+            let feed = Feed::start(scope, directory, Compression::Plain, self.storage());
             let mut sender = Sender { feed: &feed, hash: sha2::Sha256::new(), chunk: Vec::with_capacity(CHUNK), closed: false };
             let packed = pack_changes(layers, &mut sender);
             let (hash, closed) = (sender.hash, sender.closed);

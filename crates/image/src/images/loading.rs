@@ -35,7 +35,7 @@ impl Images {
         let lease = Lease::new(self);
         let archive = sniffing(archive).map_err(|source| io_error("read the archive", source))?;
         let known = |digest: &Digest| lease.take_known(digest);
-        let source = Source { staging: &staging.path, storage: self.storage, known: &known };
+        let source = Source { staging: &staging.path, storage: self.storage(), known: &known };
         let contents = Contents::read(archive, &source, progress)?;
         let planned = plan(&contents, platform)?;
         self.commit(&lease, &contents.layers, planned)
@@ -51,7 +51,7 @@ impl Images {
         changes::apply(&mut config, &options.changes).map_err(|reason| ImportError::Change { reason })?;
         let staging = self.disk.stage().map_err(|source| io_error("make a staging directory", source))?;
         let lease = Lease::new(self);
-        let layer = stage_one(tar, staging.path.join("layer"), self.storage)?;
+        let layer = stage_one(tar, staging.path.join("layer"), self.storage())?;
         let created = Some(jiff::Timestamp::now().to_string());
         let message = options.message.filter(|message| !message.is_empty());
         let comment = Some(message.unwrap_or_else(|| "Imported from -".to_owned()));

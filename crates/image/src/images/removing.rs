@@ -148,6 +148,7 @@ impl Images {
             if state.needs(&layer.diff_id) {
                 continue;
             }
+            self.mounts.forget(&layer.diff_id);
             // A tape without its layer is swept.
             let _ = self.disk.discard(&self.disk.tape(&layer.diff_id));
             let path = self.disk.layer(&layer.diff_id);

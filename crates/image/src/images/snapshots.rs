@@ -6,19 +6,19 @@
 
 use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use super::Images;
-use crate::disk::{Disk, EMPTY, make_directory, open_directory};
+use crate::disk::{Disk, EMPTY, make_directory};
 use crate::error::{RemoveSnapshotError, SnapshotError};
+use crate::layer::Layer;
 use crate::model::{ImageId, Snapshot, SnapshotOptions};
+use crate::overlay::{Lower, Upper, merged, writable};
 use crate::state::State;
 
 /// Start of the name of the work directory.
@@ -50,7 +50,8 @@ impl Images {
             self.lower(&state, image)
         };
         let directory = self.disk.snapshots.join(holder);
-        if let Err(source) = make(&directory, &lower[0], image) {
+        let top = self.mountable(&lower[..1]).and_then(|top| top[0].open());
+        if let Err(source) = top.and_then(|top| make(&directory, &top, image)) {
             // What was made so far is a stranger to the next sweep, too.
             let _ = self.disk.discard(&directory);
             let mut state = self.state();
@@ -106,6 +107,18 @@ impl Images {
         Ok(existed)
     }
 
+    /// Mounts a snapshot, writable and detached: the root of a container, to be attached in its mount namespace.
+    ///
+    /// The host's table of mounts does not show it; it ends with its last user.
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`].
+    pub fn mount(&self, snapshot: &Snapshot) -> Result<OwnedFd, SnapshotError> {
+        let upper = Upper { path: &snapshot.upper, work: &snapshot.work, volatile: snapshot.volatile };
+        let mounted = self.mountable(&snapshot.lower).and_then(|lower| writable(&lower, upper));
+        mounted.map_err(|source| SnapshotError::Io { holder: snapshot.holder(), source })
+    }
+
     /// Opens the merged root directory of a snapshot, read-only: a detached overlay mount that nothing else sees.
     ///
     /// For copying image files into volumes and out of stopped containers. Open paths below it
@@ -114,8 +127,20 @@ impl Images {
     /// # Errors
     /// [`SnapshotError::Io`].
     pub fn open_root(&self, snapshot: &Snapshot) -> Result<OwnedFd, SnapshotError> {
-        let lower = std::iter::once(&snapshot.upper).chain(&snapshot.lower);
-        merged(lower).map_err(|source| SnapshotError::Io { holder: String::new(), source })
+        let merged = self.mountable(&snapshot.lower).and_then(|mut lower| {
+            lower.insert(0, Lower::Directory(snapshot.upper.clone()));
+            merged(&lower)
+        });
+        merged.map_err(|source| SnapshotError::Io { holder: snapshot.holder(), source })
+    }
+
+    /// Opens what a snapshot stands on, without its own changes, in the same way as [`Images::open_root`].
+    ///
+    /// # Errors
+    /// [`SnapshotError::Io`].
+    pub fn open_base(&self, snapshot: &Snapshot) -> Result<OwnedFd, SnapshotError> {
+        let merged = self.mountable(&snapshot.lower).and_then(|lower| merged(&lower));
+        merged.map_err(|source| SnapshotError::Io { holder: snapshot.holder(), source })
     }
 
     /// Opens the merged root directory of an image, read-only: a detached mount to be attached elsewhere.
@@ -132,7 +157,7 @@ impl Images {
         };
         // Overlay refuses a single layer.
         lower.push(self.disk.layers.join(EMPTY));
-        merged(lower.iter()).map_err(|source| SnapshotError::Io { holder: image.to_string(), source })
+        self.mountable(&lower).and_then(|lower| merged(&lower)).map_err(|source| SnapshotError::Io { holder: image.to_string(), source })
     }
 
     /// Reads a small file (at most 1 MiB) of an image, such as `/etc/passwd`; nothing where there is none. Cached.
@@ -151,7 +176,7 @@ impl Images {
             }
             self.lower(&state, image)
         };
-        let read = || -> io::Result<Option<Arc<[u8]>>> { read_small(&root_of(&lower)?, path) };
+        let read = || -> io::Result<Option<Arc<[u8]>>> { read_small(&merged(&self.mountable(&lower)?)?, path) };
         let file = read().map_err(|source| SnapshotError::Io { holder: image.to_string(), source })?;
         let mut state = self.state();
         if state.files.len() < FILES_MAX && state.images.contains_key(image) {
@@ -160,7 +185,22 @@ impl Images {
         Ok(file)
     }
 
-    /// Returns the directories of an image's layers, the topmost first.
+    /// Returns the layers at these paths as overlay takes them.
+    fn mountable(&self, lower: &[PathBuf]) -> io::Result<Vec<Lower>> {
+        let one = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            match oci::Digest::from_hex(name) {
+                Ok(diff_id) => {
+                    let layer = Layer::find(&self.disk, &diff_id).ok_or(io::ErrorKind::NotFound)?;
+                    self.mounts.lower(&diff_id, &layer)
+                }
+                Err(_) => Ok(Lower::Directory(path.clone())),
+            }
+        };
+        lower.iter().map(one).collect()
+    }
+
+    /// Returns where an image's layers are, the topmost first.
     fn lower(&self, state: &State, image: &ImageId) -> Vec<PathBuf> {
         let mut lower = Vec::new();
         for layer in state.images.get(image).iter().flat_map(|entry| entry.record.layers.iter().rev()) {
@@ -185,18 +225,18 @@ fn is_file_name(holder: &str) -> bool {
     !holder.is_empty() && holder.len() <= 200 && !holder.starts_with('.') && !holder.bytes().any(|b| b == b'/' || b == 0)
 }
 
-fn make(directory: &Path, top: &Path, image: &ImageId) -> io::Result<()> {
+fn make(directory: &Path, top: &OwnedFd, image: &ImageId) -> io::Result<()> {
     make_directory(directory, 0o700)?;
     let upper = directory.join("diff");
     make_directory(&upper, 0o755)?;
     make_directory(&work(directory, image), 0o700)?;
     // The merged root directory shows owner and mode of the upper one.
-    let (wanted, made) = (fs_err::metadata(top)?, fs_err::metadata(&upper)?);
-    if (wanted.uid(), wanted.gid()) != (made.uid(), made.gid()) {
-        std::os::unix::fs::chown(&upper, Some(wanted.uid()), Some(wanted.gid()))?;
+    let (wanted, made) = (rustix::fs::fstat(top)?, rustix::fs::stat(&upper)?);
+    if (wanted.st_uid, wanted.st_gid) != (made.st_uid, made.st_gid) {
+        std::os::unix::fs::chown(&upper, Some(wanted.st_uid), Some(wanted.st_gid))?;
     }
-    if wanted.mode() != made.mode() {
-        fs_err::set_permissions(&upper, std::fs::Permissions::from_mode(wanted.mode() & 0o7777))?;
+    if wanted.st_mode != made.st_mode {
+        fs_err::set_permissions(&upper, std::fs::Permissions::from_mode(wanted.st_mode & 0o7777))?;
     }
     Ok(())
 }
@@ -214,52 +254,7 @@ pub(super) fn read_image(disk: &Disk, holder: &Path) -> Option<ImageId> {
 }
 
 fn assemble(directory: &Path, lower: Vec<PathBuf>, image: ImageId, options: SnapshotOptions) -> Snapshot {
-    let (upper, work) = (directory.join("diff"), work(directory, &image));
-    let lowers: Vec<String> = lower.iter().map(|path| escape(path)).collect();
-    let mut mount_options =
-        vec![format!("lowerdir={}", lowers.join(":")), format!("upperdir={}", upper.display()), format!("workdir={}", work.display())];
-    if options.volatile {
-        mount_options.push("volatile".to_owned());
-    }
-    let mount = oci::runtime::Mount {
-        destination: PathBuf::from("/"),
-        kind: Some("overlay".to_owned()),
-        source: Some(PathBuf::from("overlay")),
-        options: mount_options,
-        ..oci::runtime::Mount::default()
-    };
-    Snapshot { mount, upper, work, lower, image }
-}
-
-/// Writes `:` and `\` in a path as overlay's list of lower directories wants them.
-fn escape(path: &Path) -> String {
-    path.display().to_string().replace('\\', "\\\\").replace(':', "\\:")
-}
-
-/// Opens layers, the topmost first, as one directory.
-pub(super) fn root_of(lower: &[PathBuf]) -> io::Result<OwnedFd> {
-    if let [only] = lower { open_directory(only) } else { merged(lower.iter()) }
-}
-
-/// Mounts directories on top of each other, the topmost first, read-only and detached.
-fn merged<'a>(lower: impl Iterator<Item = &'a PathBuf>) -> io::Result<OwnedFd> {
-    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    let lower: Vec<&PathBuf> = lower.collect();
-    for path in &lower {
-        // No limit of length or number, unlike `lowerdir`.
-        match rustix::mount::fsconfig_set_string(&context, "lowerdir+", path.as_os_str().as_bytes()) {
-            // Kernels before 6.5 know only the joined form.
-            Err(Errno::INVAL) => {
-                let joined: Vec<String> = lower.iter().map(|path| escape(path)).collect();
-                rustix::mount::fsconfig_set_string(&context, "lowerdir", joined.join(":"))?;
-                break;
-            }
-            result => result?,
-        }
-    }
-    rustix::mount::fsconfig_create(&context)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOSUID;
-    Ok(rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+    Snapshot { upper: directory.join("diff"), work: work(directory, &image), lower, volatile: options.volatile, image }
 }
 
 fn read_small(root: &OwnedFd, path: &Path) -> io::Result<Option<Arc<[u8]>>> {

@@ -1,6 +1,6 @@
 //! The reader.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use super::entry::{Entry, Kind};
 use super::pax::{Pax, SparsePlan};
@@ -72,6 +72,37 @@ impl<R: Read> Archive<R> {
     /// Reads and forgets everything after the archive's end, so that a digest covers it.
     pub(crate) fn drain(&mut self) -> io::Result<()> {
         io::copy(&mut self.input, &mut io::sink()).map(drop)
+    }
+
+    /// Passes over the data of the entry without copying it.
+    pub(crate) fn pass_data(&mut self) -> Result<(), TarError>
+    where
+        R: BufRead,
+    {
+        while self.remaining > 0 {
+            let there = u64::try_from(self.input.fill_buf()?.len()).unwrap_or(u64::MAX);
+            if there == 0 {
+                return Err(TarError::Truncated);
+            }
+            let count = there.min(self.remaining);
+            self.input.consume(usize::try_from(count).unwrap_or_default());
+            self.remaining -= count;
+        }
+        Ok(())
+    }
+
+    /// Passes over everything after the archive's end, so that a digest covers it.
+    pub(crate) fn pass_rest(&mut self) -> Result<(), TarError>
+    where
+        R: BufRead,
+    {
+        loop {
+            let count = self.input.fill_buf()?.len();
+            if count == 0 {
+                return Ok(());
+            }
+            self.input.consume(count);
+        }
     }
 
     fn entry(&mut self, header: &Header<'_>, extended: Extended) -> Result<Entry, TarError> {

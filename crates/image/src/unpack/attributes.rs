@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
 use crate::tar::Entry;
+use crate::tree::{Node, xattrs};
 
 /// What an entry says about its file besides the content.
 pub(super) struct Attributes {
@@ -15,15 +16,17 @@ pub(super) struct Attributes {
     uid: u32,
     gid: u32,
     mtime: (i64, u32),
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    xattrs: Box<[(Vec<u8>, Vec<u8>)]>,
 }
 
 impl Attributes {
     pub(super) fn of(entry: Entry) -> Self {
-        let mut xattrs = entry.xattrs;
-        // Only we say what overlay reads; an image must not redirect or hide by such attributes.
-        xattrs.retain(|(name, _)| !name.starts_with(b"trusted.overlay.") && !name.starts_with(b"user.overlay."));
+        let xattrs = xattrs(entry.xattrs, entry.kind);
         Self { mode: entry.mode, uid: entry.uid, gid: entry.gid, mtime: entry.mtime, xattrs }
+    }
+
+    pub(super) fn of_node(node: &Node) -> Self {
+        Self { mode: node.mode.into(), uid: node.uid, gid: node.gid, mtime: node.mtime, xattrs: node.xattrs.clone() }
     }
 
     /// The file was made with `mode & 0o777` by root, so most need nothing but their time.
@@ -55,7 +58,7 @@ impl Attributes {
             // The last part was made by us just now and is no link.
             rustix::fs::chmodat(parent, name, Mode::from_raw_mode(self.mode), AtFlags::empty())?;
         }
-        for (key, value) in &self.xattrs {
+        for (key, value) in &*self.xattrs {
             let mut path = format!("/proc/self/fd/{}/", parent.as_raw_fd()).into_bytes();
             path.extend_from_slice(name);
             let path = std::ffi::OsString::from_vec(path);
@@ -73,7 +76,7 @@ impl Attributes {
     }
 
     fn set_xattrs(&self, file: &OwnedFd) -> io::Result<()> {
-        for (name, value) in &self.xattrs {
+        for (name, value) in &*self.xattrs {
             unless_unsupported(rustix::fs::fsetxattr(file, &name[..], value, XattrFlags::empty()))?;
         }
         Ok(())

@@ -14,26 +14,15 @@ const HOLE: usize = 4096;
 /// After so many bytes the free space is looked at again.
 const CHECK_BYTES: u64 = 64 << 20;
 
-/// What is left of the limits.
+/// Looks after the free space.
 pub(super) struct Budget {
-    pub(super) limits: Limits,
-    /// Bytes of the files so far, holes included.
-    pub(super) used: u64,
+    limits: Limits,
     unchecked: u64,
 }
 
 impl Budget {
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, used: 0, unchecked: CHECK_BYTES }
-    }
-
-    /// Takes the size of one more file.
-    fn file(&mut self, size: u64) -> Result<(), UnpackError> {
-        self.used = self.used.saturating_add(size);
-        if self.used > self.limits.bytes_max {
-            return Err(UnpackError::Limit { what: "its files take more bytes than allowed" });
-        }
-        Ok(())
+        Self { limits, unchecked: CHECK_BYTES }
     }
 
     /// Takes bytes that will be written.
@@ -59,7 +48,6 @@ pub(super) fn write<R: Read>(
     budget: &mut Budget,
     buffer: &mut [u8],
 ) -> Result<(), Failure> {
-    budget.file(entry.size)?;
     let mut end = 0;
     match &entry.sparse {
         None => end = copy(archive, file, (0, entry.size), budget, buffer)?,

@@ -16,8 +16,9 @@ impl Mounted {
         let snapshot = fixture.images.snapshot(holder, image, SnapshotOptions::default()).unwrap();
         let place = fixture.path(&format!("mounted-{holder}"));
         fs_err::create_dir(&place).unwrap();
-        let options = std::ffi::CString::new(snapshot.mount.options.join(",")).unwrap();
-        rustix::mount::mount(c"overlay", &place, c"overlay", rustix::mount::MountFlags::empty(), Some(options.as_c_str())).unwrap();
+        let root = fixture.images.mount(&snapshot).unwrap();
+        let flags = rustix::mount::MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        rustix::mount::move_mount(&root, "", rustix::fs::CWD, &place, flags).unwrap();
         Self(place)
     }
 

@@ -4,9 +4,11 @@
 
 mod archives;
 mod changed;
+mod conformance;
 mod hostile;
 mod import;
 mod lifecycle;
+mod seen;
 mod snapshots;
 mod tarball;
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 
 use image::{SnapshotError, SnapshotOptions};
-use rustix::mount::{MountFlags, MountPropagationFlags};
+use rustix::mount::{MountPropagationFlags, MoveMountFlags};
 
 use crate::tarball::Tarball;
 use crate::{Fixture, docker_archive, load, names};
@@ -63,8 +63,8 @@ fn layers_whiteouts_and_writes_are_merged_as_docker_does() {
     let target = fixture.path("mounted");
     fs_err::create_dir(&target).unwrap();
     in_private_mounts(|| {
-        let options = std::ffi::CString::new(snapshot.mount.options.join(",")).unwrap();
-        rustix::mount::mount("overlay", &target, "overlay", MountFlags::empty(), Some(options.as_c_str())).unwrap();
+        let root = fixture.images.mount(&snapshot).unwrap();
+        rustix::mount::move_mount(&root, "", rustix::fs::CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).unwrap();
         assert_eq!(names(&target), ["again", "dir", "implied", "kept", "opaque"]);
         assert_eq!(names(&target.join("dir")), ["new", "old"]);
         for hidden in ["again", "implied", "opaque"] {
@@ -98,7 +98,7 @@ fn snapshots_are_kept_by_their_holder_and_go_at_once() {
     let made = images.snapshot("one", &id, options).unwrap();
     let upper = fs_err::metadata(&made.upper).unwrap();
     assert_eq!((upper.uid(), upper.gid(), upper.mode() & 0o7777), (5, 6, 0o711));
-    assert!(made.mount.options.contains(&"volatile".to_owned()));
+    assert!(made.volatile);
     assert_eq!(images.open_snapshot("one", options).unwrap(), made);
     assert!(matches!(images.snapshot("one", &id, options), Err(SnapshotError::Exists { .. })));
     for holder in ["", "..", ".x", "a/b"] {

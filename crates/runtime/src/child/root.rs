@@ -3,18 +3,15 @@
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
-use oci::runtime::{Mount, Spec};
+use oci::runtime::Spec;
 use rustix::fs::CWD;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, mount_change, move_mount, open_tree, unmount,
-};
+use rustix::mount::{MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount_change, move_mount, open_tree, unmount};
 
 use super::path::{Kind, ensure, open_root};
 use super::{Failure, Outcome, Trying as _};
 
 /// Mounts the root, one of the specification over its own place (where hooks look for it), and returns it.
-pub(crate) fn mount(spec: &Spec, bundle: &Path, root_mount: Option<&Mount>) -> Outcome<OwnedFd> {
+pub(crate) fn mount(spec: &Spec, bundle: &Path, root_tree: Option<&OwnedFd>) -> Outcome<OwnedFd> {
     let linux = spec.linux.as_ref();
     let propagation = linux.and_then(|linux| linux.rootfs_propagation.as_deref()).unwrap_or("rslave");
     // At least a slave: nothing mounted from here on may reach the host unless it was asked for.
@@ -26,9 +23,9 @@ pub(crate) fn mount(spec: &Spec, bundle: &Path, root_mount: Option<&Mount>) -> O
     };
     mount_change("/", first).trying(|| "making the mounts private".into())?;
     let spec_root = spec.root.as_ref().map(|root| bundle.join(&root.path));
-    let (tree, place) = match root_mount {
+    let (tree, place) = match root_tree {
         // Over the host's root, where it covers nothing: paths still begin at the mount below, which is this process's root.
-        Some(mount) => (overlay(mount)?, Path::new("/").to_owned()),
+        Some(tree) => (tree.try_clone().trying(|| "the root's descriptor".into())?, Path::new("/").to_owned()),
         None => {
             let path = spec_root.ok_or_else(|| Failure("root: missing in config.json".into()))?;
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
@@ -39,38 +36,6 @@ pub(crate) fn mount(spec: &Spec, bundle: &Path, root_mount: Option<&Mount>) -> O
         .trying(|| format!("mounting the root on {}", place.display()))?;
     // pivot_root refuses a shared parent, and unmounting the old root must not reach the host.
     Ok(tree)
-}
-
-/// An overlay from options `lowerdir=a:b`, `upperdir=`, `workdir=` and flags; each lower is passed on its own, so that their
-/// number and length have no limit but the kernel's 500.
-pub(crate) fn overlay(mount: &Mount) -> Outcome<OwnedFd> {
-    let kind = mount.kind.as_deref().unwrap_or("overlay");
-    let fs = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).trying(|| format!("opening file system {kind}"))?;
-    // The name that df(1) and mount(8) show.
-    let source = mount.source.as_deref().unwrap_or(Path::new(kind));
-    fsconfig_set_string(&fs, "source", source).trying(|| "source".into())?;
-    let mut attributes = MountAttrFlags::empty();
-    for option in &mount.options {
-        let what = || format!("root option {option}");
-        match option.split_once('=') {
-            Some(("lowerdir", lowers)) if kind == "overlay" => {
-                for lower in lowers.split(':') {
-                    fsconfig_set_string(&fs, "lowerdir+", lower).trying(|| format!("lower layer {lower}"))?;
-                }
-            }
-            Some((key, value)) => fsconfig_set_string(&fs, key, value).trying(what)?,
-            None => match option.as_str() {
-                "ro" => attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY,
-                "nodev" => attributes |= MountAttrFlags::MOUNT_ATTR_NODEV,
-                "nosuid" => attributes |= MountAttrFlags::MOUNT_ATTR_NOSUID,
-                "noatime" => attributes |= MountAttrFlags::MOUNT_ATTR_NOATIME,
-                "rw" | "relatime" => {}
-                flag => fsconfig_set_flag(&fs, flag).trying(what)?,
-            },
-        }
-    }
-    fsconfig_create(&fs).trying(|| format!("mounting {kind} as the root"))?;
-    fsmount(&fs, FsMountFlags::FSMOUNT_CLOEXEC, attributes).trying(|| format!("mounting {kind} as the root"))
 }
 
 /// Makes the container's root the root, leaves the host's, and closes what is read-only.

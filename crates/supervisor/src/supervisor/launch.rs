@@ -26,10 +26,12 @@ const OOM_SCORE: &str = "-999";
 /// Digits of an id as `docker ps` shows it.
 const SHORT_ID: usize = 12;
 
-/// Runs a supervisor to its end. The message is a [`Launch`], the first descriptor the connection.
+/// Runs a supervisor to its end. The message is a [`Launch`], the first descriptor the connection, the next the root, if any.
 pub(crate) fn main(message: &[u8], mut fds: Vec<OwnedFd>) -> io::Result<()> {
     let launch = codec::decode::<Launch>(message, &mut fds);
-    let control = fds.pop().ok_or(io::ErrorKind::InvalidData)?;
+    let mut fds = fds.into_iter();
+    let control = fds.next().ok_or(io::ErrorKind::InvalidData)?;
+    let root = fds.next();
     rustix::io::ioctl_fionbio(&control, true)?;
     let mut poller = Poller::new()?;
     let mut connections = Connections::default();
@@ -39,7 +41,8 @@ pub(crate) fn main(message: &[u8], mut fds: Vec<OwnedFd>) -> io::Result<()> {
         let short = launch.id.get(..SHORT_ID).unwrap_or(&launch.id);
         let _shows_the_spawners = sys::process::set_title(&format!("teu supervisor {short}"));
     }
-    let result = launch.and_then(|launch| create(launch, &mut poller));
+    // The root is let go of here: from now on it belongs to the container's mounts alone.
+    let result = launch.and_then(|launch| create(launch, root, &mut poller));
     let created = match result {
         Ok(created) => created,
         Err(message) => {
@@ -66,10 +69,10 @@ struct Created {
 }
 
 /// Makes the control socket, the log and the container; undoes all if one of them fails.
-fn create(mut launch: Launch, poller: &mut Poller) -> Result<Created, String> {
+fn create(mut launch: Launch, root: Option<OwnedFd>, poller: &mut Poller) -> Result<Created, String> {
     let path = launch.control_path.clone();
     let listener = sys::seqpacket::listen(&path).map_err(|error| format!("cannot listen at `{}`: {error}", path.display()))?;
-    let created = create_container(&mut launch, poller);
+    let created = create_container(&mut launch, root.as_ref(), poller);
     let (container, network_namespace, first) = match created {
         Ok(parts) => parts,
         Err(message) => {
@@ -92,7 +95,11 @@ fn create(mut launch: Launch, poller: &mut Poller) -> Result<Created, String> {
     Ok(Created { settings, listener, container, network_namespace, first })
 }
 
-fn create_container(launch: &mut Launch, poller: &mut Poller) -> Result<(runtime::Container, OwnedFd, Process), String> {
+fn create_container(
+    launch: &mut Launch,
+    root: Option<&OwnedFd>,
+    poller: &mut Poller,
+) -> Result<(runtime::Container, OwnedFd, Process), String> {
     let log = Log::open(&launch.log).map_err(|error| format!("cannot open the log `{}`: {error}", launch.log.path.display()))?;
     if launch.init {
         let run = launch.control_path.parent().unwrap_or(Path::new("/"));
@@ -109,7 +116,7 @@ fn create_container(launch: &mut Launch, poller: &mut Poller) -> Result<(runtime
         id: &launch.id,
         spec: &launch.spec,
         bundle: &launch.bundle,
-        root_mount: launch.root_mount.as_ref(),
+        root_tree: root,
         stdio,
         seccomp: seccomp.as_ref(),
         gate: runtime::Gate::Message,

@@ -175,7 +175,7 @@ impl Bundle {
 
     /// Launches and waits for the creation.
     pub(crate) fn launch(spawner: &Spawner, (folder, launch): (tempfile::TempDir, Launch)) -> Self {
-        let mut engine = Engine::new(spawner.launch(&launch).unwrap());
+        let mut engine = Engine::new(spawner.launch(&launch, None).unwrap());
         match engine.event().unwrap() {
             Event::Created { .. } => {}
             other => panic!("{other:?}"),

@@ -45,7 +45,7 @@ fn output_is_logged_before_the_exit_is_told(spawner: &Spawner) {
 fn a_missing_program_is_told(spawner: &Spawner) {
     let (folder, mut launch) = Bundle::prepare("");
     launch.spec.process.as_mut().unwrap().args = vec!["nosuch".to_owned()];
-    let mut engine = Engine::new(spawner.launch(&launch).unwrap());
+    let mut engine = Engine::new(spawner.launch(&launch, None).unwrap());
     let Some(Event::CreateFailed { message }) = engine.event() else { panic!() };
     assert!(message.contains("exec: \"nosuch\": executable file not found in $PATH"), "{message}");
     assert!(engine.event().is_none());
