@@ -86,8 +86,8 @@ impl Connector {
         let tcp = match &hop {
             None => dial(host.trim_matches(['[', ']']), port).await?,
             Some(hop) => {
-                let (name, port) = hop.authority.rsplit_once(':').unwrap_or((&hop.authority, "80"));
-                let tcp = dial(name.trim_matches(['[', ']']), port.parse().unwrap_or(80)).await;
+                let (name, door) = hop.authority.rsplit_once(':').unwrap_or((&hop.authority, "80"));
+                let tcp = dial(name.trim_matches(['[', ']']), door.parse().unwrap_or(80)).await;
                 let tcp = tcp.map_err(|error| ConnectError::Proxy { reason: error.to_string() })?;
                 if secure { tunnel(tcp, &format!("{host}:{port}"), hop).await? } else { tcp }
             }

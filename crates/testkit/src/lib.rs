@@ -6,6 +6,7 @@
 pub mod busybox;
 pub mod campaign;
 pub mod daemon;
+pub mod faulty;
 pub mod leftovers;
 pub mod registry;
 pub mod script;

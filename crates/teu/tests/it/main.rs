@@ -8,6 +8,7 @@ mod copy;
 mod crash;
 mod disk;
 mod explain;
+mod faulty;
 mod health;
 mod help;
 mod images;
