@@ -18,6 +18,7 @@ mod life;
 mod list;
 mod logs;
 mod man;
+mod manifest;
 mod mount;
 mod network;
 mod port;
@@ -57,6 +58,7 @@ fn entries() -> Vec<Entry> {
         events::ENTRIES,
         image::ENTRIES,
         registry::ENTRIES,
+        manifest::ENTRIES,
         network::ENTRIES,
         volume::ENTRIES,
         system::ENTRIES,

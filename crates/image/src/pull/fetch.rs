@@ -4,7 +4,6 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use oci::Digest;
 use sha2::Digest as _;
@@ -18,10 +17,11 @@ use crate::layer::Storage;
 use crate::stream::Feed;
 use crate::unpack::Limits;
 
-/// Bytes that are handed on at a time.
+/// Most bytes that are handed on at a time.
 const PIECE: usize = 256 << 10;
-/// How long a piece may take to fill before it is handed on as it is.
-const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Bytes at the start that tell the compression.
+const MAGIC: usize = 6;
 
 /// All layers of a pull.
 pub(super) struct Job<'a> {
@@ -130,12 +130,12 @@ impl Job<'_> {
         let (digest, size) = (wanted.blob.digest, wanted.blob.size);
         let bad = |error| PullError::Layer { digest, source: bad_layer(error) };
         std::thread::scope(|scope| {
-            let mut input = Input { job: self, wanted, ingest, kept: None, live: None, position: 0 };
+            let mut input = Input { job: self, wanted, ingest, kept: None, live: None, position: 0, buffer: vec![0; PIECE] };
             let mut hash = sha2::Sha256::new();
             let mut feed = None;
             let mut accepted = true;
             while accepted && input.position < size {
-                let piece = input.piece()?;
+                let piece = if feed.is_none() { input.start()? } else { input.piece()? };
                 hash.update(&piece);
                 if feed.is_none() {
                     feed = Some(Feed::start(scope, self.staging.join(place), self.compression(wanted, &piece)?, self.storage(size)));
@@ -195,25 +195,36 @@ struct Input<'a> {
     kept: Option<fs_err::File>,
     live: Option<Box<dyn Read + Send>>,
     position: u64,
+    buffer: Vec<u8>,
 }
 
 impl Input<'_> {
+    /// Reads the first bytes, as many as tell the compression.
+    fn start(&mut self) -> Result<Vec<u8>, PullError> {
+        let mut start = self.piece()?;
+        while start.len() < MAGIC && self.position < self.wanted.blob.size {
+            start.extend(self.piece()?);
+        }
+        Ok(start)
+    }
+
     fn piece(&mut self) -> Result<Vec<u8>, PullError> {
         let blob = &self.wanted.blob;
         let failed = |source| PullError::Io { act: "keep the bytes of a layer", source };
         let fetch = |source| PullError::Fetch { digest: blob.digest, source };
+        let buffer = &mut self.buffer[..];
         let is_kept = self.position < self.ingest.length;
         let piece = if is_kept {
             if self.kept.is_none() {
                 self.kept = Some(self.ingest.reader().map_err(failed)?);
             }
             let left = self.ingest.length - self.position;
-            self.kept.as_mut().map_or(Ok(Vec::new()), |kept| fill(&mut kept.take(left))).map_err(failed)?
+            self.kept.as_mut().map_or(Ok(Vec::new()), |kept| fill(&mut kept.take(left), buffer)).map_err(failed)?
         } else {
             if self.live.is_none() {
                 self.live = Some(self.job.source.open(blob, self.position).map_err(fetch)?);
             }
-            let piece = self.live.as_mut().map_or(Ok(Vec::new()), fill).map_err(fetch)?;
+            let piece = self.live.as_mut().map_or(Ok(Vec::new()), |live| fill(live, buffer)).map_err(fetch)?;
             self.ingest.append(&piece).map_err(failed)?;
             piece
         };
@@ -225,21 +236,12 @@ impl Input<'_> {
     }
 }
 
-/// Reads a piece, or what comes in a short time; empty at the end.
-fn fill(input: &mut impl Read) -> std::io::Result<Vec<u8>> {
-    let begin = Instant::now();
-    let mut piece = vec![0; PIECE];
-    let mut filled = 0;
-    while filled < PIECE && (filled == 0 || begin.elapsed() < PATIENCE) {
-        match input.read(&mut piece[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
+/// Reads what is there, at most a piece, and never waits for more once something has come; empty at the end.
+fn fill(input: &mut impl Read, buffer: &mut [u8]) -> std::io::Result<Vec<u8>> {
+    loop {
+        match input.read(buffer) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            // What has come is kept; the next read fails again.
-            Err(_) if filled > 0 => break,
-            Err(error) => return Err(error),
+            result => return result.map(|count| buffer[..count].to_vec()),
         }
     }
-    piece.truncate(filled);
-    Ok(piece)
 }

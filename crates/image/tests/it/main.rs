@@ -8,6 +8,7 @@ mod conformance;
 mod hostile;
 mod import;
 mod lifecycle;
+mod pull;
 mod seen;
 mod snapshots;
 mod tarball;

@@ -187,3 +187,31 @@ fn write_program(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
 }
+
+#[test]
+fn lists_of_manifests_are_made_annotated_and_pulled_by_platform() {
+    let bench = Bench::new(Access::Open);
+    let (one, two, list) = (bench.name("one:1"), bench.name("two:1"), bench.name("list:1"));
+    for name in [&one, &two] {
+        bench.ok(&["tag", "busybox", name]);
+        bench.ok(&["push", "-q", name]);
+    }
+    assert_eq!(bench.ok(&["manifest", "create", &list, &one, &two]), format!("Created manifest list {list}\n"));
+    assert!(bench.fails(&["manifest", "create", &list, &one]).contains("refusing to amend an existing manifest list with no --amend flag"));
+    bench.ok(&["manifest", "annotate", "--arch", "arm64", "--variant", "v8", &list, &two]);
+    assert!(bench.fails(&["manifest", "annotate", "--arch", "none", &list, &two]).contains("unsupported os/arch combination: /none"));
+    let shown = bench.ok(&["manifest", "inspect", &list]);
+    let pushed = bench.ok(&["manifest", "push", "--purge", &list]);
+    let digest = pushed.lines().last().unwrap();
+    assert!(pushed.contains("Pushed ref ") && digest.starts_with("sha256:"), "{pushed}");
+    assert_eq!(bench.ok(&["manifest", "inspect", &list]), shown);
+    assert!(bench.ok(&["manifest", "inspect", "-v", &list]).contains("\"architecture\": \"arm64\""));
+    let pulled = bench.ok(&["pull", "--platform", "linux/arm64", &list]);
+    assert!(pulled.contains(&format!("Digest: {digest}\n")), "{pulled}");
+    // The unmodified client reads the same list.
+    let seen = bench.run(bench.daemon.docker(), &["manifest", "inspect", "--insecure", &list]);
+    assert_eq!(String::from_utf8_lossy(&seen.stdout), shown, "{seen:?}");
+    let missing = bench.fails(&["pull", "--platform", "linux/s390x", &list]);
+    assert!(missing.contains("no matching manifest for linux/s390x in the manifest list entries"), "{missing}");
+    assert!(bench.fails(&["manifest", "rm", &list]).contains("No such manifest: "));
+}
