@@ -174,7 +174,7 @@ pub fn find(method: &Method, path: &str) -> Result<Route, ApiError> {
         "images" => images(word, rest),
         "networks" => networks(word, rest),
         "volumes" => volumes(word, rest),
-        "teu" if method == Method::GET => rest.strip_prefix("why/").map(|name| Route::Why(name.to_owned())),
+        "teu" if rest.starts_with("why/") && method == Method::GET => rest.strip_prefix("why/").map(|name| Route::Why(name.to_owned())),
         _ => single(word, path),
     };
     found.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "page not found"))

@@ -112,7 +112,8 @@ impl Job<'_> {
         let mut ingest = Ingest::open(self.disk, &wanted.blob.digest, wanted.blob.size).map_err(failed)?;
         let resumed = ingest.length > 0;
         match self.attempt(&format!("{index}"), wanted, &mut ingest, shared) {
-            Err(PullError::Digest { .. }) if resumed => {
+            // What was kept may be wrong without the registry's fault, such as after a power cut.
+            Err(error) if resumed && is_wrong(&error) => {
                 ingest.clear().map_err(failed)?;
                 self.attempt(&format!("{index}-again"), wanted, &mut ingest, shared)
             }
@@ -120,7 +121,7 @@ impl Job<'_> {
         }
         .inspect_err(|error| {
             // What cannot be right is not kept for the next attempt.
-            if matches!(error, PullError::Digest { .. } | PullError::DiffId { .. } | PullError::Layer { .. } | PullError::Size { .. }) {
+            if is_wrong(error) {
                 ingest::remove(self.disk, &wanted.blob.digest);
             }
         })
@@ -134,27 +135,25 @@ impl Job<'_> {
             let mut hash = sha2::Sha256::new();
             let mut feed = None;
             let mut accepted = true;
-            while accepted && input.position < size {
+            // Also when unpacking has failed: whether the bytes are right tells whose fault it is.
+            while input.position < size {
                 let piece = if feed.is_none() { input.start()? } else { input.piece()? };
                 hash.update(&piece);
                 if feed.is_none() {
                     feed = Some(Feed::start(scope, self.staging.join(place), self.compression(wanted, &piece)?, self.storage(size)));
                 }
-                accepted = feed.as_ref().is_some_and(|feed| feed.send(Arc::new(piece)));
+                accepted = accepted && feed.as_ref().is_some_and(|feed| feed.send(Arc::new(piece)));
                 let step = PullStep::Downloading { current: input.position, total: size };
                 if shared.stopped.load(Ordering::Relaxed) || !(self.report)(&digest, step) {
                     return Err(PullError::Cancelled);
                 }
             }
-            let complete = input.position == size;
-            if complete {
-                (self.report)(&digest, PullStep::Verifying);
-                let actual = Digest::from_bytes(hash.finalize().into());
-                if actual != digest {
-                    return Err(PullError::Digest { expected: digest, actual });
-                }
-                (self.report)(&digest, PullStep::Downloaded);
+            (self.report)(&digest, PullStep::Verifying);
+            let actual = Digest::from_bytes(hash.finalize().into());
+            if actual != digest {
+                return Err(PullError::Digest { expected: digest, actual });
             }
+            (self.report)(&digest, PullStep::Downloaded);
             let Some(feed) = feed else {
                 return Err(PullError::Invalid { reason: format!("layer {digest} is empty") });
             };
@@ -185,6 +184,14 @@ impl Job<'_> {
         let limits = Limits { bytes_max: usual.bytes_max.min(bytes_max), free_bytes_min: self.limits.reserve_bytes, ..usual };
         Storage { limits, ..self.storage }
     }
+}
+
+/// Tells whether the bytes themselves are to blame.
+fn is_wrong(error: &PullError) -> bool {
+    matches!(
+        error,
+        PullError::Digest { .. } | PullError::DiffId { .. } | PullError::Layer { .. } | PullError::Size { .. } | PullError::Invalid { .. }
+    )
 }
 
 /// The bytes of a layer: first those that are kept, then those that come.
