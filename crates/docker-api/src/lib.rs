@@ -3,6 +3,7 @@
 pub mod archive;
 pub mod client;
 pub mod filters;
+pub mod fuzz;
 pub mod json;
 pub mod stream;
 pub mod types;

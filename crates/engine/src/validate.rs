@@ -156,7 +156,7 @@ fn check_mounts(spec: &Spec) -> Result<(), InvalidSpec> {
 fn check_capabilities(spec: &Spec) -> Result<(), InvalidSpec> {
     let unknown = |name: &&String| {
         let name = full_name(name);
-        name != "ALL" && !profile::ALL_CAPABILITIES.contains(&name.as_str())
+        name != "ALL" && !oci::capability::NAMES.contains(&name.as_str())
     };
     if let Some(name) = spec.host.cap_add.iter().find(unknown) {
         return Err(InvalidSpec::CapAdd(name.clone()));

@@ -1,6 +1,8 @@
 //! The words of OCI: digests, image references, manifests, image configuration, runtime specification.
 
+pub mod capability;
 mod digest;
+pub mod fuzz;
 pub mod image;
 mod platform;
 mod reference;

@@ -9,6 +9,7 @@ pub mod cli;
 mod clone;
 mod create;
 mod exec;
+pub mod fuzz;
 mod hook;
 pub mod protect;
 pub mod seccomp;

@@ -5,6 +5,7 @@
 //! **Source:** runtime-spec, `config-linux.md`, Seccomp; `linux/seccomp.h`, `linux/filter.h`, `linux/audit.h`.
 
 mod assemble;
+mod interpret;
 pub(crate) mod listener;
 mod syscalls;
 

@@ -5,6 +5,7 @@ mod connections;
 pub mod control;
 pub mod exit;
 pub mod files;
+pub mod fuzz;
 pub mod init;
 mod log;
 pub mod logs;

@@ -96,6 +96,18 @@ impl Log {
             }
         }
         self.flush();
+        // The last entries may have been the first that could be written again.
+        self.tell_lost(self.last_time.saturating_add(1));
+        self.flush();
+    }
+
+    /// Adds an entry about those that were lost, once there is hope to write it.
+    fn tell_lost(&mut self, time: u64) {
+        if let Some(lost) = self.file.take_lost() {
+            let notice = format!("{lost} bytes of the log were lost: they could not be written");
+            let notice = split::Piece { bytes: notice.as_bytes(), newline: true, line_time: &mut None };
+            self.encoder.append(Stream::Stderr, time, notice, &mut self.batch);
+        }
     }
 
     /// Each line has a later time than the one before, so that a reader can go on from a time;
@@ -110,11 +122,7 @@ impl Log {
         if piece.newline {
             *piece.line_time = None;
         }
-        if let Some(lost) = self.file.take_lost() {
-            let notice = format!("{lost} bytes of the log were lost: they could not be written");
-            let notice = split::Piece { bytes: notice.as_bytes(), newline: true, line_time: &mut None };
-            self.encoder.append(Stream::Stderr, time, notice, &mut self.batch);
-        }
+        self.tell_lost(time);
         self.encoder.append(stream, time, piece, &mut self.batch);
         if self.batch.len() >= BATCH_BYTES {
             self.flush();

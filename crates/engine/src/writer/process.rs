@@ -16,7 +16,7 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 /// The capabilities that a container gets. **Source:** moby, `oci/caps/utils.go`, `TweakCapabilities`.
 pub(crate) fn capabilities(spec: &Spec) -> Vec<String> {
     let host = &spec.host;
-    let all = || profile::ALL_CAPABILITIES.iter().map(|c| (*c).to_owned());
+    let all = || oci::capability::NAMES.iter().map(|c| (*c).to_owned());
     if host.privileged {
         return all().collect();
     }
@@ -131,7 +131,7 @@ pub(crate) fn exec_process(spec: &Spec, exec: &ExecSpec, user: (User, &str), hos
     for entry in &exec.env {
         set(&mut env, entry);
     }
-    let granted = if exec.privileged { profile::ALL_CAPABILITIES.iter().map(|c| (*c).to_owned()).collect() } else { capabilities(spec) };
+    let granted = if exec.privileged { oci::capability::NAMES.iter().map(|c| (*c).to_owned()).collect() } else { capabilities(spec) };
     let own = [&exec.working_directory, &spec.config.working_directory];
     let cwd = own.into_iter().find(|d| !d.is_empty()).map_or("", String::as_str);
     Process {

@@ -18,7 +18,7 @@ pub(super) fn features() -> Result<(), CliError> {
         ],
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
-            "capabilities": crate::capability::NAMES.as_slice(),
+            "capabilities": oci::capability::NAMES.as_slice(),
             "cgroup": { "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": false },
             "seccomp": {
                 "enabled": true,

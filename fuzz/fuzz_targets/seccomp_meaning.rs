@@ -1,0 +1,4 @@
+//! Feeds `runtime::fuzz::seccomp_meaning`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| runtime::fuzz::seccomp_meaning(bytes));
