@@ -100,6 +100,17 @@ impl State {
         self.images.values().flat_map(|entry| &entry.record.layers).find(|layer| layer.diff_id == *diff_id).copied()
     }
 
+    /// Finds the layer that a blob became, by the manifests that images came with.
+    pub(crate) fn layer_of_blob(&self, blob: &Digest) -> Option<Digest> {
+        let text = blob.to_string();
+        self.images.values().find_map(|entry| {
+            let manifest = entry.record.manifest.as_ref().filter(|manifest| manifest.contains(&text))?;
+            let manifest: oci::image::Manifest = serde_json::from_str(manifest).ok()?;
+            let index = manifest.layers.iter().position(|layer| layer.digest == *blob)?;
+            Some(entry.record.layers.get(index)?.diff_id)
+        })
+    }
+
     /// Says whether an image or a running load needs a layer.
     pub(crate) fn needs(&self, diff_id: &Digest) -> bool {
         self.leases.contains_key(diff_id) || self.layer(diff_id).is_some()

@@ -1,5 +1,6 @@
 //! The first pass: everything in the archive by its name.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::io::Read;
 use std::path::Path;
@@ -50,6 +51,8 @@ pub(crate) struct Contents {
     blobs: HashMap<Vec<u8>, Blob>,
     aliases: HashMap<Vec<u8>, Vec<u8>>,
     pub(crate) layers: Vec<LayerBlob>,
+    /// Layers that the archive does not hold and that are here.
+    present: RefCell<Vec<Digest>>,
 }
 
 /// Where layers go and what is known.
@@ -60,6 +63,8 @@ pub(crate) struct Source<'a> {
     pub(crate) storage: Storage,
     /// Says whether a layer is here already, and keeps it until the load has ended.
     pub(crate) known: &'a dyn Fn(&Digest) -> bool,
+    /// Finds the layer that a compressed blob became, and keeps it as well.
+    pub(crate) known_blob: &'a dyn Fn(&Digest) -> Option<Digest>,
 }
 
 /// A layer that is read, being unpacked, or done.
@@ -99,9 +104,15 @@ impl Contents {
         }
     }
 
-    /// Returns the index of a layer in `layers`.
-    pub(crate) fn layer(&self, name: &str) -> Result<usize, LoadError> {
-        let reason = match self.find(name) {
+    /// Returns the index of a layer in `layers`; one that the archive leaves out may be here.
+    pub(crate) fn layer(&self, name: &str, expected: &Digest, known: &dyn Fn(&Digest) -> bool) -> Result<usize, LoadError> {
+        let found = self.find(name);
+        if found.is_none() && known(expected) {
+            let mut present = self.present.borrow_mut();
+            present.push(*expected);
+            return Ok(self.layers.len() + present.len() - 1);
+        }
+        let reason = match found {
             Some(Blob::Layer(index)) => return Ok(*index),
             Some(Blob::Unsupported(kind)) => {
                 format!("layer {name} is compressed with {kind}, which is not supported")
@@ -110,6 +121,18 @@ impl Contents {
             None => format!("layer {name} is missing in the archive"),
         };
         Err(LoadError::Invalid { reason })
+    }
+
+    /// Returns the digest of a layer's tar.
+    pub(crate) fn diff_id(&self, index: usize) -> Option<Digest> {
+        let here = self.layers.get(index).map(|layer| layer.diff_id);
+        here.or_else(|| self.present.borrow().get(index - self.layers.len()).copied())
+    }
+
+    /// Returns the layers, those that the archive left out behind the others.
+    pub(crate) fn into_layers(self) -> Vec<LayerBlob> {
+        let present = self.present.into_inner().into_iter().map(|diff_id| LayerBlob { diff_id, staged: None });
+        self.layers.into_iter().chain(present).collect()
     }
 
     fn find(&self, name: &str) -> Option<&Blob> {
@@ -198,15 +221,18 @@ impl<R: Read> Pass<'_, '_, '_, R> {
 
     fn layer(&mut self, first: Vec<u8>, named: Option<Digest>, compression: Compression, size: u64) -> Result<usize, LoadError> {
         let index = self.slots.len();
-        let known = named.filter(|digest| compression == Compression::Plain && (self.source.known)(digest));
-        let feed = match known {
-            Some(_) => None,
-            None => {
-                self.wait_for_room()?;
-                let directory = self.source.staging.join(index.to_string());
-                Some(Feed::start(self.scope, directory, compression, self.source.storage))
-            }
-        };
+        let known = named.and_then(|digest| match compression {
+            Compression::Plain => (self.source.known)(&digest).then_some(digest),
+            Compression::Gzip | Compression::Zstd | Compression::Unsupported(_) => (self.source.known_blob)(&digest),
+        });
+        if let Some(diff_id) = known {
+            // Its bytes are of no use, so they are not even digested.
+            self.slots.push(Slot::Known(diff_id));
+            return Ok(index);
+        }
+        self.wait_for_room()?;
+        let directory = self.source.staging.join(index.to_string());
+        let feed = Feed::start(self.scope, directory, compression, self.source.storage);
         let mut hash = sha2::Sha256::new();
         let mut chunk = first;
         let mut bytes = 0;
@@ -216,17 +242,14 @@ impl<R: Read> Pass<'_, '_, '_, R> {
             if let Some(diff_id) = named {
                 (self.progress)(Progress::Layer { diff_id, bytes, total: size });
             }
-            if feed.as_ref().is_some_and(|feed| !feed.send(Arc::new(chunk))) {
+            if !feed.send(Arc::new(chunk)) {
                 break;
             }
             chunk = self.chunk()?;
         }
         let failed = bytes < size;
         let blob = Digest::from_bytes(hash.finalize().into());
-        self.slots.push(match feed {
-            Some(feed) => Slot::Pending { blob, pending: feed.end() },
-            None => Slot::Known(blob),
-        });
+        self.slots.push(Slot::Pending { blob, pending: feed.end() });
         if failed {
             self.wait(index)?;
         }

@@ -41,11 +41,12 @@ struct DockerManifest {
 }
 
 /// Finds the images for `platform`; without one, all of a Docker archive, or those for this host of an OCI layout.
-pub(crate) fn plan(contents: &Contents, platform: Option<&Platform>) -> Result<Vec<Planned>, LoadError> {
+/// A layer that the archive leaves out may be `known`.
+pub(crate) fn plan(contents: &Contents, platform: Option<&Platform>, known: &dyn Fn(&Digest) -> bool) -> Result<Vec<Planned>, LoadError> {
     let planned = if let Some(bytes) = contents.document("manifest.json") {
-        docker(contents, bytes, platform)?
+        docker(contents, bytes, platform, known)?
     } else if let Some(bytes) = contents.document("index.json") {
-        let mut walk = Walk { contents, wanted: platform, manifests: 0 };
+        let mut walk = Walk { contents, wanted: platform, known, manifests: 0 };
         walk.index(&parse(bytes, "index.json")?, None, INDEX_DEPTH_MAX)?
     } else {
         return Err(invalid("invalid archive: does not contain a manifest.json"));
@@ -57,7 +58,12 @@ pub(crate) fn plan(contents: &Contents, platform: Option<&Platform>) -> Result<V
     Ok(planned)
 }
 
-fn docker(contents: &Contents, bytes: &[u8], platform: Option<&Platform>) -> Result<Vec<Planned>, LoadError> {
+fn docker(
+    contents: &Contents,
+    bytes: &[u8],
+    platform: Option<&Platform>,
+    known: &dyn Fn(&Digest) -> bool,
+) -> Result<Vec<Planned>, LoadError> {
     let mut planned = Vec::new();
     for entry in parse::<Vec<DockerManifest>>(bytes, "manifest.json")? {
         let bytes =
@@ -72,7 +78,7 @@ fn docker(contents: &Contents, bytes: &[u8], platform: Option<&Platform>) -> Res
             names.push(name.or_latest());
         }
         let paths = entry.layers.unwrap_or_default();
-        let layers = layers(contents, &config, paths.iter().map(String::as_str))?;
+        let layers = layers(contents, &config, paths.iter().map(String::as_str), known)?;
         planned.push(Planned { config: text, names, layers, manifest: None, parent: None });
     }
     Ok(planned)
@@ -81,6 +87,7 @@ fn docker(contents: &Contents, bytes: &[u8], platform: Option<&Platform>) -> Res
 struct Walk<'a> {
     contents: &'a Contents,
     wanted: Option<&'a Platform>,
+    known: &'a dyn Fn(&Digest) -> bool,
     manifests: usize,
 }
 
@@ -143,7 +150,7 @@ impl Walk<'_> {
             return Ok(None);
         }
         let paths: Vec<String> = manifest.layers.iter().map(|layer| self::path(&layer.digest)).collect();
-        let layers = layers(self.contents, &config, paths.iter().map(String::as_str))?;
+        let layers = layers(self.contents, &config, paths.iter().map(String::as_str), self.known)?;
         let manifest = String::from_utf8(bytes.to_vec()).map_err(|_| invalid(format!("{path} is not UTF-8")))?;
         Ok(Some(Planned { config: config_text, names: name.into_iter().collect(), layers, manifest: Some(manifest), parent: None }))
     }
@@ -169,7 +176,12 @@ fn path(digest: &Digest) -> String {
 }
 
 /// Finds the layers of an image and compares them with what the configuration says.
-fn layers<'a>(contents: &Contents, config: &ImageConfig, paths: impl ExactSizeIterator<Item = &'a str>) -> Result<Vec<usize>, LoadError> {
+fn layers<'a>(
+    contents: &Contents,
+    config: &ImageConfig,
+    paths: impl ExactSizeIterator<Item = &'a str>,
+    known: &dyn Fn(&Digest) -> bool,
+) -> Result<Vec<usize>, LoadError> {
     let expected = &config.rootfs.diff_ids;
     if paths.len() != expected.len() {
         return Err(invalid(format!("invalid manifest, layers length mismatch: expected {}, got {}", paths.len(), expected.len())));
@@ -179,9 +191,8 @@ fn layers<'a>(contents: &Contents, config: &ImageConfig, paths: impl ExactSizeIt
     }
     let mut layers = Vec::with_capacity(expected.len());
     for (path, &expected) in paths.zip(expected) {
-        let index = contents.layer(path)?;
-        let actual = contents.layers[index].diff_id;
-        if actual != expected {
+        let index = contents.layer(path, &expected, known)?;
+        if let Some(actual) = contents.diff_id(index).filter(|actual| *actual != expected) {
             return Err(LoadError::Digest { expected, actual });
         }
         layers.push(index);

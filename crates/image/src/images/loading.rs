@@ -35,10 +35,14 @@ impl Images {
         let lease = Lease::new(self);
         let archive = sniffing(archive).map_err(|source| io_error("read the archive", source))?;
         let known = |digest: &Digest| lease.take_known(digest);
-        let source = Source { staging: &staging.path, storage: self.storage(), known: &known };
+        let known_blob = |blob: &Digest| {
+            let layer = self.state().layer_of_blob(blob);
+            layer.filter(|diff_id| lease.take_known(diff_id))
+        };
+        let source = Source { staging: &staging.path, storage: self.storage(), known: &known, known_blob: &known_blob };
         let contents = Contents::read(archive, &source, progress)?;
-        let planned = plan(&contents, platform)?;
-        self.commit(&lease, &contents.layers, planned)
+        let planned = plan(&contents, platform, &known)?;
+        self.commit(&lease, &contents.into_layers(), planned)
     }
 
     /// Makes an image of one layer from a tar of a root file system, plain or compressed.
@@ -95,6 +99,13 @@ impl Images {
         planned.into_iter().map(|image| self.record(&mut state, layers, image)).collect()
     }
 
+    /// Says which of these layers are here.
+    #[must_use]
+    pub fn known_layers(&self, diff_ids: &[Digest]) -> Vec<Digest> {
+        let state = self.state();
+        diff_ids.iter().filter(|diff_id| state.layer(diff_id).is_some()).copied().collect()
+    }
+
     fn record(&self, state: &mut State, layers: &[LayerBlob], planned: Planned) -> Result<Loaded, LoadError> {
         let id = ImageId(Digest::of(planned.config.as_bytes()));
         if state.visible(&id).is_none() {
@@ -110,6 +121,13 @@ impl Images {
             };
             self.records.put(&id.0.hex(), &record, Durability::Durable).map_err(LoadError::Record)?;
             state.images.insert(id, Entry { record, config: Arc::new(config) });
+        } else if let Some(entry) =
+            state.images.get_mut(&id).filter(|entry| planned.manifest.is_some() && entry.record.manifest != planned.manifest)
+        {
+            // The next archive with these blobs is known by them.
+            let record = ImageRecord { manifest: planned.manifest, ..entry.record.clone() };
+            self.records.put(&id.0.hex(), &record, Durability::Durable).map_err(LoadError::Record)?;
+            entry.record = record;
         }
         for name in &planned.names {
             self.put_name(state, name, id).map_err(|error| match error {

@@ -10,6 +10,9 @@ use super::{BLOCK, TarError, number};
 /// Longest extended header or long name. **Source:** Go, `archive/tar`, `maxSpecialFileSize`.
 const SPECIAL_BYTES_MAX: u64 = 1 << 20;
 
+/// Bytes that are skipped at a time.
+const SKIP_BYTES: usize = 256 << 10;
+
 /// A tar stream. After `next_entry` the data of the entry is read with `Read`; what is left is skipped.
 #[derive(Debug)]
 pub(crate) struct Archive<R> {
@@ -222,9 +225,15 @@ impl<R: Read> Archive<R> {
     }
 
     fn skip_data(&mut self) -> Result<(), TarError> {
-        let left = self.remaining;
-        if left > 0 && io::copy(&mut self.by_ref().take(left), &mut io::sink())? != left {
-            return Err(TarError::Truncated);
+        if self.remaining > 0 {
+            let mut buffer = vec![0; usize::try_from(self.remaining).unwrap_or(SKIP_BYTES).min(SKIP_BYTES)];
+            while self.remaining > 0 {
+                match self.read(&mut buffer) {
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
         }
         let padding = std::mem::take(&mut self.padding);
         // Some writers leave the last padding and the end of the archive out.

@@ -111,6 +111,38 @@ fn an_oci_archive_gives_the_image_of_the_wanted_platform() {
     assert_eq!(load(&fixture.images, &zipped).unwrap().len(), 1);
 }
 
+#[test]
+fn layers_that_are_here_need_not_come_again() {
+    let layer = Tarball::new().file("a", &vec![7; 300_000]).end();
+    let archive = oci_archive(&[(&layer, "amd64")], "docker.io/library/app:1");
+    let fixture = Fixture::new();
+    let reload = |archive: &[u8]| {
+        let mut existed = Vec::new();
+        let loaded = fixture.images.load(archive, None, &mut |progress| {
+            if let image::Progress::LayerDone { existed: known, .. } = progress {
+                existed.push(known);
+            }
+        });
+        loaded.map(|_| existed)
+    };
+    // First the same image by another way: nothing says yet which blob its layer was.
+    load(&fixture.images, &docker_archive(&[&layer], &["app:0"])).unwrap();
+    assert_eq!(reload(&archive).unwrap(), [false]);
+    assert_eq!(reload(&archive).unwrap(), [true]);
+    // An archive without the layer is enough here, and nowhere else.
+    let config = config(&[&layer]);
+    let blob = |bytes: &[u8]| format!("blobs/sha256/{}", Digest::of(bytes).hex());
+    let manifest = json!([{"Config": blob(&config), "RepoTags": ["thin:1"], "Layers": [blob(&layer)]}]);
+    let thin = Tarball::new().file(&blob(&config), &config).file("manifest.json", manifest.to_string().as_bytes()).end();
+    assert!(reload(&thin).unwrap().is_empty());
+    assert_eq!(fixture.images.resolve("thin:1").unwrap().id, fixture.images.resolve("app:0").unwrap().id);
+    let stranger = Fixture::new();
+    let error = load(&stranger.images, &thin).unwrap_err();
+    assert!(error.to_string().contains("is missing in the archive"), "{error}");
+    stranger.assert_empty();
+    assert_eq!(fixture.images.known_layers(&[Digest::of(&layer), Digest::of(b"other")]), [Digest::of(&layer)]);
+}
+
 /// Runs a tool of another project; nothing where it is not installed.
 #[expect(clippy::disallowed_methods, reason = "other tools' archives are the point of the test")]
 fn run(program: &str, arguments: &[&str]) -> Option<bool> {
