@@ -37,7 +37,7 @@ impl Images {
         let known = |digest: &Digest| lease.take_known(digest);
         let known_blob = |blob: &Digest| {
             let layer = self.state().layer_of_blob(blob);
-            layer.filter(|diff_id| lease.take_known(diff_id))
+            layer.or_else(|| self.known.layer_of(blob)).filter(|diff_id| lease.take_known(diff_id))
         };
         let source = Source { staging: &staging.path, storage: self.storage(), known: &known, known_blob: &known_blob };
         let contents = Contents::read(archive, &source, progress)?;

@@ -61,6 +61,12 @@ impl Known {
         self.lock().get(diff_id).cloned().unwrap_or_default()
     }
 
+    /// Finds the layer that a blob became.
+    pub(crate) fn layer_of(&self, blob: &Digest) -> Option<Digest> {
+        let all = self.lock();
+        all.iter().find(|(_, blobs)| blobs.iter().any(|known| known.digest == *blob)).map(|(diff_id, _)| *diff_id)
+    }
+
     /// Remembers a blob of a layer.
     pub(crate) fn note(&self, diff_id: &Digest, blob: KnownBlob) {
         let mut all = self.lock();
