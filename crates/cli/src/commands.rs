@@ -1,5 +1,6 @@
 //! One file per command or family: its table of words and what it does.
 
+mod archives;
 mod attach;
 mod changes;
 mod complete;
@@ -57,6 +58,7 @@ fn entries() -> Vec<Entry> {
         inspect::ENTRIES,
         events::ENTRIES,
         image::ENTRIES,
+        archives::ENTRIES,
         registry::ENTRIES,
         manifest::ENTRIES,
         network::ENTRIES,

@@ -10,6 +10,7 @@ pub mod flags;
 pub mod help;
 pub mod human;
 pub mod json;
+mod layout;
 pub mod ordered;
 pub mod output;
 pub mod printer;

@@ -112,6 +112,20 @@ impl Images {
         self.state().image(id)
     }
 
+    /// Returns the damaged records that were set aside, with the reason.
+    #[must_use]
+    pub fn damaged(&self) -> Vec<String> {
+        self.state().damaged.clone()
+    }
+
+    /// Returns where the layers of an image are, the topmost first.
+    #[must_use]
+    pub fn layer_paths(&self, id: &ImageId) -> Vec<std::path::PathBuf> {
+        let state = self.state();
+        let entry = state.images.get(id);
+        entry.into_iter().flat_map(|entry| entry.record.layers.iter().rev()).map(|layer| self.disk.layer(&layer.diff_id)).collect()
+    }
+
     /// Returns the configuration of an image as it was written, whose digest is its id.
     #[must_use]
     pub fn raw_config(&self, id: &ImageId) -> Option<String> {
@@ -184,7 +198,7 @@ impl Images {
     /// [`SweepError`].
     pub fn sweep(&self, holders: &[&str]) -> Result<Swept, SweepError> {
         let mut state = self.state();
-        let mut swept = Swept { damaged: std::mem::take(&mut state.damaged), ..Swept::default() };
+        let mut swept = Swept { damaged: state.damaged.clone(), ..Swept::default() };
         let list = |path: &Path| names(path).map_err(|source| SweepError { path: path.to_owned(), source });
         let discard = |path: &Path| match self.disk.discard(path) {
             Ok(_) => Ok(()),

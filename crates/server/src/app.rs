@@ -174,8 +174,8 @@ impl App {
             Route::ImageCreate => self.image_create(call).await,
             Route::ImagePrune => self.image_prune(&call).await,
             Route::ImageSave(name) => self.image_save(name, &call).await,
-            Route::ImageInspect(name) => self.image_inspect(&name, call.version),
-            Route::ImageHistory(name) => self.image_history(&name),
+            Route::ImageInspect(name) => self.image_inspect(&name, &call),
+            Route::ImageHistory(name) => self.image_history(&name, &call),
             Route::ImageTag(name) => self.image_tag(&name, &call),
             Route::ImageRemove(name) => self.image_remove(name, &call).await,
             Route::VolumeList => self.volume_list(&call),
@@ -204,6 +204,7 @@ impl App {
             Route::ManifestGet(name) => self.manifest_get(&name, &call).await,
             Route::ManifestPut(name) => self.manifest_put(&name, call).await,
             Route::Commit => self.commit(call).await,
+            Route::KnownLayers => self.known_layers(call).await,
             Route::Build => Err(ApiError::unsupported("this engine cannot do that yet")),
             Route::Run
             | Route::ExecStart(_)
@@ -235,12 +236,13 @@ impl App {
         let mut info = system::info(&self.host, &self.root, counts);
         let status = [("Supports d_type", "true".to_owned()), ("Storage Backend", self.images.backend().to_string())];
         info.driver_status = status.map(|(name, value)| [name.to_owned(), value]).into();
-        info.warnings = (!overview.damaged.is_empty()).then(|| {
-            let damaged = overview.damaged.iter();
-            damaged
-                .map(|it| format!("WARNING: damaged record of container {} set aside: {} ({})", it.key, it.reason, it.path.display()))
-                .collect()
-        });
+        let containers = overview.damaged.iter();
+        let containers = containers
+            .map(|it| format!("WARNING: damaged record of container {} set aside: {} ({})", it.key, it.reason, it.path.display()));
+        let images = self.images.damaged();
+        let images = images.iter().map(|text| format!("WARNING: damaged record set aside: {text}"));
+        let warnings: Vec<String> = containers.chain(images).collect();
+        info.warnings = (!warnings.is_empty()).then_some(warnings);
         reply::json(http::StatusCode::OK, &info)
     }
 }

@@ -1,5 +1,7 @@
 //! `/images/…`: listing, loading, naming and removing.
 
+mod import;
+
 use crate::app::App;
 use crate::jobs::{Archive, blocking, stream_job};
 use crate::reply::{self, Reply};
@@ -13,7 +15,7 @@ use docker_api::types::{
 };
 use docker_api::version::ApiVersion;
 use http::StatusCode;
-use image::{Image, ImageId, ImportOptions, RemoveOptions, Removed};
+use image::{Image, ImageId, RemoveOptions, Removed};
 use oci::{ImageRef, Platform};
 use std::collections::{BTreeMap, HashSet};
 use tokio::sync::oneshot;
@@ -46,16 +48,44 @@ impl App {
                 rows.push(summary(&image, call.version));
             }
         }
-        Ok(reply::json(StatusCode::OK, &rows))
+        let mut answer = reply::json(StatusCode::OK, &rows);
+        if let Ok(value) = http::HeaderValue::from_str(&damaged_header(&self.images.damaged()))
+            && !value.is_empty()
+        {
+            answer.headers_mut().insert("teu-damaged", value);
+        }
+        Ok(answer)
     }
 
-    pub(crate) fn image_inspect(&self, name: &str, version: ApiVersion) -> Result<Reply, ApiError> {
-        let image = self.resolve(name)?;
-        Ok(reply::json(StatusCode::OK, &inspect(&image, version)))
+    pub(crate) fn image_inspect(&self, name: &str, call: &Call) -> Result<Reply, ApiError> {
+        let image = self.resolve_for(name, call)?;
+        let mut shown = inspect(&image, call.version);
+        shown.graph_driver.data = Some(layer_paths(&self.images.layer_paths(&image.id)));
+        Ok(reply::json(StatusCode::OK, &shown))
     }
 
-    pub(crate) fn image_history(&self, name: &str) -> Result<Reply, ApiError> {
+    /// Finds an image, and refuses one of another platform than the one asked for.
+    fn resolve_for(&self, name: &str, call: &Call) -> Result<Image, ApiError> {
         let image = self.resolve(name)?;
+        let offered = image.config.platform();
+        match platform(call.query.text("platform"))? {
+            Some(wanted) if !wanted.matches(&offered) => Err(ApiError::not_found(format!(
+                "image with reference {name} was found but its platform ({offered}) does not match the specified platform ({wanted})"
+            ))),
+            _ => Ok(image),
+        }
+    }
+
+    /// Says which of some layers are here: a client leaves them out of what it loads.
+    pub(crate) async fn known_layers(&self, mut call: Call) -> Result<Reply, ApiError> {
+        let asked: Vec<String> = call.json().await?;
+        let asked: Vec<oci::Digest> = asked.iter().filter_map(|text| text.parse().ok()).collect();
+        let known: Vec<String> = self.images.known_layers(&asked).iter().map(ToString::to_string).collect();
+        Ok(reply::json(StatusCode::OK, &known))
+    }
+
+    pub(crate) fn image_history(&self, name: &str, call: &Call) -> Result<Reply, ApiError> {
+        let image = self.resolve_for(name, call)?;
         let history = self.images.history(&image.id).map_err(|cause| not_found(&cause))?;
         let rows: Vec<ImageHistoryItem> = history
             .into_iter()
@@ -139,47 +169,21 @@ impl App {
         .await
     }
 
-    /// Makes an image of a tar (`fromSrc`), or pulls one (`fromImage`).
-    pub(crate) async fn image_create(&self, call: Call) -> Result<Reply, ApiError> {
-        let query = &call.query;
-        let source = query.text("fromSrc").to_owned();
-        if source.is_empty() {
-            return self.image_pull(&call).await;
-        }
-        if source != "-" {
-            return Err(ApiError::unsupported(format!("cannot import from `{source}`: only the request body is read")));
-        }
-        let name = query.text("repo");
-        let options = ImportOptions {
-            reference: match name {
-                "" => None,
-                name => Some(reference(name, query.text("tag"))?),
-            },
-            changes: query.all("changes").map(str::to_owned).collect(),
-            message: query.find("message").filter(|text| !text.is_empty()).map(str::to_owned),
-            platform: platform(query.text("platform"))?,
-        };
-        let upload = Upload::new(call.into_body());
-        let app = self.clone();
-        stream_job(move |output| {
-            let id = app.images.import(upload, options).map_err(|cause| match &cause {
-                image::ImportError::Load(load) => load_error(load),
-                image::ImportError::Change { .. } => ApiError::from_error(StatusCode::BAD_REQUEST, &cause),
-            })?;
-            app.image_event("import", &id, &id.to_string());
-            output.line(&Progress { status: id.to_string(), ..Progress::default() });
-            Ok(())
-        })
-        .await
-    }
-
     pub(crate) async fn image_save(&self, name: Option<String>, call: &Call) -> Result<Reply, ApiError> {
         let names: Vec<String> = match name {
             Some(name) => vec![name],
             None => call.query.all("names").flat_map(|names| names.split(',')).map(str::to_owned).collect(),
         };
+        let wanted = platform(call.query.text("platform"))?;
         for name in &names {
-            self.resolve(name)?;
+            let image = self.images.resolve(name).map_err(|cause| match cause {
+                image::ResolveError::NotFound { .. } => ApiError::not_found(format!("No such image: {name}")),
+                cause @ (image::ResolveError::Ambiguous { .. } | image::ResolveError::Name(_)) => resolve_error(&cause),
+            })?;
+            if let Some(wanted) = wanted.as_ref().filter(|wanted| !wanted.matches(&image.config.platform())) {
+                return Err(ApiError::not_found(format!("no suitable export target found for platform {wanted}")));
+            }
+            self.image_event("save", &image.id, &image.id.to_string());
         }
         let (pieces, answer) = reply::stream("application/x-tar");
         let (started, first) = oneshot::channel();
@@ -219,6 +223,24 @@ impl App {
             self.image_event("delete", &id, &id.to_string());
         }
     }
+}
+
+/// Damaged records in one line that a header can hold.
+fn damaged_header(damaged: &[String]) -> String {
+    let line = damaged.join("; ");
+    line.chars().map(|letter| if letter.is_ascii_graphic() || letter == ' ' { letter } else { '?' }).collect()
+}
+
+/// `GraphDriver.Data` of an image: the topmost layer, and those below it.
+fn layer_paths(paths: &[std::path::PathBuf]) -> BTreeMap<String, String> {
+    let mut paths = paths.iter().map(|path| path.display().to_string());
+    let mut data = BTreeMap::from([("MergedDir".to_owned(), String::new()), ("WorkDir".to_owned(), String::new())]);
+    data.insert("UpperDir".to_owned(), paths.next().unwrap_or_default());
+    let lower = paths.collect::<Vec<_>>().join(":");
+    if !lower.is_empty() {
+        data.insert("LowerDir".to_owned(), lower);
+    }
+    data
 }
 
 fn removed_rows(removed: Vec<Removed>) -> Vec<ImageDeleteItem> {

@@ -34,6 +34,8 @@ pub enum Route {
     Run,
     /// `GET /teu/why/{name}`.
     Why(String),
+    /// `POST /teu/layers`.
+    KnownLayers,
     /// `POST /build`, `/build/prune`, `/session`, `/grpc`.
     Build,
     /// `POST /commit`.
@@ -193,6 +195,7 @@ fn single(method: &str, path: &str) -> Option<Route> {
         ("GET", "system/df") => Route::DiskUsage,
         ("POST", "auth") => Route::Auth,
         ("POST", "teu/run") => Route::Run,
+        ("POST", "teu/layers") => Route::KnownLayers,
         ("POST", "commit") => Route::Commit,
         ("POST", "build" | "build/prune" | "build/cancel" | "session" | "grpc") => Route::Build,
         ("GET", "plugins") => Route::PluginList,

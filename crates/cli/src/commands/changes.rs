@@ -4,55 +4,18 @@ use docker_api::client::{escape, query};
 use serde_json::{Value, json};
 
 use super::Entry;
-use super::image::{reference, write_to};
+use super::archives::write_to;
+use super::image::reference;
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
-use crate::flags::{Command, Given, list, text, yes};
+use crate::flags::{Command, Given, described};
 use crate::json::{number, text as field};
 use crate::printer;
 
 pub(super) const ENTRIES: &[Entry] = &[
-    Entry {
-        command: Command {
-            words: "commit",
-            usage: "commit [OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
-            about: "Create a new image from a container's changes",
-            least: 1,
-            most: 2,
-            strict: false,
-            flags: &[
-                text("author", 'a', "Author (e.g., \"John Hannibal Smith <hannibal@a-team.com>\")"),
-                list("change", 'c', "Apply Dockerfile instruction to the created image"),
-                text("message", 'm', "Commit message"),
-                yes("pause", 'p', "Pause container during commit (default true)"),
-            ],
-        },
-        act: commit,
-    },
-    Entry {
-        command: Command {
-            words: "diff",
-            usage: "diff CONTAINER",
-            about: "Inspect changes to files or directories on a container's filesystem",
-            least: 1,
-            most: 1,
-            strict: false,
-            flags: &[],
-        },
-        act: diff,
-    },
-    Entry {
-        command: Command {
-            words: "export",
-            usage: "export [OPTIONS] CONTAINER",
-            about: "Export a container's filesystem as a tar archive",
-            least: 1,
-            most: 1,
-            strict: false,
-            flags: &[text("output", 'o', "Write to a file, instead of STDOUT")],
-        },
-        act: export,
-    },
+    Entry { command: described("commit"), act: commit },
+    Entry { command: described("diff"), act: diff },
+    Entry { command: described("export"), act: export },
 ];
 
 fn commit(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {

@@ -242,7 +242,8 @@ fn graph_driver(container: &Container) -> GraphDriver {
     let data = [
         ("ID", container.id.to_string()),
         ("LowerDir", lower.join(":")),
-        ("MergedDir", String::new()),
+        // Where the files are seen merged, as long as it runs.
+        ("MergedDir", container.pid.map(|pid| format!("/proc/{pid}/root")).unwrap_or_default()),
         ("UpperDir", path(&container.upper)),
         ("WorkDir", path(&container.work)),
     ];
