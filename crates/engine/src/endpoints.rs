@@ -16,7 +16,7 @@ pub(crate) const IFNAME: &str = "com.docker.network.endpoint.ifname";
 
 /// Whether an endpoint is asked for as it comes.
 pub(crate) fn is_plain(settings: &EndpointSettings) -> bool {
-    settings.ipv4.is_none() && settings.mac.is_none() && settings.link_local.is_empty() && settings.driver_options.is_empty()
+    settings.ipv4.is_none() && settings.ipv6.is_none() && settings.mac.is_none() && settings.link_local.is_empty() && settings.driver_options.is_empty()
 }
 
 /// The name that the driver's options give to the container's interface.
@@ -106,6 +106,13 @@ pub(crate) fn check(network: &Network, name: &str, settings: &EndpointSettings) 
             wrong.push(unconfigured());
         } else if !bridge.subnet.contains(ip) {
             wrong.push(format!("no configured subnet or ip-range contain the IP address {ip}"));
+        }
+    }
+    if let (Some(ip), Some(bridge)) = (settings.ipv6, &network.bridge) {
+        match &bridge.six {
+            Some(six) if six.is_configured && six.subnet.contains(ip) => {}
+            Some(six) if six.is_configured => wrong.push(format!("no configured subnet or ip-range contain the IP address {ip}")),
+            Some(_) | None => wrong.push(unconfigured()),
         }
     }
     if let Some(name) = settings.driver_options.get(IFNAME)

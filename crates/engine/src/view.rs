@@ -1,6 +1,6 @@
 //! What observers see of containers: copies, never the thing itself.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -174,6 +174,10 @@ pub struct Endpoint {
     pub prefix: u8,
     /// Default route.
     pub gateway: Option<IpAddr>,
+    /// Its IPv6 address and the length of the network's prefix.
+    pub six: Option<(Ipv6Addr, u8)>,
+    /// The gateway of IPv6.
+    pub gateway6: Option<Ipv6Addr>,
     /// Hardware address.
     pub mac: String,
     /// Published ports.

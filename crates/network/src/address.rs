@@ -1,7 +1,7 @@
 //! Addresses: subnets and the hardware addresses derived from them.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ pub struct Subnet {
     prefix: u8,
 }
 
-/// The text is not an IPv4 subnet.
+/// The text is not a subnet.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("invalid CIDR address: {text}")]
 pub struct SubnetError {
@@ -106,6 +106,88 @@ impl fmt::Display for Subnet {
     }
 }
 
+/// An IPv6 subnet, or an address together with its subnet's prefix length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subnet6 {
+    address: Ipv6Addr,
+    prefix: u8,
+}
+
+impl Subnet6 {
+    /// Makes a subnet of an address and a prefix length, which is at most 128.
+    #[must_use]
+    pub fn new(address: Ipv6Addr, prefix: u8) -> Option<Self> {
+        (prefix <= 128).then_some(Self { address, prefix })
+    }
+
+    /// The address as it was written, host bits included.
+    #[must_use]
+    pub fn address(self) -> Ipv6Addr {
+        self.address
+    }
+
+    /// The prefix length in bits.
+    #[must_use]
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+
+    fn mask(self) -> u128 {
+        u128::MAX.checked_shl(128 - u32::from(self.prefix)).unwrap_or(0)
+    }
+
+    /// The same subnet without host bits.
+    #[must_use]
+    pub fn network(self) -> Self {
+        Self { address: Ipv6Addr::from(self.first()), prefix: self.prefix }
+    }
+
+    /// The number of its lowest address.
+    #[must_use]
+    pub fn first(self) -> u128 {
+        u128::from(self.address) & self.mask()
+    }
+
+    /// The number of its highest address.
+    #[must_use]
+    pub fn last(self) -> u128 {
+        self.first() | !self.mask()
+    }
+
+    /// Whether the address belongs to the subnet.
+    #[must_use]
+    pub fn contains(self, address: Ipv6Addr) -> bool {
+        u128::from(address) & self.mask() == self.first()
+    }
+
+    /// Whether the two have an address in common.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self.first() <= other.last() && other.first() <= self.last()
+    }
+}
+
+impl FromStr for Subnet6 {
+    type Err = SubnetError;
+
+    fn from_str(text: &str) -> Result<Self, SubnetError> {
+        let parse = || {
+            let (address, prefix) = text.split_once('/')?;
+            if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_digit()) {
+                return None;
+            }
+            Self::new(address.parse().ok()?, prefix.parse().ok()?)
+        };
+        parse().ok_or_else(|| SubnetError { text: text.to_owned() })
+    }
+}
+
+impl fmt::Display for Subnet6 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
 /// A hardware address of Ethernet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Mac(pub [u8; 6]);
@@ -173,7 +255,7 @@ macro_rules! serde_by_text {
 }
 pub(crate) use serde_by_text;
 
-serde_by_text!(Subnet, Mac);
+serde_by_text!(Subnet, Subnet6, Mac);
 
 #[cfg(test)]
 mod tests {

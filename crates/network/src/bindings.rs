@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
 use sys::reserve::{Transport, reserve};
 
 use crate::port::{BindError, BoundPort, PortSpec, Protocol};
 
-/// How often the kernel may choose a port that an earlier life of the engine gave away.
+/// How often the kernel may choose a port that is taken for one of the addresses.
 const ATTEMPTS_MAX: u8 = 16;
 
 /// The ports, each with the socket that reserves it.
@@ -21,18 +22,27 @@ pub(crate) struct Bindings {
 /// One address of a port, with the socket that keeps others off.
 #[derive(Debug)]
 struct Reservation {
-    address: Ipv4Addr,
+    address: IpAddr,
     /// None if the port was taken by somebody else before the engine came back.
     _socket: Option<OwnedFd>,
 }
 
+/// A port with the addresses of the host on which it is published, all with the same number, and where each leads.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// What was asked for.
+    pub(crate) spec: PortSpec,
+    /// The host's addresses, each with the container's.
+    pub(crate) addresses: Vec<(IpAddr, IpAddr)>,
+}
+
 impl Bindings {
     /// Takes all the ports, or none.
-    pub(crate) fn bind(&mut self, specs: &[PortSpec], container: Ipv4Addr) -> Result<Vec<BoundPort>, BindError> {
-        let mut bound = Vec::with_capacity(specs.len());
-        for spec in specs {
-            match self.bind_one(spec, container) {
-                Ok(port) => bound.push(port),
+    pub(crate) fn bind(&mut self, wanted: &[Wanted]) -> Result<Vec<BoundPort>, BindError> {
+        let mut bound = Vec::with_capacity(wanted.len());
+        for wanted in wanted {
+            match self.bind_one(wanted) {
+                Ok(ports) => bound.extend(ports),
                 Err(error) => {
                     self.release(&bound);
                     return Err(error);
@@ -58,86 +68,100 @@ impl Bindings {
     /// Takes the ports of a record from an earlier life, reserved or not: their rules are in force.
     pub(crate) fn restore(&mut self, ports: &[BoundPort]) {
         for port in ports {
-            let socket = reserve(transport(port.protocol), SocketAddrV4::new(port.host_ip, port.host_port));
+            let socket = reserve(transport(port.protocol), SocketAddr::new(port.host_ip, port.host_port));
             let holder = Reservation { address: port.host_ip, _socket: socket.ok().map(|(socket, _)| socket) };
             self.held.entry((port.protocol, port.host_port)).or_default().push(holder);
         }
     }
 
-    fn bind_one(&mut self, spec: &PortSpec, container: Ipv4Addr) -> Result<BoundPort, BindError> {
-        let Some(range) = &spec.host_port else {
-            return self.bind_any(spec, container);
+    fn bind_one(&mut self, wanted: &Wanted) -> Result<Vec<BoundPort>, BindError> {
+        let range = wanted.spec.host_port.clone().filter(|range| *range.start() != 0);
+        let Some(range) = range else {
+            return self.bind_any(wanted);
         };
         let (first, last) = (*range.start(), *range.end());
-        if first == 0 {
-            return self.bind_any(spec, container);
-        }
         for port in first..=last {
-            match self.bind_port(spec, port, container) {
+            match self.bind_all(wanted, port) {
                 Ok(bound) => return Ok(bound),
-                Err(error) if first == last => return Err(error),
+                Err(error) if first == last || matches!(error, BindError::Protocol { .. }) => return Err(error),
                 Err(_) => {}
             }
         }
-        Err(BindError::RangeAllocated { host_ip: spec.host_ip, first, last })
+        Err(BindError::RangeAllocated { host_ip: first_address(wanted), first, last })
     }
 
-    /// Lets the kernel choose; it does not know ports whose reservation failed in `restore`.
-    fn bind_any(&mut self, spec: &PortSpec, container: Ipv4Addr) -> Result<BoundPort, BindError> {
+    /// Lets the kernel choose for the first address; it does not know ports whose reservation failed in `restore`, nor
+    /// what is taken on the other addresses.
+    fn bind_any(&mut self, wanted: &Wanted) -> Result<Vec<BoundPort>, BindError> {
         let mut refused = Vec::new(); // kept open, so that the kernel does not choose them again
         for _ in 0..ATTEMPTS_MAX {
-            let (socket, bound) = self.open(spec, 0, container)?;
-            if !self.is_held(spec.protocol, bound.host_ip, bound.host_port) {
-                return Ok(self.hold(socket, bound));
+            let Some(place) = wanted.addresses.first() else {
+                return Ok(Vec::new());
+            };
+            let (socket, bound) = open(&wanted.spec, *place, 0)?;
+            let free = !self.is_held(bound.protocol, bound.host_ip, bound.host_port);
+            let further = Wanted { addresses: wanted.addresses[1..].to_vec(), ..wanted.clone() };
+            if free && let Ok(others) = self.bind_all(&further, bound.host_port) {
+                self.hold(socket, bound);
+                return Ok(std::iter::once(bound).chain(others).collect());
             }
             refused.push(socket);
         }
-        Err(BindError::RangeAllocated { host_ip: spec.host_ip, first: 1, last: u16::MAX })
+        Err(BindError::RangeAllocated { host_ip: first_address(wanted), first: 1, last: u16::MAX })
     }
 
-    fn bind_port(&mut self, spec: &PortSpec, host_port: u16, container: Ipv4Addr) -> Result<BoundPort, BindError> {
-        if self.is_held(spec.protocol, spec.host_ip, host_port) {
-            return Err(BindError::Allocated { host_ip: spec.host_ip, host_port });
+    /// Takes one port on all addresses, or on none.
+    fn bind_all(&mut self, wanted: &Wanted, host_port: u16) -> Result<Vec<BoundPort>, BindError> {
+        let mut opened = Vec::new();
+        for place in &wanted.addresses {
+            if self.is_held(wanted.spec.protocol, place.0, host_port) {
+                return Err(BindError::Allocated { host_ip: place.0, host_port });
+            }
+            opened.push(open(&wanted.spec, *place, host_port)?);
         }
-        let (socket, bound) = self.open(spec, host_port, container)?;
-        Ok(self.hold(socket, bound))
-    }
-
-    fn open(&self, spec: &PortSpec, port: u16, container: Ipv4Addr) -> Result<(OwnedFd, BoundPort), BindError> {
-        let fail = |answer: io::Error| BindError::Host {
-            host_ip: spec.host_ip,
-            host_port: port,
-            container_ip: container,
-            container_port: spec.container_port,
-            protocol: spec.protocol,
-            answer,
+        let hold = |(socket, bound)| {
+            self.hold(socket, bound);
+            bound
         };
-        let address = SocketAddrV4::new(spec.host_ip, port);
-        let (socket, address) = reserve(transport(spec.protocol), address).map_err(fail)?;
-        let bound =
-            BoundPort { protocol: spec.protocol, container_port: spec.container_port, host_ip: spec.host_ip, host_port: address.port() };
-        Ok((socket, bound))
+        Ok(opened.into_iter().map(hold).collect())
     }
 
-    fn hold(&mut self, socket: OwnedFd, bound: BoundPort) -> BoundPort {
+    fn hold(&mut self, socket: OwnedFd, bound: BoundPort) {
         let holders = self.held.entry((bound.protocol, bound.host_port)).or_default();
         holders.push(Reservation { address: bound.host_ip, _socket: Some(socket) });
-        bound
     }
 
-    fn is_held(&self, protocol: Protocol, address: Ipv4Addr, port: u16) -> bool {
+    fn is_held(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
         self.held.get(&(protocol, port)).is_some_and(|holders| {
             holders.iter().any(|reservation| {
                 let held = reservation.address;
-                held == address || held.is_unspecified() || address.is_unspecified()
+                held.is_ipv4() == address.is_ipv4() && (held == address || held.is_unspecified() || address.is_unspecified())
             })
         })
     }
+}
+
+fn first_address(wanted: &Wanted) -> IpAddr {
+    wanted.addresses.first().map_or(IpAddr::from([0, 0, 0, 0]), |(host, _)| *host)
+}
+
+fn open(spec: &PortSpec, (host_ip, container_ip): (IpAddr, IpAddr), port: u16) -> Result<(OwnedFd, BoundPort), BindError> {
+    let (protocol, container_port) = (spec.protocol, spec.container_port);
+    let fail = |answer: io::Error| {
+        let missing = [Errno::PROTONOSUPPORT, Errno::SOCKTNOSUPPORT].map(|errno| Some(errno.raw_os_error()));
+        if missing.contains(&answer.raw_os_error()) {
+            return BindError::Protocol { protocol, container_port };
+        }
+        BindError::Host { host_ip, host_port: port, container_ip, container_port, protocol, answer }
+    };
+    let (socket, address) = reserve(transport(protocol), SocketAddr::new(host_ip, port)).map_err(fail)?;
+    Ok((socket, BoundPort { protocol, container_port, host_ip, host_port: address.port() }))
 }
 
 fn transport(protocol: Protocol) -> Transport {
     match protocol {
         Protocol::Tcp => Transport::Tcp,
         Protocol::Udp => Transport::Udp,
+        Protocol::Sctp => Transport::Sctp,
     }
 }

@@ -1,11 +1,11 @@
 //! Endpoints: one container's place in one network.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
 use serde::{Deserialize, Serialize};
 
-use crate::address::Mac;
+use crate::address::{Mac, Subnet6};
 use crate::dns::Upstream;
 use crate::files::DnsOptions;
 use crate::name::{EndpointId, LinkName, NetworkId};
@@ -29,6 +29,8 @@ pub struct EndpointSpec {
     pub container_name: String,
     /// The address; none takes the next free one.
     pub ip: Option<Ipv4Addr>,
+    /// The IPv6 address; none takes the next free one, if the network has IPv6.
+    pub ip6: Option<Ipv6Addr>,
     /// The hardware address; none derives it from the address.
     pub mac: Option<Mac>,
     /// Names by which others in the network may call the container.
@@ -77,16 +79,22 @@ pub struct Endpoint {
     pub prefix: u8,
     /// The default gateway; none in internal networks.
     pub gateway: Option<Ipv4Addr>,
+    /// The container's place in the network's IPv6 subnet, if it has one.
+    #[serde(default)]
+    pub six: Option<SixAddress>,
     /// The hardware address of the container's interface.
     pub mac: Mac,
     /// Names by which others in the network may call the container.
     pub aliases: Vec<String>,
     /// The published ports.
     pub ports: Vec<BoundPort>,
-    /// The host's end of the link.
+    /// The host's end of the link; empty if there is none, as with the drivers `macvlan` and `ipvlan`.
     pub link: String,
     /// The container's end of the link, `eth0` for the first.
     pub interface: String,
+    /// Whether the container's default route leads to the interface itself, without a gateway.
+    #[serde(default)]
+    pub is_routed: bool,
     /// Further link-local addresses of the interface.
     #[serde(default)]
     pub link_local: Vec<IpAddr>,
@@ -104,7 +112,28 @@ pub struct Endpoint {
     pub resolver: Resolver,
 }
 
+/// A container's IPv6 address in one network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SixAddress {
+    /// The address with the prefix length of the subnet.
+    pub address: Subnet6,
+    /// The default gateway; none in internal networks.
+    pub gateway: Option<Ipv6Addr>,
+}
+
 impl Endpoint {
+    /// All its addresses.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let six = self.six.map(|six| six.address.address().into());
+        std::iter::once(self.address.into()).chain(six).collect()
+    }
+
+    /// The address to which a port of this address of the host leads.
+    pub(crate) fn target(&self, host_ip: IpAddr) -> Option<IpAddr> {
+        self.addresses().into_iter().find(|address| address.is_ipv4() == host_ip.is_ipv4())
+    }
+
     /// The order in which endpoints of one container lead out: the highest priority first, then by the networks'
     /// names. Source: moby, `libnetwork/sandbox.go`, `getGatewayEndpoint` and `Endpoint.Less`.
     pub(crate) fn order(&self, other: &Self) -> std::cmp::Ordering {
@@ -114,5 +143,5 @@ impl Endpoint {
 
 /// The endpoint that leads out.
 pub(crate) fn leads_out(endpoints: &[Endpoint]) -> Option<&Endpoint> {
-    endpoints.iter().filter(|endpoint| endpoint.gateway.is_some()).min_by(|one, other| one.order(other))
+    endpoints.iter().filter(|endpoint| endpoint.gateway.is_some() || endpoint.is_routed).min_by(|one, other| one.order(other))
 }

@@ -1,7 +1,7 @@
 //! Why an operation on networks failed: one type an operation.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::name::{EndpointId, LinkName};
 use crate::netlink::Refused;
@@ -80,9 +80,16 @@ pub enum CreateError {
         /// Why.
         reason: String,
     },
-    /// The subnet is used by another network.
-    #[error("invalid pool request: Pool overlaps with other one on this address space")]
-    Overlap,
+    /// The subnet is used by another network; the beginning of the text is Docker's.
+    #[error("invalid pool request: Pool overlaps with other one on this address space: {subnet} and {own} of network {other}")]
+    Overlap {
+        /// The subnet that was asked for.
+        subnet: String,
+        /// The other network.
+        other: String,
+        /// Its subnet.
+        own: String,
+    },
     /// No pool has room.
     #[error("all predefined address pools have been fully subnetted")]
     NoSubnet,
@@ -173,7 +180,7 @@ pub enum AttachError {
     #[error("no configured subnet contains IP address {address}")]
     AddressOutside {
         /// The address.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// The container has an interface of that name.
     #[error("error renaming interface to \"{interface}\": file exists")]

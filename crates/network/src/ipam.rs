@@ -1,23 +1,54 @@
 //! Addresses of one network: which are taken, which comes next. Pure.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::marker::PhantomData;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
-use crate::address::Subnet;
+use crate::address::{Subnet, Subnet6};
+
+/// An address as a number.
+pub(crate) trait Number: Copy + Ord {
+    /// The number of an address.
+    fn number(self) -> u128;
+    /// The address of a number, which is in its range.
+    fn of(number: u128) -> Self;
+}
+
+impl Number for Ipv4Addr {
+    fn number(self) -> u128 {
+        u32::from(self).into()
+    }
+
+    fn of(number: u128) -> Self {
+        u32::try_from(number).unwrap_or(u32::MAX).into()
+    }
+}
+
+impl Number for Ipv6Addr {
+    fn number(self) -> u128 {
+        self.into()
+    }
+
+    fn of(number: u128) -> Self {
+        number.into()
+    }
+}
 
 /// The addresses of a subnet.
 ///
 /// The next free one after the last is given, not the lowest: an address rests as long as possible, so that
 /// neighbours and a dying network namespace do not mistake the new owner for the old one.
 #[derive(Debug, Clone)]
-pub(crate) struct Pool {
-    subnet: Subnet,
+pub(crate) struct Pool<A> {
+    /// The lowest and highest address that a host may have.
+    hosts: (u128, u128),
     /// The first and last number that may be given without being asked for.
-    first: u32,
-    last: u32,
-    cursor: u32,
+    first: u128,
+    last: u128,
+    cursor: u128,
     /// Sixty-four addresses a word; words of zeros are absent.
-    taken: BTreeMap<u32, u64>,
+    taken: BTreeMap<u128, u64>,
+    family: PhantomData<A>,
 }
 
 /// Why an address cannot be had.
@@ -29,32 +60,46 @@ pub(crate) enum Unavailable {
     Outside,
 }
 
-impl Pool {
+impl Pool<Ipv4Addr> {
     /// A pool whose gateway is taken.
     pub(crate) fn new(subnet: Subnet, ip_range: Option<Subnet>, gateway: Ipv4Addr) -> Self {
         let (low, high) = hosts(subnet);
         let range = ip_range.unwrap_or(subnet);
-        let (first, last) = (range.first().max(low), range.last().min(high));
-        let mut pool = Self { subnet, first, last, cursor: last, taken: BTreeMap::new() };
-        pool.set(u32::from(gateway));
+        Self::between((low.into(), high.into()), (range.first().into(), range.last().into()), gateway)
+    }
+}
+
+impl Pool<Ipv6Addr> {
+    /// A pool whose gateway is taken. The lowest address is every router's. Source: RFC 4291 section 2.6.1.
+    pub(crate) fn new6(subnet: Subnet6, ip_range: Option<Subnet6>, gateway: Ipv6Addr) -> Self {
+        let range = ip_range.unwrap_or(subnet);
+        let low = if subnet.prefix() >= 127 { subnet.first() } else { subnet.first() + 1 };
+        Self::between((low, subnet.last()), (range.first(), range.last()), gateway)
+    }
+}
+
+impl<A: Number> Pool<A> {
+    fn between(hosts: (u128, u128), range: (u128, u128), gateway: A) -> Self {
+        let (first, last) = (range.0.max(hosts.0), range.1.min(hosts.1));
+        let mut pool = Self { hosts, first, last, cursor: last, taken: BTreeMap::new(), family: PhantomData };
+        pool.set(gateway.number());
         pool
     }
 
     /// Takes the next free address.
-    pub(crate) fn allocate(&mut self) -> Option<Ipv4Addr> {
+    pub(crate) fn allocate(&mut self) -> Option<A> {
         let after = self.cursor.checked_add(1).filter(|next| (self.first..=self.last).contains(next));
         let start = after.unwrap_or(self.first);
         let number = self.free_between(start, self.last).or_else(|| self.free_between(self.first, start))?;
         self.cursor = number;
         self.set(number);
-        Some(Ipv4Addr::from(number))
+        Some(A::of(number))
     }
 
     /// Takes this address.
-    pub(crate) fn reserve(&mut self, address: Ipv4Addr) -> Result<(), Unavailable> {
-        let number = u32::from(address);
-        let (low, high) = hosts(self.subnet);
-        if !(low..=high).contains(&number) {
+    pub(crate) fn reserve(&mut self, address: A) -> Result<(), Unavailable> {
+        let number = address.number();
+        if !(self.hosts.0..=self.hosts.1).contains(&number) {
             return Err(Unavailable::Outside);
         }
         if self.is_set(number) {
@@ -65,8 +110,8 @@ impl Pool {
     }
 
     /// Takes an address of a record from an earlier life, and goes on after it.
-    pub(crate) fn restore(&mut self, address: Ipv4Addr) {
-        let number = u32::from(address);
+    pub(crate) fn restore(&mut self, address: A) {
+        let number = address.number();
         self.set(number);
         if (self.first..=self.last).contains(&number) && (self.cursor == self.last || self.cursor < number) {
             self.cursor = number;
@@ -74,8 +119,8 @@ impl Pool {
     }
 
     /// Gives an address back.
-    pub(crate) fn release(&mut self, address: Ipv4Addr) {
-        let number = u32::from(address);
+    pub(crate) fn release(&mut self, address: A) {
+        let number = address.number();
         if let Some(word) = self.taken.get_mut(&(number / 64)) {
             *word &= !(1 << (number % 64));
             if *word == 0 {
@@ -84,20 +129,20 @@ impl Pool {
         }
     }
 
-    fn set(&mut self, number: u32) {
+    fn set(&mut self, number: u128) {
         *self.taken.entry(number / 64).or_default() |= 1 << (number % 64);
     }
 
-    fn is_set(&self, number: u32) -> bool {
+    fn is_set(&self, number: u128) -> bool {
         self.taken.get(&(number / 64)).is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 
     /// The lowest free number from `first` to `last`, both included.
-    fn free_between(&self, first: u32, last: u32) -> Option<u32> {
+    fn free_between(&self, first: u128, last: u128) -> Option<u128> {
         let mut number = first;
         while number <= last {
             let word = self.taken.get(&(number / 64)).copied().unwrap_or(0) >> (number % 64);
-            let skip = word.trailing_ones();
+            let skip = u128::from(word.trailing_ones());
             let left = 64 - number % 64;
             if skip < left {
                 return number.checked_add(skip).filter(|free| *free <= last);
@@ -136,7 +181,7 @@ mod tests {
 
     use super::*;
 
-    fn pool(subnet: &str, range: Option<&str>) -> Pool {
+    fn pool(subnet: &str, range: Option<&str>) -> Pool<Ipv4Addr> {
         let subnet: Subnet = subnet.parse().unwrap();
         Pool::new(subnet, range.map(|range| range.parse().unwrap()), first_host(subnet))
     }
@@ -171,6 +216,16 @@ mod tests {
         assert_eq!(pool.allocate(), Some(Ipv4Addr::new(10, 0, 0, 129)));
         assert_eq!(pool.allocate(), None);
         assert_eq!(pool.reserve(Ipv4Addr::new(10, 0, 0, 9)), Ok(()));
+    }
+
+    #[test]
+    fn wide_subnets_have_room_too() {
+        let mut pool = Pool::new6("fd00:1::/64".parse().unwrap(), None, "fd00:1::1".parse().unwrap());
+        assert_eq!(pool.allocate(), Some("fd00:1::2".parse().unwrap()));
+        assert_eq!(pool.reserve("fd00:1::2".parse().unwrap()), Err(Unavailable::Taken));
+        assert_eq!(pool.reserve("fd00:2::2".parse().unwrap()), Err(Unavailable::Outside));
+        assert_eq!(pool.reserve("fd00:1::ffff:ffff:ffff:ffff".parse().unwrap()), Ok(()));
+        assert_eq!(pool.allocate(), Some("fd00:1::3".parse().unwrap()));
     }
 
     #[test]

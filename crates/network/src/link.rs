@@ -1,9 +1,9 @@
 //! Messages of rtnetlink: links, addresses, routes. Source: rtnetlink(7), linux/if_link.h.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use crate::address::{Mac, Subnet};
+use crate::address::{Mac, Subnet, Subnet6};
 use crate::netlink::{Connection, Refused};
 use crate::wire::{self, ACK, Batch, CREATE, DUMP, EXCL, REPLACE};
 
@@ -18,10 +18,15 @@ const RTM_GETROUTE: u16 = 26;
 const AF_UNSPEC: u8 = 0;
 const AF_INET: u8 = 2;
 const AF_INET6: u16 = 10;
+/// The same in a route's or an address' header.
+const AF_INET6_ROUTE: u8 = 10;
+/// No search for others with the address. Source: linux/if_addr.h.
+const IFA_F_NODAD: u8 = 0x02;
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
+const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_AF_SPEC: u16 = 26;
@@ -54,6 +59,7 @@ const RTA_GATEWAY: u16 = 5;
 const RT_TABLE_MAIN: u8 = 254;
 const RTPROT_BOOT: u8 = 3;
 const RTN_UNICAST: u8 = 1;
+const RT_SCOPE_LINK: u8 = 253;
 
 /// The index of `lo` in every network namespace.
 pub(crate) const LOOPBACK: u32 = 1;
@@ -218,6 +224,26 @@ pub(crate) fn add_address(batch: &mut Batch, index: u32, address: Subnet) {
     });
 }
 
+/// Gives a link an IPv6 address, which is in use at once: the engine itself sees to it that nobody else has it.
+pub(crate) fn add_address6(batch: &mut Batch, index: u32, address: Subnet6) {
+    batch.message(RTM_NEWADDR, ACK | CREATE | REPLACE, "add address", |batch| {
+        let mut header = [AF_INET6_ROUTE, address.prefix(), IFA_F_NODAD, 0, 0, 0, 0, 0];
+        header[4..8].copy_from_slice(&index.to_ne_bytes());
+        batch.raw(&header);
+        batch.attribute(IFA_LOCAL, &address.address().octets());
+        batch.attribute(IFA_ADDRESS, &address.address().octets());
+    });
+}
+
+/// Sends everything of IPv6 that has no other route through this gateway instead of another.
+pub(crate) fn replace_default_route6(batch: &mut Batch, index: u32, gateway: Ipv6Addr) {
+    batch.message(RTM_NEWROUTE, ACK | CREATE | REPLACE, "replace default route", |batch| {
+        batch.raw(&[AF_INET6_ROUTE, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, 0, RTN_UNICAST, 0, 0, 0, 0]);
+        batch.attribute(RTA_GATEWAY, &gateway.octets());
+        batch.host32(RTA_OIF, index);
+    });
+}
+
 /// Sends everything that has no other route through a gateway.
 pub(crate) fn add_default_route(batch: &mut Batch, index: u32, gateway: Ipv4Addr) {
     batch.message(RTM_NEWROUTE, ACK | CREATE | EXCL, "add default route", |batch| {
@@ -237,12 +263,79 @@ pub(crate) fn replace_default_route(batch: &mut Batch, index: u32, gateway: Ipv4
     });
 }
 
+/// Sends everything that has no other route to a link, without a gateway.
+pub(crate) fn replace_device_route(batch: &mut Batch, index: u32) {
+    batch.message(RTM_NEWROUTE, ACK | CREATE | REPLACE, "replace default route", |batch| {
+        batch.raw(&[AF_INET, 0, 0, 0, RT_TABLE_MAIN, RTPROT_BOOT, RT_SCOPE_LINK, RTN_UNICAST, 0, 0, 0, 0]);
+        batch.host32(RTA_OIF, index);
+    });
+}
+
+/// A child of an interface, made straight in a container's namespace.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Child<'a> {
+    /// Its name.
+    pub(crate) name: &'a str,
+    /// Its hardware address; none shares the parent's.
+    pub(crate) mac: Option<Mac>,
+    /// The kind of link.
+    pub(crate) kind: &'a str,
+    /// The attribute of its mode.
+    pub(crate) mode: &'a [u8],
+    /// The parent's index.
+    pub(crate) parent: u32,
+    /// Bytes of the largest packet.
+    pub(crate) mtu: u32,
+    /// The container's network namespace.
+    pub(crate) netns: BorrowedFd<'a>,
+}
+
+/// Creates a child of an interface.
+pub(crate) fn create_child(batch: &mut Batch, child: &Child<'_>) {
+    batch.message(RTM_NEWLINK, ACK | CREATE | EXCL, "create the container's interface", |batch| {
+        batch.raw(&ifinfomsg(0, 0));
+        batch.text(IFLA_IFNAME, child.name);
+        batch.host32(IFLA_LINK, child.parent);
+        batch.host32(IFLA_MTU, child.mtu);
+        if let Some(mac) = child.mac {
+            batch.attribute(IFLA_ADDRESS, &mac.0);
+        }
+        batch.attribute(IFLA_NET_NS_FD, &child.netns.as_raw_fd().to_ne_bytes());
+        batch.nest(IFLA_LINKINFO, |batch| {
+            batch.text(IFLA_INFO_KIND, child.kind);
+            batch.nest(IFLA_INFO_DATA, |batch| batch.attribute(1, child.mode)); // IFLA_MACVLAN_MODE, IFLA_IPVLAN_MODE
+        });
+    });
+}
+
+/// Creates a VLAN of an interface.
+pub(crate) fn create_vlan(batch: &mut Batch, name: &str, parent: u32, number: u16) {
+    batch.message(RTM_NEWLINK, ACK | CREATE | EXCL, "create VLAN interface", |batch| {
+        batch.raw(&ifinfomsg(0, 0));
+        batch.text(IFLA_IFNAME, name);
+        batch.host32(IFLA_LINK, parent);
+        batch.nest(IFLA_LINKINFO, |batch| {
+            batch.text(IFLA_INFO_KIND, "vlan");
+            batch.nest(IFLA_INFO_DATA, |batch| batch.attribute(1, &number.to_ne_bytes())); // IFLA_VLAN_ID
+        });
+    });
+}
+
+/// Creates an interface that leads nowhere.
+pub(crate) fn create_dummy(batch: &mut Batch, name: &str) {
+    batch.message(RTM_NEWLINK, ACK | CREATE | EXCL, "create dummy interface", |batch| {
+        batch.raw(&ifinfomsg(0, 0));
+        batch.text(IFLA_IFNAME, name);
+        batch.nest(IFLA_LINKINFO, |batch| batch.text(IFLA_INFO_KIND, "dummy"));
+    });
+}
+
 /// Gives a link an address that counts on the link only.
 pub(crate) fn add_link_local(batch: &mut Batch, index: u32, address: IpAddr) {
     batch.message(RTM_NEWADDR, ACK | CREATE | EXCL, "add link-local address", |batch| {
         let (family, prefix, octets) = match address {
             IpAddr::V4(address) => (AF_INET, 16, address.octets().to_vec()),
-            IpAddr::V6(address) => (10, 64, address.octets().to_vec()),
+            IpAddr::V6(address) => (AF_INET6_ROUTE, 64, address.octets().to_vec()),
         };
         let mut header = [family, prefix, 0, 0, 0, 0, 0, 0];
         header[4..8].copy_from_slice(&index.to_ne_bytes());

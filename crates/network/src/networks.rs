@@ -6,6 +6,7 @@ mod create;
 mod gateway;
 mod names;
 mod open;
+mod parent;
 mod ready;
 mod rules;
 mod state;
@@ -98,7 +99,7 @@ impl Networks {
         Ok(state.show(state.resolve(reference)?))
     }
 
-    /// Creates a user-defined bridge network.
+    /// Creates a user-defined network.
     ///
     /// # Errors
     /// [`CreateError`]; nothing is left behind.

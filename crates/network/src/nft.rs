@@ -67,6 +67,8 @@ pub(crate) enum Verdict {
 pub(crate) enum Field {
     /// An IPv4 address.
     Address,
+    /// An IPv6 address.
+    Address6,
     /// A transport protocol.
     Protocol,
     /// A port.
@@ -79,6 +81,7 @@ impl Field {
     fn number(self) -> u32 {
         match self {
             Self::Address => 7,
+            Self::Address6 => 8,
             Self::Protocol => 12,
             Self::Port => 13,
             Self::Interface => 41,
@@ -89,6 +92,7 @@ impl Field {
     fn length(self) -> u32 {
         match self {
             Self::Address => 4,
+            Self::Address6 => 16,
             Self::Protocol => 1,
             Self::Port => 2,
             Self::Interface => 16,

@@ -1,7 +1,7 @@
 //! Published ports: what is asked for and what was bound.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +14,8 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP.
+    Sctp,
 }
 
 impl Protocol {
@@ -23,6 +25,7 @@ impl Protocol {
         match self {
             Self::Tcp => 6,
             Self::Udp => 17,
+            Self::Sctp => 132,
         }
     }
 }
@@ -32,6 +35,7 @@ impl fmt::Display for Protocol {
         f.write_str(match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
         })
     }
 }
@@ -41,8 +45,8 @@ impl fmt::Display for Protocol {
 pub struct PortSpec {
     /// The protocol.
     pub protocol: Protocol,
-    /// The host's address; 0.0.0.0 means all.
-    pub host_ip: Ipv4Addr,
+    /// The host's address; 0.0.0.0 and :: mean all of their family, none means what the network says.
+    pub host_ip: Option<IpAddr>,
     /// The host's port, or the range in which the first free one is taken; none lets the kernel choose.
     pub host_port: Option<RangeInclusive<u16>>,
     /// The port inside the container.
@@ -56,8 +60,8 @@ pub struct BoundPort {
     pub protocol: Protocol,
     /// The port inside the container.
     pub container_port: u16,
-    /// The host's address; 0.0.0.0 means all.
-    pub host_ip: Ipv4Addr,
+    /// The host's address; 0.0.0.0 and :: mean all of their family.
+    pub host_ip: IpAddr,
     /// The host's port.
     pub host_port: u16,
 }
@@ -69,7 +73,7 @@ pub enum BindError {
     #[error("Bind for {host_ip}:{host_port} failed: port is already allocated")]
     Allocated {
         /// The host's address.
-        host_ip: Ipv4Addr,
+        host_ip: IpAddr,
         /// The host's port.
         host_port: u16,
     },
@@ -77,11 +81,29 @@ pub enum BindError {
     #[error("Bind for {host_ip}:{first}-{last} failed: all ports are allocated")]
     RangeAllocated {
         /// The host's address.
-        host_ip: Ipv4Addr,
+        host_ip: IpAddr,
         /// The range's first port.
         first: u16,
         /// The range's last port.
         last: u16,
+    },
+    /// The container has no address of the family of the host's address.
+    #[error("cannot publish port {container_port} on {host_ip}: network {network} gives the container no address of that family; use --ipv6 when you create the network")]
+    Family {
+        /// The host's address.
+        host_ip: IpAddr,
+        /// The port inside the container.
+        container_port: u16,
+        /// The network.
+        network: String,
+    },
+    /// The kernel does not have the protocol.
+    #[error("cannot publish port {container_port}/{protocol}: the kernel has no {protocol} (on most hosts `modprobe {protocol}` loads it)")]
+    Protocol {
+        /// The protocol.
+        protocol: Protocol,
+        /// The port inside the container.
+        container_port: u16,
     },
     /// The host refuses the port, mostly because a process listens on it.
     #[error(
@@ -90,11 +112,11 @@ pub enum BindError {
     )]
     Host {
         /// The host's address.
-        host_ip: Ipv4Addr,
+        host_ip: IpAddr,
         /// The host's port.
         host_port: u16,
         /// The container's address.
-        container_ip: Ipv4Addr,
+        container_ip: IpAddr,
         /// The port inside the container.
         container_port: u16,
         /// The protocol.

@@ -9,8 +9,9 @@
 //! | `sub4` | bridge . its subnet | networks (for answers that must come back through the host) |
 //! | `pub4` | protocol . port → address . port | ports published on 0.0.0.0 |
 //! | `pub4ip` | host address . protocol . port → address . port | ports published on one address |
+//! | `sub6`, `pub6`, `pub6ip` | the same for IPv6 | |
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use crate::address::Subnet;
 use crate::network::Bridge;
@@ -20,9 +21,11 @@ use crate::wire::Batch;
 
 const PUB4: &str = "pub4";
 const PUB4IP: &str = "pub4ip";
+const PUB6: &str = "pub6";
+const PUB6IP: &str = "pub6ip";
 
 /// All sets and maps.
-const SETS: [Set; 8] = [
+const SETS: [Set; 11] = [
     Set { name: "nets", key: &[Field::Interface], values: Values::None, interval: false },
     Set { name: "masq", key: &[Field::Interface], values: Values::None, interval: false },
     Set { name: "pair", key: &[Field::Interface, Field::Interface], values: Values::Verdicts, interval: false },
@@ -34,6 +37,14 @@ const SETS: [Set; 8] = [
         name: PUB4IP,
         key: &[Field::Address, Field::Protocol, Field::Port],
         values: Values::Fields(&[Field::Address, Field::Port]),
+        interval: false,
+    },
+    Set { name: "sub6", key: &[Field::Interface, Field::Address6], values: Values::None, interval: true },
+    Set { name: PUB6, key: &[Field::Protocol, Field::Port], values: Values::Fields(&[Field::Address6, Field::Port]), interval: false },
+    Set {
+        name: PUB6IP,
+        key: &[Field::Address6, Field::Protocol, Field::Port],
+        values: Values::Fields(&[Field::Address6, Field::Port]),
         interval: false,
     },
 ];
@@ -51,6 +62,8 @@ const STATE_KNOWN: u32 = 2 | 4;
 const TYPE_LOCAL: u32 = 2;
 /// `NFPROTO_IPV4`.
 const IPV4: u8 = 2;
+/// `NFPROTO_IPV6`.
+const IPV6: u8 = 10;
 
 /// A bridge of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +75,7 @@ pub(crate) struct Member<'a> {
 }
 
 /// Writes the whole table anew: what was there before under its name goes in the same transaction.
-pub(crate) fn write(batch: &mut Batch, table: Table<'_>, members: &[Member<'_>], ports: &[(BoundPort, Ipv4Addr)]) {
+pub(crate) fn write(batch: &mut Batch, table: Table<'_>, members: &[Member<'_>], ports: &[(BoundPort, IpAddr)]) {
     table.create(batch); // so that the deletion cannot fail
     table.delete(batch);
     table.create(batch);
@@ -98,6 +111,8 @@ fn rules() -> Vec<(&'static str, Vec<Step>)> {
         ("guard", [vec![Step::Meta(Meta::InputName, REGISTER), not_equal(&interface("lo"))], ipv4(), loopback(16), drop()].concat()),
         ("publish", [ipv4(), published_on_address()].concat()),
         ("publish", [ipv4(), published_on_all()].concat()),
+        ("publish", [ipv6(), published_on_address6()].concat()),
+        ("publish", [ipv6(), published_on_all6()].concat()),
     ];
     for chain in ["prerouting", "output"] {
         let local = vec![Step::FibDestinationType, equal(&TYPE_LOCAL.to_ne_bytes())];
@@ -119,13 +134,16 @@ fn postrouting_rules() -> Vec<Vec<Step>> {
         Step::Meta(Meta::OutputName, REGISTER),
         Step::Lookup { set: "nets", inverted: true },
     ];
+    let hairpin6 = vec![Step::Meta(Meta::OutputName, REGISTER), address6(8, REGISTER + 4), lookup("sub6")];
     let masquerade = vec![Step::Masquerade];
     vec![
         // The host's own 127.0.0.1 would not be answered.
         [ipv4(), loopback(12), to_net, masquerade.clone()].concat(),
         // The answer must come back through the host, though both are neighbours.
         [ipv4(), destination_nat(), hairpin, masquerade.clone()].concat(),
-        [ipv4(), outwards, masquerade].concat(),
+        [ipv6(), destination_nat(), hairpin6, masquerade.clone()].concat(),
+        // Of both families.
+        [outwards, masquerade].concat(),
     ]
 }
 
@@ -148,6 +166,24 @@ fn published_on_address() -> Vec<Step> {
 
 fn published_on_all() -> Vec<Step> {
     vec![Step::Meta(Meta::Protocol, REGISTER), port(REGISTER + 1), Step::Map { set: PUB4 }, Step::DestinationNat]
+}
+
+fn published_on_address6() -> Vec<Step> {
+    let key = vec![address6(24, REGISTER), Step::Meta(Meta::Protocol, REGISTER + 4), port(REGISTER + 5)];
+    [key, vec![Step::Map { set: PUB6IP }, Step::DestinationNat6]].concat()
+}
+
+fn published_on_all6() -> Vec<Step> {
+    vec![Step::Meta(Meta::Protocol, REGISTER), port(REGISTER + 1), Step::Map { set: PUB6 }, Step::DestinationNat6]
+}
+
+fn ipv6() -> Vec<Step> {
+    vec![Step::Meta(Meta::Family, REGISTER), equal(&[IPV6])]
+}
+
+/// An address of the IPv6 header: the source is at 8, the destination at 24.
+fn address6(offset: u32, register: u32) -> Step {
+    Step::Payload { transport: false, offset, length: 16, register }
 }
 
 fn ipv4() -> Vec<Step> {
@@ -229,6 +265,11 @@ fn member_elements(member: &Member<'_>) -> Vec<(&'static str, Element)> {
         ("pair", verdict(&twice, inside)),
         ("sub4", Element { key_end: Some(bound(subnet.last())), ..plain(&bound(subnet.first())) }),
     ];
+    if let Some(six) = &member.bridge.six {
+        let bound = |address: u128| [name.clone(), address.to_be_bytes().to_vec()].concat();
+        let range = Element { key_end: Some(bound(six.subnet.last())), ..plain(&bound(six.subnet.first())) };
+        elements.push(("sub6", range));
+    }
     if member.internal {
         elements.push(("from_net", verdict(&name, Verdict::Drop)));
         elements.push(("to_net", verdict(&name, Verdict::Drop)));
@@ -242,32 +283,36 @@ fn member_elements(member: &Member<'_>) -> Vec<(&'static str, Element)> {
 }
 
 /// Publishes ports, each for a container's address.
-pub(crate) fn add_ports(batch: &mut Batch, table: Table<'_>, ports: &[(BoundPort, Ipv4Addr)]) {
+pub(crate) fn add_ports(batch: &mut Batch, table: Table<'_>, ports: &[(BoundPort, IpAddr)]) {
     for (set, elements) in port_elements(ports) {
         table.add_elements(batch, set, &elements);
     }
 }
 
 /// Withdraws ports.
-pub(crate) fn delete_ports(batch: &mut Batch, table: Table<'_>, ports: &[(BoundPort, Ipv4Addr)]) {
+pub(crate) fn delete_ports(batch: &mut Batch, table: Table<'_>, ports: &[(BoundPort, IpAddr)]) {
     for (set, elements) in port_elements(ports) {
         table.delete_elements(batch, set, &elements);
     }
 }
 
-fn port_elements(ports: &[(BoundPort, Ipv4Addr)]) -> [(&'static str, Vec<Element>); 2] {
+fn port_elements(ports: &[(BoundPort, IpAddr)]) -> [(&'static str, Vec<Element>); 4] {
     let padded_port = |port: u16| [port.to_be_bytes().as_slice(), &[0; 2]].concat();
-    let (mut on_all, mut on_address) = (Vec::new(), Vec::new());
+    let octets = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    let mut sets = [PUB4, PUB4IP, PUB6, PUB6IP].map(|name| (name, Vec::new()));
     for (bound, container) in ports {
         let mut key = vec![bound.protocol.number(), 0, 0, 0];
         key.extend(padded_port(bound.host_port));
-        let value = [container.octets().to_vec(), padded_port(bound.container_port)].concat();
-        let element = |key| Element { key, key_end: None, value: Some(Value::Fields(value)) };
-        if bound.host_ip.is_unspecified() {
-            on_all.push(element(key));
-        } else {
-            on_address.push(element([bound.host_ip.octets().to_vec(), key].concat()));
+        let value = [octets(*container), padded_port(bound.container_port)].concat();
+        let on_one = !bound.host_ip.is_unspecified();
+        if on_one {
+            key = [octets(bound.host_ip), key].concat();
         }
+        let set = 2 * usize::from(bound.host_ip.is_ipv6()) + usize::from(on_one);
+        sets[set].1.push(Element { key, key_end: None, value: Some(Value::Fields(value)) });
     }
-    [(PUB4, on_all), (PUB4IP, on_address)]
+    sets
 }

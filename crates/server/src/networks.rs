@@ -11,7 +11,7 @@ use docker_api::types::{
 };
 use engine::ConnectError;
 use http::StatusCode;
-use network::network::{Bridge, Driver, Network, NetworkSpec};
+use network::network::{Bridge, Driver, Network, NetworkSpec, SixSpec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -45,6 +45,7 @@ impl App {
     pub(crate) async fn network_create(&self, mut call: Call) -> Result<Reply, ApiError> {
         let body: NetworkCreateBody = call.json().await?;
         let name = body.name.clone();
+        let driver = if body.driver.is_empty() { "bridge".to_owned() } else { body.driver.clone() };
         let spec = parse(body)?;
         let networks = Arc::clone(&self.networks);
         let created = blocking(move || networks.create(spec)).await?;
@@ -53,13 +54,13 @@ impl App {
             let status = match cause {
                 Cause::NameTaken { .. } => StatusCode::CONFLICT,
                 Cause::Invalid { .. } => StatusCode::BAD_REQUEST,
-                Cause::Overlap => StatusCode::FORBIDDEN,
+                Cause::Overlap { .. } => StatusCode::FORBIDDEN,
                 Cause::NoSubnet => StatusCode::NOT_FOUND,
                 Cause::Put { .. } | Cause::Kernel { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             };
             ApiError::from_error(status, &cause)
         })?;
-        let attributes = BTreeMap::from([("name".to_owned(), name), ("type".to_owned(), "bridge".to_owned())]);
+        let attributes = BTreeMap::from([("name".to_owned(), name), ("type".to_owned(), driver)]);
         self.network_event("create", &id.to_string(), attributes);
         let answer = NetworkCreateResponse { id: id.to_string(), warning: String::new() };
         Ok(reply::json(StatusCode::CREATED, &answer))
@@ -161,35 +162,78 @@ fn parse(body: NetworkCreateBody) -> Result<NetworkSpec, ApiError> {
     if body.name.trim().is_empty() {
         return Err(ApiError::invalid("network name cannot be empty"));
     }
-    if !matches!(body.driver.as_str(), "" | "bridge" | "default") {
-        return Err(ApiError::not_found(format!("could not find plugin {} in v1 plugin registry: plugin not found", body.driver)));
-    }
-    if body.enable_ipv6 == Some(true) {
-        return Err(ApiError::unsupported("networks have no IPv6 addresses yet"));
-    }
-    let pools = body.ipam.unwrap_or_default().config.unwrap_or_default();
-    if pools.len() > 1 {
-        return Err(ApiError::invalid("a bridge network has one IPv4 subnet at most"));
-    }
-    let pool = pools.into_iter().next().unwrap_or_default();
-    let subnet = |text: &str| match text {
-        "" => Ok(None),
-        text => text.parse().map(Some).map_err(|cause: network::address::SubnetError| ApiError::invalid(cause.to_string())),
+    let driver = match body.driver.as_str() {
+        "" | "bridge" | "default" => Driver::Bridge,
+        "macvlan" => Driver::Macvlan,
+        "ipvlan" => Driver::Ipvlan,
+        "host" | "null" | "none" => {
+            return Err(ApiError::new(StatusCode::FORBIDDEN, format!("only one instance of \"{}\" network is allowed", body.driver)));
+        }
+        "overlay" => return Err(ApiError::unsupported("this engine manages one host: there are no overlay networks")),
+        other => return Err(ApiError::not_found(format!("could not find plugin {other} in v1 plugin registry: plugin not found"))),
     };
-    let gateway = match pool.gateway.as_str() {
-        "" => None,
-        text => Some(text.parse().map_err(|_| ApiError::invalid(format!("invalid gateway address: {text}")))?),
-    };
-    Ok(NetworkSpec {
+    if body.enable_ipv4 == Some(false) {
+        return Err(ApiError::unsupported("networks without IPv4 are not supported: leave IPv4 on and add --ipv6"));
+    }
+    let mut spec = NetworkSpec {
         name: body.name,
-        subnet: subnet(&pool.subnet)?,
-        ip_range: subnet(&pool.ip_range)?,
-        gateway,
+        driver: Some(driver),
         internal: body.internal,
         attachable: body.attachable,
+        six: (body.enable_ipv6 == Some(true)).then(SixSpec::default),
         options: body.options.unwrap_or_default(),
         labels: body.labels.unwrap_or_default(),
-    })
+        ..NetworkSpec::default()
+    };
+    for pool in body.ipam.unwrap_or_default().config.unwrap_or_default() {
+        add_pool(&mut spec, pool)?;
+    }
+    Ok(spec)
+}
+
+/// Adds what is said of one subnet.
+fn add_pool(spec: &mut NetworkSpec, pool: IpamConfig) -> Result<(), ApiError> {
+    let is_six = [&pool.subnet, &pool.gateway, &pool.ip_range].iter().any(|text| text.contains(':'));
+    let auxiliary = pool.auxiliary_addresses.unwrap_or_default();
+    if is_six {
+        // Docker leaves such a subnet out as well where IPv6 is off.
+        let Some(six) = &mut spec.six else {
+            return Ok(());
+        };
+        if six.subnet.is_some() {
+            return Err(ApiError::invalid("a bridge network has one IPv6 subnet at most"));
+        }
+        *six = SixSpec {
+            subnet: optional(&pool.subnet, "subnet")?,
+            ip_range: optional(&pool.ip_range, "ip-range")?,
+            gateway: optional(&pool.gateway, "gateway address")?,
+            auxiliary: addresses(auxiliary)?,
+        };
+        return Ok(());
+    }
+    if spec.subnet.is_some() {
+        return Err(ApiError::invalid("a bridge network has one IPv4 subnet at most"));
+    }
+    spec.subnet = optional(&pool.subnet, "subnet")?;
+    spec.ip_range = optional(&pool.ip_range, "ip-range")?;
+    spec.gateway = optional(&pool.gateway, "gateway address")?;
+    spec.auxiliary = addresses(auxiliary)?;
+    Ok(())
+}
+
+fn optional<T: std::str::FromStr>(text: &str, what: &str) -> Result<Option<T>, ApiError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| ApiError::invalid(format!("invalid {what} {text}")))
+}
+
+fn addresses<T: std::str::FromStr>(texts: BTreeMap<String, String>) -> Result<BTreeMap<String, T>, ApiError> {
+    let parse = |(name, text): (String, String)| {
+        let address = text.parse().map_err(|_| ApiError::invalid(format!("invalid aux-address {text}")))?;
+        Ok((name, address))
+    };
+    texts.into_iter().map(parse).collect()
 }
 
 fn options(network: &Network, bridge: Option<&Bridge>) -> BTreeMap<String, String> {
@@ -219,7 +263,7 @@ fn json(network: &Network) -> NetworkResource {
             endpoint_id: endpoint.id.to_string(),
             mac_address: endpoint.mac.to_string(),
             ipv4_address: format!("{}/{}", endpoint.address, endpoint.prefix),
-            ipv6_address: String::new(),
+            ipv6_address: endpoint.six.map(|six| six.address.to_string()).unwrap_or_default(),
         };
         (endpoint.holder.clone(), container)
     });
@@ -230,21 +274,14 @@ fn json(network: &Network) -> NetworkResource {
         scope: "local".to_owned(),
         driver: network.driver.as_str().to_owned(),
         enable_ipv4: true,
-        enable_ipv6: false,
+        enable_ipv6: bridge.is_some_and(|bridge| bridge.six.is_some()),
         ipam: Ipam {
             driver: "default".to_owned(),
             options: match network.driver {
-                Driver::Bridge if !is_predefined(network) => Some(BTreeMap::new()),
-                Driver::Bridge | Driver::Host | Driver::Null => None,
+                Driver::Bridge | Driver::Macvlan | Driver::Ipvlan if !is_predefined(network) => Some(BTreeMap::new()),
+                Driver::Bridge | Driver::Macvlan | Driver::Ipvlan | Driver::Host | Driver::Null => None,
             },
-            config: bridge.map(|bridge| {
-                vec![IpamConfig {
-                    subnet: bridge.subnet.network().to_string(),
-                    ip_range: bridge.ip_range.map(|range| range.to_string()).unwrap_or_default(),
-                    gateway: bridge.gateway.to_string(),
-                    auxiliary_addresses: None,
-                }]
-            }),
+            config: bridge.map(pools),
         },
         internal: network.internal,
         attachable: network.attachable,
@@ -255,6 +292,26 @@ fn json(network: &Network) -> NetworkResource {
         options: options(network, bridge),
         labels: network.labels.clone(),
     }
+}
+
+fn pools(bridge: &Bridge) -> Vec<IpamConfig> {
+    fn texts<A: ToString>(addresses: &BTreeMap<String, A>) -> Option<BTreeMap<String, String>> {
+        let texts = addresses.iter().map(|(name, address)| (name.clone(), address.to_string()));
+        (!addresses.is_empty()).then(|| texts.collect())
+    }
+    let four = IpamConfig {
+        subnet: bridge.subnet.network().to_string(),
+        ip_range: bridge.ip_range.map(|range| range.to_string()).unwrap_or_default(),
+        gateway: bridge.gateway.to_string(),
+        auxiliary_addresses: texts(&bridge.auxiliary),
+    };
+    let six = bridge.six.iter().map(|six| IpamConfig {
+        subnet: six.subnet.to_string(),
+        ip_range: six.ip_range.map(|range| range.to_string()).unwrap_or_default(),
+        gateway: six.gateway.to_string(),
+        auxiliary_addresses: texts(&six.auxiliary),
+    });
+    std::iter::once(four).chain(six).collect()
 }
 
 fn resolve_error(cause: &network::ResolveError) -> ApiError {

@@ -2,10 +2,10 @@
 
 use std::io;
 use std::mem::size_of;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 /// A transport protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,32 +14,39 @@ pub enum Transport {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP.
+    Sctp,
 }
 
 /// Binds a port so that neither a process nor the kernel's choice of ports takes it, and returns the socket with
 /// its address. Packets that reach the socket are dropped without an answer.
 ///
-/// A TCP socket listens as well: only then does the kernel see conflicts in spite of `SO_REUSEADDR`, which is
+/// A stream socket listens as well: only then does the kernel see conflicts in spite of `SO_REUSEADDR`, which is
 /// needed to get past connections in TIME-WAIT.
 ///
 /// # Errors
 /// What bind(2) and listen(2) answer, EADDRINUSE mostly.
-pub fn reserve(transport: Transport, address: SocketAddrV4) -> io::Result<(OwnedFd, SocketAddrV4)> {
+pub fn reserve(transport: Transport, address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
     let kind = match transport {
-        Transport::Tcp => SocketType::STREAM,
+        Transport::Tcp | Transport::Sctp => SocketType::STREAM,
         Transport::Udp => SocketType::DGRAM,
     };
-    let fd = rustix::net::socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let protocol = (transport == Transport::Sctp).then_some(ipproto::SCTP);
+    let fd = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&fd, true)?;
+    }
     // Before bind: no packet may slip in.
     drop_all(&fd)?;
     if transport == Transport::Tcp {
         sockopt::set_socket_reuseaddr(&fd, true)?;
     }
     rustix::net::bind(&fd, &address)?;
-    if transport == Transport::Tcp {
+    if transport != Transport::Udp {
         rustix::net::listen(&fd, 1)?;
     }
-    let bound = SocketAddrV4::try_from(rustix::net::getsockname(&fd)?)?;
+    let bound = SocketAddr::try_from(rustix::net::getsockname(&fd)?)?;
     Ok((fd, bound))
 }
 

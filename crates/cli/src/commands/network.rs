@@ -1,11 +1,13 @@
 //! Networks.
 
+use std::net::IpAddr;
+
 use docker_api::client::{escape, query};
 use serde_json::{Map, Value, json};
 
 use super::{Entry, confirm, create_body, each, filters};
 use crate::context::Context;
-use crate::error::Outcome;
+use crate::error::{Failure, Outcome};
 use crate::flags::{Command, Given, list, text, yes};
 use crate::json::{items, short, text as field};
 use crate::{human, output, printer};
@@ -131,17 +133,7 @@ pub(super) const ENTRIES: &[Entry] = &[
 ];
 
 fn create(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
-    let mut pools = Vec::new();
-    for (index, subnet) in given.all("subnet").iter().enumerate() {
-        let mut pool = Map::new();
-        pool.insert("Subnet".into(), subnet.as_str().into());
-        for (field, flag) in [("Gateway", "gateway"), ("IPRange", "ip-range")] {
-            if let Some(value) = given.all(flag).get(index) {
-                pool.insert(field.into(), value.as_str().into());
-            }
-        }
-        pools.push(Value::Object(pool));
-    }
+    let pools = pools(given)?;
     let mut body = json!({
         "Name": given.args[0],
         "Driver": given.get("driver").unwrap_or("bridge"),
@@ -159,6 +151,52 @@ fn create(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let created: Value = context.client()?.call("POST", "/networks/create", Some(&body))?;
     printer::line(field(&created, "Id"));
     Ok(0)
+}
+
+/// Joins each gateway, range and auxiliary address with the subnet that it lies in.
+///
+/// **Source:** docker/cli, `network/create.go`, `createIPAMConfig`.
+fn pools(given: &Given) -> Outcome<Vec<Value>> {
+    let subnets = given.all("subnet");
+    let mut pools: Vec<Map<String, Value>> = Vec::new();
+    for subnet in subnets {
+        pools.push(Map::from_iter([("Subnet".to_owned(), subnet.as_str().into())]));
+    }
+    let find = |address: &str| {
+        let (address, _) = address.split_once('/').unwrap_or((address, ""));
+        subnets.iter().position(|subnet| lies_in(address, subnet))
+    };
+    for (field, flag, what) in [("IPRange", "ip-range", "range"), ("Gateway", "gateway", "gateway")] {
+        for value in given.all(flag) {
+            let place = find(value).ok_or_else(|| Failure::new(format!("no matching subnet for {what} {value}")))?;
+            if pools[place].insert(field.into(), value.as_str().into()).is_some() {
+                return Err(Failure::new(format!("cannot configure multiple {what}s ({value}) on the same subnet ({})", subnets[place])));
+            }
+        }
+    }
+    for pair in given.all("aux-address") {
+        let (name, address) = pair.split_once('=').unwrap_or((pair, ""));
+        let place = find(address).ok_or_else(|| Failure::new(format!("no matching subnet for aux-address {address}")))?;
+        let slot = pools[place].entry("AuxiliaryAddresses").or_insert_with(|| json!({}));
+        slot[name] = address.into();
+    }
+    Ok(pools.into_iter().map(Value::Object).collect())
+}
+
+fn lies_in(address: &str, subnet: &str) -> bool {
+    let number = |text: &str| match text.parse() {
+        Ok(IpAddr::V4(address)) => Some((u128::from(u32::from(address)) << 96, true)),
+        Ok(IpAddr::V6(address)) => Some((u128::from(address), false)),
+        Err(_) => None,
+    };
+    let parts = || {
+        let (base, prefix) = subnet.split_once('/')?;
+        Some((number(address)?, number(base)?, prefix.parse::<u32>().ok()?))
+    };
+    parts().is_some_and(|((address, four), (base, base_four), prefix)| {
+        let mask = u128::MAX.checked_shl(128_u32.saturating_sub(prefix)).unwrap_or(0);
+        four == base_four && address & mask == base & mask
+    })
 }
 
 fn ls(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {

@@ -211,7 +211,7 @@ impl Actor {
         if !spec.config.domainname.is_empty() {
             names.insert(0, format!("{}.{}", self.hostname(), spec.config.domainname));
         }
-        let addresses = self.endpoints.iter().filter_map(|e| e.ip);
+        let addresses = self.endpoints.iter().flat_map(|e| e.ip.into_iter().chain(e.six.map(|(ip, _)| ip.into())));
         let own: Vec<(IpAddr, Vec<String>)> = addresses.map(|ip| (ip, names.clone())).collect();
         let extra = spec.host.extra_hosts.iter().map(|host| {
             let address = host.address.map(|ip| ip.to_string());

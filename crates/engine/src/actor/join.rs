@@ -72,6 +72,7 @@ impl Actor {
             network: network.to_owned(),
             container_name: self.record.name.to_string(),
             ip: settings.ipv4,
+            ip6: settings.ipv6,
             mac: settings.mac.as_deref().and_then(|mac| mac.parse().ok()),
             aliases: settings.aliases,
             ports: if published { Vec::new() } else { self.ports() },
@@ -198,26 +199,18 @@ impl Actor {
         use network::port::Protocol as Transport;
         let spec = &self.record.spec;
         let transport = |port: &Port| match port.protocol {
-            Protocol::Tcp => Some(Transport::Tcp),
-            Protocol::Udp => Some(Transport::Udp),
-            Protocol::Sctp => None,
+            Protocol::Tcp => Transport::Tcp,
+            Protocol::Udp => Transport::Udp,
+            Protocol::Sctp => Transport::Sctp,
         };
         let mut ports = Vec::new();
         for (port, bindings) in &spec.host.port_bindings {
-            let Some(protocol) = transport(port) else {
-                continue;
-            };
             let any = [crate::spec::PortBinding::default()];
             let bindings = if bindings.is_empty() { &any[..] } else { bindings };
             for binding in bindings {
-                let host_ip = match binding.host_ip {
-                    None => std::net::Ipv4Addr::UNSPECIFIED,
-                    Some(std::net::IpAddr::V4(ip)) => ip,
-                    Some(std::net::IpAddr::V6(_)) => continue,
-                };
                 ports.push(PortSpec {
-                    protocol,
-                    host_ip,
+                    protocol: transport(port),
+                    host_ip: binding.host_ip,
                     host_port: binding.host_port.map(|range| range.first..=range.last),
                     container_port: port.number,
                 });
@@ -226,12 +219,8 @@ impl Actor {
         if spec.host.publish_all_ports {
             let bound = |port: &&Port| !spec.host.port_bindings.contains_key(port);
             for port in spec.config.exposed_ports.iter().filter(bound) {
-                ports.extend(transport(port).map(|protocol| PortSpec {
-                    protocol,
-                    host_ip: std::net::Ipv4Addr::UNSPECIFIED,
-                    host_port: None,
-                    container_port: port.number,
-                }));
+                let protocol = transport(port);
+                ports.push(PortSpec { protocol, host_ip: None, host_port: None, container_port: port.number });
             }
         }
         ports
@@ -261,9 +250,10 @@ pub(super) fn endpoint_view(endpoint: network::endpoint::Endpoint) -> Endpoint {
             protocol: match bound.protocol {
                 network::port::Protocol::Tcp => Protocol::Tcp,
                 network::port::Protocol::Udp => Protocol::Udp,
+                network::port::Protocol::Sctp => Protocol::Sctp,
             },
         },
-        host_ip: bound.host_ip.into(),
+        host_ip: bound.host_ip,
         host_port: bound.host_port,
     };
     Endpoint {
@@ -273,6 +263,8 @@ pub(super) fn endpoint_view(endpoint: network::endpoint::Endpoint) -> Endpoint {
         ip: Some(endpoint.address.into()),
         prefix: endpoint.prefix,
         gateway: endpoint.gateway.map(Into::into),
+        six: endpoint.six.map(|six| (six.address.address(), six.address.prefix())),
+        gateway6: endpoint.six.and_then(|six| six.gateway),
         mac: endpoint.mac.to_string(),
         ports: endpoint.ports.iter().map(port).collect(),
     }

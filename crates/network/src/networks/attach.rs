@@ -1,26 +1,27 @@
 //! Attaching and detaching: the hot path.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
 use store::Durability;
 use sys::netlink::Family;
 
-use super::state::{State, ports_of};
-use super::{BRIDGE, Networks, bridge};
-use crate::address::{Mac, Subnet};
+use super::state::{Member, State, ports_of};
+use super::{BRIDGE, Networks, bridge, parent};
+use crate::address::{Mac, Subnet, Subnet6};
+use crate::bindings::Wanted;
 use crate::conntrack;
-use crate::endpoint::{Endpoint, EndpointSpec, Resolver, Sandbox};
+use crate::endpoint::{Endpoint, EndpointSpec, Resolver, Sandbox, SixAddress};
 use crate::errors::{AttachError, DisconnectError, SweepError};
 use crate::files;
-use crate::ipam::{Pool, Unavailable};
+use crate::ipam::{Number, Pool, Unavailable};
 use crate::link::{self, BridgePort, LOOPBACK, Veth};
 use crate::name::EndpointId;
 use crate::netlink::{Connection, Refused, transaction};
-use crate::network::Bridge;
-use crate::port::PortSpec;
+use crate::network::{Bridge, Parent};
+use crate::port::{BindError, PortSpec};
 use crate::ruleset;
 use crate::wire::Batch;
 
@@ -28,6 +29,7 @@ use crate::wire::Batch;
 pub(super) struct Place {
     bridge: Bridge,
     index: u32,
+    parent: Option<Parent>,
 }
 
 impl Networks {
@@ -74,7 +76,10 @@ impl Networks {
 
     /// Makes the links and sets the container's end up.
     pub(super) fn link_up(&self, netns: BorrowedFd<'_>, endpoint: &Endpoint, place: &Place) -> Result<(), AttachError> {
-        self.create_link(netns, endpoint, place)?;
+        match &place.parent {
+            Some(parent) => parent::create_child(&mut self.route(), netns, endpoint, &place.bridge, parent)?,
+            None => self.create_link(netns, endpoint, place)?,
+        }
         let address = Subnet::new(endpoint.address, endpoint.prefix);
         let address = address.ok_or_else(|| refused("add address", io::ErrorKind::InvalidInput.into()))?;
         let alone = self.endpoints(&endpoint.holder).len() <= 1;
@@ -185,6 +190,9 @@ impl Networks {
         // Its ports stay published if another endpoint can have them.
         self.hand_over(&endpoint)?;
         let left = self.endpoints(holder).into_iter().find(|left| left.id == endpoint.id).unwrap_or(endpoint);
+        if let (true, Some(netns)) = (left.link.is_empty(), netns) {
+            parent::delete_child(netns, &left)?;
+        }
         self.release(&left, Ending::Now)?;
         if let Some(netns) = netns {
             self.settle(&Sandbox { holder, netns })?;
@@ -197,11 +205,13 @@ impl Networks {
     pub(super) fn release(&self, endpoint: &Endpoint, ending: Ending) -> Result<(), Refused> {
         self.unannounce(endpoint);
         let mut batch = Batch::new();
-        match ending {
-            Ending::Now => link::delete(&mut batch, &endpoint.link),
-            Ending::WithNamespace => link::set_port(&mut batch, &endpoint.link, BridgePort::Disabled),
+        if !endpoint.link.is_empty() {
+            match ending {
+                Ending::Now => link::delete(&mut batch, &endpoint.link),
+                Ending::WithNamespace => link::set_port(&mut batch, &endpoint.link, BridgePort::Disabled),
+            }
+            batch.optional(); // It may be gone already.
         }
-        batch.optional(); // It may be gone already.
         let mut result = self.route().run(&batch);
         let mut filter = self.filter();
         let withdrawn = self.withdraw(&mut filter, endpoint);
@@ -222,7 +232,7 @@ pub(super) fn plan(state: &mut State, holder: &str, spec: &EndpointSpec) -> Resu
     let id = EndpointId::random().map_err(|source| Refused { what: "draw random numbers", source })?;
     let number = state.place(&spec.network)?;
     let member = state.networks.get_mut(number).ok_or_else(|| not_bridge(&spec.network))?;
-    let (Some(bridge), Some(pool)) = (member.record.bridge.clone(), member.pool.as_mut()) else {
+    let Some(bridge) = member.record.bridge.clone() else {
         return Err(not_bridge(&member.record.name));
     };
     let network = member.record.name.clone();
@@ -234,12 +244,17 @@ pub(super) fn plan(state: &mut State, holder: &str, spec: &EndpointSpec) -> Resu
     if others.iter().any(|other| other.interface == interface) {
         return Err(AttachError::InterfaceTaken { interface });
     }
+    let pool = member.pool.as_mut().ok_or_else(|| not_bridge(&network))?;
     let address = take_address(pool, spec.ip, &network)?;
-    let ports = state.bindings.bind(&with_host_ip(&spec.ports, bridge.host_ip), address).map_err(|source| {
-        pool.release(address);
-        AttachError::Bind { container_name: spec.container_name.clone(), endpoint: id, source }
-    })?;
-    let endpoint = Endpoint {
+    let six = match take_six(member, &bridge, spec) {
+        Ok(six) => six,
+        Err(error) => {
+            release_addresses(member, address, None);
+            return Err(error);
+        }
+    };
+    let is_routed = !member.record.internal && member.record.parent.as_ref().is_some_and(|parent| parent.mode.routes());
+    let mut endpoint = Endpoint {
         holder: holder.to_owned(),
         network: member.record.id,
         network_name: network,
@@ -247,10 +262,12 @@ pub(super) fn plan(state: &mut State, holder: &str, spec: &EndpointSpec) -> Resu
         container_name: spec.container_name.clone(),
         address,
         prefix: bridge.subnet.prefix(),
-        gateway: (!member.record.internal).then_some(bridge.gateway),
+        gateway: (!member.record.internal && !is_routed).then_some(bridge.gateway),
+        is_routed,
+        six,
         mac: spec.mac.unwrap_or(Mac::of(address)),
         aliases: spec.aliases.clone(),
-        ports,
+        ports: Vec::new(),
         link: format!("veth{}", id.to_string().get(..7).unwrap_or("0000000")),
         interface,
         link_local: spec.link_local.clone(),
@@ -259,8 +276,39 @@ pub(super) fn plan(state: &mut State, holder: &str, spec: &EndpointSpec) -> Resu
         links: spec.links.clone(),
         resolver: if spec.network == BRIDGE { Resolver::default() } else { files::resolver(&spec.dns) },
     };
-    let index = member.index;
-    Ok((endpoint, Place { bridge, index }))
+    let (index, parent) = (member.index, member.record.parent.clone());
+    if parent.is_some() {
+        // Its packets do not pass the host: there is nothing to publish.
+        endpoint.link.clear();
+        return Ok((endpoint, Place { bridge, index, parent }));
+    }
+    match wanted(&spec.ports, &bridge, &endpoint).and_then(|wanted| state.bindings.bind(&wanted)) {
+        Ok(ports) => endpoint.ports = ports,
+        Err(source) => {
+            release_addresses(member, address, six);
+            return Err(AttachError::Bind { container_name: spec.container_name.clone(), endpoint: id, source });
+        }
+    }
+    Ok((endpoint, Place { bridge, index, parent }))
+}
+
+fn release_addresses(member: &mut Member, address: Ipv4Addr, six: Option<SixAddress>) {
+    if let Some(pool) = &mut member.pool {
+        pool.release(address);
+    }
+    if let (Some(pool), Some(six)) = (&mut member.pool6, six) {
+        pool.release(six.address.address());
+    }
+}
+
+/// Takes the wanted IPv6 address, or the next; none if the network has none.
+fn take_six(member: &mut Member, bridge: &Bridge, spec: &EndpointSpec) -> Result<Option<SixAddress>, AttachError> {
+    let (Some(six), Some(pool)) = (&bridge.six, &mut member.pool6) else {
+        return spec.ip6.map_or(Ok(None), |address| Err(AttachError::AddressOutside { address: address.into() }));
+    };
+    let address = take_address(pool, spec.ip6, &member.record.name)?;
+    let gateway = (!member.record.internal).then_some(six.gateway);
+    Ok(Subnet6::new(address, six.subnet.prefix()).map(|address| SixAddress { address, gateway }))
 }
 
 /// What becomes of an endpoint's links.
@@ -281,7 +329,7 @@ fn not_bridge(network: &str) -> AttachError {
 }
 
 /// Takes the wanted address, or the next.
-fn take_address(pool: &mut Pool, wanted: Option<Ipv4Addr>, network: &str) -> Result<Ipv4Addr, AttachError> {
+fn take_address<A: Number + Into<IpAddr>>(pool: &mut Pool<A>, wanted: Option<A>, network: &str) -> Result<A, AttachError> {
     let Some(address) = wanted else {
         let exhausted = || AttachError::PoolExhausted { network: network.to_owned() };
         return pool.allocate().ok_or_else(exhausted);
@@ -289,17 +337,30 @@ fn take_address(pool: &mut Pool, wanted: Option<Ipv4Addr>, network: &str) -> Res
     match pool.reserve(address) {
         Ok(()) => Ok(address),
         Err(Unavailable::Taken) => Err(AttachError::AddressInUse),
-        Err(Unavailable::Outside) => Err(AttachError::AddressOutside { address }),
+        Err(Unavailable::Outside) => Err(AttachError::AddressOutside { address: address.into() }),
     }
 }
 
-/// Replaces "all addresses" by the network's own choice.
-pub(super) fn with_host_ip(ports: &[PortSpec], host_ip: Ipv4Addr) -> Vec<PortSpec> {
-    let choose = |port: &PortSpec| {
-        let host_ip = if port.host_ip.is_unspecified() { host_ip } else { port.host_ip };
-        PortSpec { host_ip, ..port.clone() }
-    };
-    ports.iter().map(choose).collect()
+/// Says on which addresses of the host ports are published, and where each leads.
+pub(super) fn wanted(ports: &[PortSpec], bridge: &Bridge, endpoint: &Endpoint) -> Result<Vec<Wanted>, BindError> {
+    let all = ports.iter().map(|spec| {
+        let hosts: Vec<IpAddr> = match spec.host_ip {
+            // Without a choice both families, if the container has both.
+            None if bridge.host_ip.is_unspecified() && endpoint.six.is_some() => {
+                vec![bridge.host_ip.into(), Ipv6Addr::UNSPECIFIED.into()]
+            }
+            None => vec![bridge.host_ip.into()],
+            Some(IpAddr::V4(address)) if address.is_unspecified() => vec![bridge.host_ip.into()],
+            Some(address) => vec![address],
+        };
+        let lead = |host_ip: IpAddr| {
+            let network = || endpoint.network_name.clone();
+            let missing = || BindError::Family { host_ip, container_port: spec.container_port, network: network() };
+            Ok((host_ip, endpoint.target(host_ip).ok_or_else(missing)?))
+        };
+        Ok(Wanted { spec: spec.clone(), addresses: hosts.into_iter().map(lead).collect::<Result<_, _>>()? })
+    });
+    all.collect()
 }
 
 /// The first of `eth0`, `eth1`, … that the owner does not have.
@@ -317,11 +378,25 @@ fn configure(endpoint: &Endpoint, address: Subnet, alone: bool) -> Result<(), Re
     let link = found.ok_or_else(|| refused("find the container's interface", io::ErrorKind::NotFound.into()))?;
     let mut batch = Batch::new();
     link::up_index(&mut batch, LOOPBACK);
-    link::no_link_local(&mut batch, interface);
+    if endpoint.six.is_none() {
+        link::no_link_local(&mut batch, interface);
+    }
     link::add_address(&mut batch, link.index, address);
     link::up_index(&mut batch, link.index);
+    if let Some(six) = endpoint.six {
+        // The namespace's default may be to have no IPv6.
+        // (A refusal shows itself at the next step.)
+        let _ = fs_err::write(format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6"), "0");
+        link::add_address6(&mut batch, link.index, six.address);
+        if let Some(gateway) = six.gateway.filter(|_| alone) {
+            link::replace_default_route6(&mut batch, link.index, gateway);
+        }
+    }
     for address in &endpoint.link_local {
         link::add_link_local(&mut batch, link.index, *address);
+    }
+    if endpoint.is_routed && alone {
+        link::replace_device_route(&mut batch, link.index);
     }
     if let Some(gateway) = endpoint.gateway {
         link::add_default_route(&mut batch, link.index, gateway);

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::address::{Mac, Subnet};
+use crate::address::{Mac, Subnet, Subnet6};
 use crate::link;
 use crate::netlink::{Connection, Refused};
 use crate::network::Bridge;
@@ -35,6 +35,13 @@ pub(super) fn ensure(route: &mut Connection, bridge: &Bridge) -> Result<u32, Ref
         link::add_address(&mut batch, found.index, address);
     }
     link::up_index(&mut batch, found.index);
+    if let Some(six) = &bridge.six {
+        set_sysctl("net/ipv6/conf/all/forwarding", "1")?;
+        set_sysctl(&format!("net/ipv6/conf/{name}/disable_ipv6"), "0")?;
+        if let Some(address) = Subnet6::new(six.gateway, six.subnet.prefix()) {
+            link::add_address6(&mut batch, found.index, address);
+        }
+    }
     route.run(&batch)?;
     // Lets the host's 127.0.0.1 be translated to a container; the table's first chain keeps others from using it.
     set_sysctl(&format!("net/ipv4/conf/{name}/route_localnet"), "1")?;

@@ -82,9 +82,6 @@ impl Networks {
 
 /// Points the default route of a namespace at an endpoint's gateway.
 fn route_by(netns: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), Refused> {
-    let Some(gateway) = endpoint.gateway else {
-        return Ok(());
-    };
     let enter = |source| Refused { what: "enter the network namespace", source };
     sys::netlink::inside(netns, || {
         let mut connection = Connection::open(Family::Route).map_err(|source| Refused { what: "open a netlink socket", source })?;
@@ -92,7 +89,15 @@ fn route_by(netns: BorrowedFd<'_>, endpoint: &Endpoint) -> Result<(), Refused> {
             return Ok(());
         };
         let mut batch = Batch::new();
-        link::replace_default_route(&mut batch, link.index, gateway);
+        if endpoint.is_routed {
+            link::replace_device_route(&mut batch, link.index);
+        }
+        if let Some(gateway) = endpoint.gateway {
+            link::replace_default_route(&mut batch, link.index, gateway);
+        }
+        if let Some(gateway) = endpoint.six.and_then(|six| six.gateway) {
+            link::replace_default_route6(&mut batch, link.index, gateway);
+        }
         connection.run(&batch)
     })
     .map_err(enter)?

@@ -122,7 +122,7 @@ fn entry(endpoint: &Endpoint) -> Entry {
         network: endpoint.network.to_string(),
         container: endpoint.container_name.clone(),
         names: endpoint.names.clone(),
-        addresses: vec![endpoint.address.into()],
+        addresses: endpoint.addresses(),
     }
 }
 

@@ -7,7 +7,7 @@ use store::Durability;
 use sys::netlink::Family;
 
 use super::state::{Member, Record, State};
-use super::{BRIDGE, Networks, Options, bridge};
+use super::{BRIDGE, Networks, Options, bridge, parent};
 use crate::address::Subnet;
 use crate::endpoint::Endpoint;
 use crate::errors::OpenError;
@@ -68,6 +68,10 @@ impl Networks {
         for record in known {
             let index = match &record.bridge {
                 None => 0,
+                // The parent is looked for at each attachment; one of our making is made again.
+                Some(addresses) if record.driver != Driver::Bridge => {
+                    record.parent.as_ref().map_or(Ok(0), |parent| parent::ensure(&mut route, addresses, parent)).unwrap_or(0)
+                }
                 Some(bridge) if record.name == BRIDGE => bridge::ensure(&mut route, bridge)?,
                 // One that cannot come up now must not keep the engine from its start: `attach` tries again.
                 Some(bridge) => bridge::ensure(&mut route, bridge).unwrap_or(0),
@@ -123,6 +127,8 @@ impl Networks {
             icc: true,
             masquerade: true,
             host_ip: std::net::Ipv4Addr::UNSPECIFIED,
+            auxiliary: BTreeMap::new(),
+            six: None,
         };
         match known {
             Some(record) if record.bridge.as_ref() == Some(&bridge) => Ok(record),
@@ -163,6 +169,9 @@ fn default_options(networks: &Networks) -> BTreeMap<String, String> {
 fn restore_endpoint(state: &mut State, endpoint: Endpoint) {
     if let Some(pool) = state.by_id(endpoint.network).and_then(|member| member.pool.as_mut()) {
         pool.restore(endpoint.address);
+    }
+    if let (Some(six), Some(pool)) = (endpoint.six, state.by_id(endpoint.network).and_then(|member| member.pool6.as_mut())) {
+        pool.restore(six.address.address());
     }
     state.bindings.restore(&endpoint.ports);
     state.restored.insert(endpoint.id);

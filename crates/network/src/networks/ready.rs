@@ -16,7 +16,7 @@ const READY_MAX: usize = 2;
 
 /// Whether an endpoint is asked for as it comes.
 fn is_plain(spec: &EndpointSpec) -> bool {
-    spec.ip.is_none() && spec.mac.is_none() && spec.interface.is_none() && spec.link_local.is_empty()
+    spec.ip.is_none() && spec.ip6.is_none() && spec.mac.is_none() && spec.interface.is_none() && spec.link_local.is_empty()
 }
 
 impl Networks {
@@ -99,14 +99,14 @@ impl Networks {
         let mut guard = self.state();
         let state = &mut *guard;
         let member = state.resolve(&spec.network)?;
-        let host_ip = member.record.bridge.as_ref().map(|bridge| bridge.host_ip);
+        let bridge = member.record.bridge.clone();
         let fits = |taken: &&Endpoint| taken.network == member.record.id && is_plain(spec);
-        let (Some(taken), Some(host_ip)) = (state.taken.get(holder).filter(fits), host_ip) else {
+        let (Some(taken), Some(bridge)) = (state.taken.get(holder).filter(fits), bridge) else {
             return Ok(None);
         };
-        let (id, address) = (taken.id, taken.address);
-        let wanted = super::attach::with_host_ip(&spec.ports, host_ip);
-        let ports = state.bindings.bind(&wanted, address).map_err(|source| AttachError::Bind {
+        let id = taken.id;
+        let wanted = super::attach::wanted(&spec.ports, &bridge, taken);
+        let ports = wanted.and_then(|wanted| state.bindings.bind(&wanted)).map_err(|source| AttachError::Bind {
             container_name: spec.container_name.clone(),
             endpoint: id,
             source,

@@ -1,7 +1,7 @@
 //! What the engine knows of its networks, in memory and on record.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, SystemTime};
 
@@ -12,7 +12,7 @@ use crate::endpoint::Endpoint;
 use crate::errors::ResolveError;
 use crate::ipam::Pool;
 use crate::name::{EndpointId, NetworkId};
-use crate::network::{Bridge, Driver, Network};
+use crate::network::{Bridge, Driver, Network, Parent};
 use crate::port::BoundPort;
 use crate::ruleset::Member as RulesetMember;
 
@@ -25,6 +25,8 @@ pub(super) struct Record {
     /// Nanoseconds since 1970.
     pub(super) created: u64,
     pub(super) bridge: Option<Bridge>,
+    #[serde(default)]
+    pub(super) parent: Option<Parent>,
     pub(super) internal: bool,
     pub(super) attachable: bool,
     pub(super) options: BTreeMap<String, String>,
@@ -41,6 +43,7 @@ impl Record {
             driver,
             created: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
             bridge: None,
+            parent: None,
             internal: false,
             attachable: false,
             options: BTreeMap::new(),
@@ -54,15 +57,28 @@ impl Record {
 pub(super) struct Member {
     pub(super) record: Record,
     /// Its addresses; none without a bridge.
-    pub(super) pool: Option<Pool>,
+    pub(super) pool: Option<Pool<Ipv4Addr>>,
+    /// Its IPv6 addresses, if it has any.
+    pub(super) pool6: Option<Pool<Ipv6Addr>>,
     /// The bridge's index; 0 without a bridge, or if it could not be brought up.
     pub(super) index: u32,
 }
 
 impl Member {
     pub(super) fn new(record: Record, index: u32) -> Self {
-        let pool = record.bridge.as_ref().map(|bridge| Pool::new(bridge.subnet, bridge.ip_range, bridge.gateway));
-        Self { record, pool, index }
+        let pool = record.bridge.as_ref().map(|bridge| {
+            let mut pool = Pool::new(bridge.subnet, bridge.ip_range, bridge.gateway);
+            // One outside of the subnet keeps nobody from anything.
+            bridge.auxiliary.values().for_each(|address| drop(pool.reserve(*address)));
+            pool
+        });
+        let six = record.bridge.as_ref().and_then(|bridge| bridge.six.as_ref());
+        let pool6 = six.map(|six| {
+            let mut pool = Pool::new6(six.subnet, six.ip_range, six.gateway);
+            six.auxiliary.values().for_each(|address| drop(pool.reserve(*address)));
+            pool
+        });
+        Self { record, pool, pool6, index }
     }
 }
 
@@ -127,6 +143,7 @@ impl State {
             driver: record.driver,
             created: SystemTime::UNIX_EPOCH + Duration::from_nanos(record.created),
             bridge: record.bridge,
+            parent: record.parent,
             internal: record.internal,
             attachable: record.attachable,
             options: record.options,
@@ -135,13 +152,13 @@ impl State {
     }
 
     /// All published ports with the addresses of their containers.
-    pub(super) fn ports(&self) -> Vec<(BoundPort, Ipv4Addr)> {
+    pub(super) fn ports(&self) -> Vec<(BoundPort, IpAddr)> {
         self.endpoints.values().flatten().flat_map(ports_of).collect()
     }
 
     /// The bridges as the rules see them.
     pub(super) fn members(&self) -> Vec<RulesetMember<'_>> {
-        let bridges = self.networks.iter().filter_map(|member| {
+        let bridges = self.networks.iter().filter(|member| member.record.driver == Driver::Bridge).filter_map(|member| {
             let bridge = member.record.bridge.as_ref()?;
             Some(RulesetMember { bridge, internal: member.record.internal })
         });
@@ -152,6 +169,9 @@ impl State {
     pub(super) fn forget(&mut self, endpoint: &Endpoint) {
         if let Some(pool) = self.by_id(endpoint.network).and_then(|member| member.pool.as_mut()) {
             pool.release(endpoint.address);
+        }
+        if let (Some(six), Some(pool)) = (endpoint.six, self.by_id(endpoint.network).and_then(|member| member.pool6.as_mut())) {
+            pool.release(six.address.address());
         }
         self.bindings.release(&endpoint.ports);
         self.restored.remove(&endpoint.id);
@@ -165,6 +185,6 @@ impl State {
 }
 
 /// An endpoint's ports, each with the container's address.
-pub(super) fn ports_of(endpoint: &Endpoint) -> Vec<(BoundPort, Ipv4Addr)> {
-    endpoint.ports.iter().map(|port| (*port, endpoint.address)).collect()
+pub(super) fn ports_of(endpoint: &Endpoint) -> Vec<(BoundPort, IpAddr)> {
+    endpoint.ports.iter().filter_map(|port| Some((*port, endpoint.target(port.host_ip)?))).collect()
 }

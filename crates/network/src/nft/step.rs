@@ -27,8 +27,10 @@ pub(crate) enum Step {
     Map { set: &'static str },
     /// Takes the verdict for the first register from a map.
     VerdictMap { set: &'static str },
-    /// Sends the packet to the address in the first and the port in the second register.
+    /// Sends the packet to the IPv4 address in the first and the port in the second register.
     DestinationNat,
+    /// Sends the packet to the IPv6 address in the first four registers and the port in the fifth.
+    DestinationNat6,
     /// Gives the packet the address of the interface by which it leaves.
     Masquerade,
     /// Leaves the packet's connection untracked.
@@ -92,6 +94,7 @@ pub(super) fn write_step(batch: &mut Batch, step: &Step) {
         }
         Step::FibDestinationType => expression(batch, "fib", &[(3, 2), (2, 3), (1, REGISTER)]),
         Step::DestinationNat => expression(batch, "nat", &[(1, 1), (2, 2), (3, REGISTER), (5, REGISTER + 1)]),
+        Step::DestinationNat6 => expression(batch, "nat", &[(1, 1), (2, 10), (3, REGISTER), (5, REGISTER + 4)]),
         Step::Masquerade => expression(batch, "masq", &[]),
         Step::Mask(mask) => write_mask(batch, mask),
         Step::Compare { equal, bytes } => {

@@ -189,5 +189,5 @@ impl Host {
 
 /// A port to publish on all addresses.
 pub(crate) fn port(protocol: Protocol, host: u16, container: u16) -> PortSpec {
-    PortSpec { protocol, host_ip: Ipv4Addr::UNSPECIFIED, host_port: (host != 0).then_some(host..=host), container_port: container }
+    PortSpec { protocol, host_ip: None, host_port: (host != 0).then_some(host..=host), container_port: container }
 }

@@ -8,3 +8,4 @@ mod networks;
 mod publish;
 mod restart;
 mod rules;
+mod six;

@@ -93,7 +93,7 @@ const TABLE: &str = r#"table inet teu {
 fn nft_reads_what_was_written() {
     let (host, web) = (Host::new(), Namespace::new());
     let networks = host.open();
-    let local = PortSpec { host_ip: Ipv4Addr::LOCALHOST, ..port(Protocol::Udp, 5353, 53) };
+    let local = PortSpec { host_ip: Some(Ipv4Addr::LOCALHOST.into()), ..port(Protocol::Udp, 5353, 53) };
     host.attach(&networks, "web", &web, vec![port(Protocol::Tcp, 8080, 80), local]).expect("to attach");
     assert_eq!(host.namespace.tool("nft list table inet teu"), TABLE);
     host.close(&networks);

@@ -172,6 +172,9 @@ fn endpoint(name: &str, container: &Container, actual: Option<&Endpoint>) -> Net
         shown.gateway = actual.gateway.map(|ip| ip.to_string()).unwrap_or_default();
         shown.ip_address = actual.ip.map(|ip| ip.to_string()).unwrap_or_default();
         shown.ip_prefix_len = if actual.ip.is_some() { i64::from(actual.prefix) } else { 0 };
+        shown.ipv6_gateway = actual.gateway6.map(|ip| ip.to_string()).unwrap_or_default();
+        shown.global_ipv6_address = actual.six.map(|(ip, _)| ip.to_string()).unwrap_or_default();
+        shown.global_ipv6_prefix_len = actual.six.map_or(0, |(_, prefix)| i64::from(prefix));
     }
     if !matches!(name, "bridge" | "host" | "none") {
         shown.dns_names = Some(engine::names_in_network(container, shown.aliases.as_deref().unwrap_or_default()));
