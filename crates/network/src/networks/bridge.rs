@@ -1,6 +1,7 @@
 //! Bridges in the kernel, and what the host must allow for them.
 
 use std::io;
+use std::net::Ipv6Addr;
 
 use crate::address::{Mac, Subnet, Subnet6};
 use crate::link;
@@ -10,6 +11,8 @@ use crate::wire::Batch;
 
 /// The largest packet where no default route says otherwise.
 const MTU_DEFAULT: u32 = 1500;
+/// The link-local address of every bridge. Source: moby, `libnetwork/drivers/bridge`, `bridgeIPv6`.
+const LINK_LOCAL: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
 
 /// Brings a bridge up as it should be, whatever is there of it, and returns its index.
 pub(super) fn ensure(route: &mut Connection, bridge: &Bridge) -> Result<u32, Refused> {
@@ -38,7 +41,9 @@ pub(super) fn ensure(route: &mut Connection, bridge: &Bridge) -> Result<u32, Ref
     if let Some(six) = &bridge.six {
         set_sysctl("net/ipv6/conf/all/forwarding", "1")?;
         set_sysctl(&format!("net/ipv6/conf/{name}/disable_ipv6"), "0")?;
-        if let Some(address) = Subnet6::new(six.gateway, six.subnet.prefix()) {
+        // Without the second one the kernel does not look for neighbours to which it forwards.
+        let addresses = [Subnet6::new(six.gateway, six.subnet.prefix()), Subnet6::new(LINK_LOCAL, 64)];
+        for address in addresses.into_iter().flatten() {
             link::add_address6(&mut batch, found.index, address);
         }
     }

@@ -69,13 +69,17 @@ impl Member {
         let pool = record.bridge.as_ref().map(|bridge| {
             let mut pool = Pool::new(bridge.subnet, bridge.ip_range, bridge.gateway);
             // One outside of the subnet keeps nobody from anything.
-            bridge.auxiliary.values().for_each(|address| drop(pool.reserve(*address)));
+            for address in bridge.auxiliary.values() {
+                let _ = pool.reserve(*address);
+            }
             pool
         });
         let six = record.bridge.as_ref().and_then(|bridge| bridge.six.as_ref());
         let pool6 = six.map(|six| {
             let mut pool = Pool::new6(six.subnet, six.ip_range, six.gateway);
-            six.auxiliary.values().for_each(|address| drop(pool.reserve(*address)));
+            for address in six.auxiliary.values() {
+                let _ = pool.reserve(*address);
+            }
             pool
         });
         Self { record, pool, pool6, index }

@@ -1,6 +1,7 @@
 //! Networks on the real kernel, each test in network namespaces of its own.
 
 mod attach;
+mod beside;
 mod dns;
 mod host;
 

@@ -126,7 +126,7 @@ fn bad_requests_are_refused() {
     assert!(matches!(create(&host, &networks, named("bridge")), Err(CreateError::NameTaken { .. })));
     assert!(matches!(create(&host, &networks, named("a/b")), Err(CreateError::Invalid { .. })));
     let overlap = NetworkSpec { subnet: Some("10.1.0.128/25".parse().expect("a subnet")), ..named("two") };
-    assert!(matches!(create(&host, &networks, overlap), Err(CreateError::Overlap)));
+    assert!(matches!(create(&host, &networks, overlap), Err(CreateError::Overlap { .. })));
     let foreign =
         NetworkSpec { subnet: Some("10.2.0.0/24".parse().expect("a subnet")), gateway: Some(Ipv4Addr::new(10, 3, 0, 1)), ..named("two") };
     assert!(matches!(create(&host, &networks, foreign), Err(CreateError::Invalid { .. })));

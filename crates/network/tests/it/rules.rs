@@ -47,9 +47,24 @@ const TABLE: &str = r#"table inet teu {
 		elements = { 127.0.0.1 . udp . 5353 : 172.17.0.2 . 53 }
 	}
 
+	set sub6 {
+		type ifname . ipv6_addr
+		flags interval
+	}
+
+	map pub6 {
+		type inet_proto . inet_service : ipv6_addr . inet_service
+	}
+
+	map pub6ip {
+		type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service
+	}
+
 	chain publish {
 		dnat ip to ip daddr . meta l4proto . th dport map @pub4ip
 		meta nfproto ipv4 dnat ip to meta l4proto . th dport map @pub4
+		dnat ip6 to ip6 daddr . meta l4proto . th dport map @pub6ip
+		meta nfproto ipv6 dnat ip6 to meta l4proto . th dport map @pub6
 	}
 
 	chain enter_nat {
@@ -76,7 +91,8 @@ const TABLE: &str = r#"table inet teu {
 		type nat hook postrouting priority srcnat - 1; policy accept;
 		ip saddr 127.0.0.0/8 oifname @nets masquerade
 		ct status dnat oifname . ip saddr @sub4 masquerade
-		meta nfproto ipv4 iifname @masq oifname != @nets masquerade
+		ct status dnat oifname . ip6 saddr @sub6 masquerade
+		iifname @masq oifname != @nets masquerade
 	}
 
 	chain forward {

@@ -25,7 +25,7 @@ fn listen(on: &Namespace, port: u16) -> TcpListener {
 /// Connects, exchanges a byte and answers whom the listener saw.
 fn reach(from: &Namespace, to: Ipv6Addr, port: u16, listener: &TcpListener) -> IpAddr {
     let to = SocketAddr::new(to.into(), port);
-    let mut client = from.run(|| TcpStream::connect_timeout(&to, Duration::from_secs(5))).expect("to connect");
+    let mut client = from.run(|| TcpStream::connect_timeout(&to, Duration::from_secs(5))).unwrap_or_else(|error| panic!("{to}: {error}"));
     let (mut server, peer) = listener.accept().expect("a connection");
     server.write_all(b"s").expect("to write");
     let mut byte = [0];
