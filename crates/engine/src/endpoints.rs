@@ -16,7 +16,11 @@ pub(crate) const IFNAME: &str = "com.docker.network.endpoint.ifname";
 
 /// Whether an endpoint is asked for as it comes.
 pub(crate) fn is_plain(settings: &EndpointSettings) -> bool {
-    settings.ipv4.is_none() && settings.ipv6.is_none() && settings.mac.is_none() && settings.link_local.is_empty() && settings.driver_options.is_empty()
+    settings.ipv4.is_none()
+        && settings.ipv6.is_none()
+        && settings.mac.is_none()
+        && settings.link_local.is_empty()
+        && settings.driver_options.is_empty()
 }
 
 /// The name that the driver's options give to the container's interface.

@@ -88,7 +88,9 @@ pub enum BindError {
         last: u16,
     },
     /// The container has no address of the family of the host's address.
-    #[error("cannot publish port {container_port} on {host_ip}: network {network} gives the container no address of that family; use --ipv6 when you create the network")]
+    #[error(
+        "cannot publish port {container_port} on {host_ip}: network {network} gives the container no address of that family; use --ipv6 when you create the network"
+    )]
     Family {
         /// The host's address.
         host_ip: IpAddr,

@@ -26,7 +26,8 @@ pub(super) fn plan(state: &State, spec: &NetworkSpec, driver: Driver, id: Networ
         return Err(invalid(format!("invalid option for a {name} network: {option}")));
     }
     let asked = spec.options.get(&known[1]).map(String::as_str);
-    let mode = Mode::of(driver, asked).ok_or_else(|| invalid(format!("requested {name} mode '{}' is not valid", asked.unwrap_or_default())))?;
+    let mode =
+        Mode::of(driver, asked).ok_or_else(|| invalid(format!("requested {name} mode '{}' is not valid", asked.unwrap_or_default())))?;
     let Some(text) = spec.options.get("parent").filter(|parent| !parent.is_empty()) else {
         let dummy = format!("dm-{}", id.short()).parse().map_err(|error| invalid(format!("{error}")))?;
         return Ok((dummy, Parent { mode, vlan: None, is_dummy: true }));
@@ -39,9 +40,11 @@ pub(super) fn plan(state: &State, spec: &NetworkSpec, driver: Driver, id: Networ
     }
     let vlan = match text.rsplit_once('.') {
         Some((link, number)) => {
-            let number: u16 = number.parse().ok().filter(|number| (1..=VLAN_MAX).contains(number)).ok_or_else(|| {
-                invalid(format!("vlan id must be between 1-{VLAN_MAX}, received: {number}"))
-            })?;
+            let number: u16 = number
+                .parse()
+                .ok()
+                .filter(|number| (1..=VLAN_MAX).contains(number))
+                .ok_or_else(|| invalid(format!("vlan id must be between 1-{VLAN_MAX}, received: {number}")))?;
             Some((link.parse().map_err(|error| invalid(format!("{error}")))?, number))
         }
         None => None,

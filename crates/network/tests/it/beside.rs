@@ -67,7 +67,13 @@ fn macvlan_containers_are_neighbours_of_the_outside() {
     assert_eq!(a.reach((OUTSIDE, 7000), &host.outside.listen(7000)), first.address);
     assert!(host.namespace.is_blocked((first.address, 80)), "the parent never talks to its children");
     assert!(a.tool("ip route").contains("default via 192.0.2.9 dev eth0"));
-    let other = NetworkSpec { name: "other".to_owned(), subnet: None, ip_range: None, gateway: None, ..spec(Driver::Macvlan, &[("parent", "up0")]) };
+    let other = NetworkSpec {
+        name: "other".to_owned(),
+        subnet: None,
+        ip_range: None,
+        gateway: None,
+        ..spec(Driver::Macvlan, &[("parent", "up0")])
+    };
     let taken = create(&host, &networks, other).expect_err("a parent of one network");
     assert!(taken.to_string().contains("network lan is already using parent interface up0"), "{taken}");
     end(&host, &networks, &[("a", &a), ("b", &b)]);

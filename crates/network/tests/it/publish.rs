@@ -95,7 +95,10 @@ fn a_udp_flow_follows_its_port() {
 fn a_port_on_one_address_is_closed_on_others() {
     let (host, web, other) = (Host::new(), Namespace::new(), Namespace::new());
     let networks = host.open();
-    let on = |host_ip: Ipv4Addr, number, container_port| PortSpec { host_ip: Some(host_ip.into()), ..port(Protocol::Tcp, number, container_port) };
+    let on = |host_ip: Ipv4Addr, number, container_port| PortSpec {
+        host_ip: Some(host_ip.into()),
+        ..port(Protocol::Tcp, number, container_port)
+    };
     let ports = vec![on(LOCALHOST, 8080, 80), on(UPLINK, 8081, 81)];
     host.attach(&networks, "web", &web, ports).expect("to attach");
     let (private, public) = (web.listen(80), web.listen(81));

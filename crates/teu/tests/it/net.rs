@@ -136,20 +136,28 @@ fn names_are_known_in_user_defined_networks_and_outlive_the_engine() {
 #[test]
 fn a_network_with_ipv6_gives_addresses_and_ports_of_both_families() {
     let daemon = Daemon::with_busybox(crate::teu(), Network::Private).unwrap();
-    daemon.ok(["network", "create", "--ipv6", "--subnet", "10.99.3.0/24", "--subnet", "fd00:7::/64", "--aux-address", "r=fd00:7::2", "six"]).unwrap();
+    daemon
+        .ok(["network", "create", "--ipv6", "--subnet", "10.99.3.0/24", "--subnet", "fd00:7::/64", "--aux-address", "r=fd00:7::2", "six"])
+        .unwrap();
     let serve = ["sh", "-c", "mkdir /www && echo page >/www/index.html && exec httpd -f -p 80 -h /www"];
     let start = ["run", "-d", "--name", "web", "--network", "six", "-p", "8080:80", "busybox"];
     daemon.ok(start.into_iter().chain(serve)).unwrap();
-    let format = "{{with (index .NetworkSettings.Networks \"six\")}}{{.GlobalIPv6Address}}/{{.GlobalIPv6PrefixLen}} {{.IPv6Gateway}}{{end}}";
+    let format =
+        "{{with (index .NetworkSettings.Networks \"six\")}}{{.GlobalIPv6Address}}/{{.GlobalIPv6PrefixLen}} {{.IPv6Gateway}}{{end}}";
     assert_eq!(daemon.ok(["inspect", "-f", format, "web"]).unwrap(), "fd00:7::3/64 fd00:7::1", "the auxiliary address is left out");
     assert_eq!(daemon.ok(["port", "web"]).unwrap(), "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080");
     let shown = daemon.ok(["network", "inspect", "-f", "{{.EnableIPv6}} {{json .IPAM.Config}}", "six"]).unwrap();
     assert!(shown.starts_with("true ") && shown.contains("\"Subnet\":\"fd00:7::/64\"") && shown.contains("\"r\":\"fd00:7::2\""), "{shown}");
-    let other = daemon.ok(["run", "--rm", "--network", "six", "--ip6", "fd00:7::99", "busybox", "sh", "-c", "ip -6 -o addr; nslookup -type=aaaa web"]).unwrap();
+    let other = daemon
+        .ok(["run", "--rm", "--network", "six", "--ip6", "fd00:7::99", "busybox", "sh", "-c", "ip -6 -o addr; nslookup -type=aaaa web"])
+        .unwrap();
     assert!(other.contains("fd00:7::99/64") && other.contains("Address: fd00:7::3"), "{other}");
     for (words, text) in [
         (vec!["run", "--rm", "-p", "[::1]:8081:80", "busybox", "true"], "gives the container no address of that family"),
-        (vec!["run", "--rm", "--network", "six", "--ip6", "fd00:8::1", "busybox", "true"], "no configured subnet or ip-range contain the IP address fd00:8::1"),
+        (
+            vec!["run", "--rm", "--network", "six", "--ip6", "fd00:8::1", "busybox", "true"],
+            "no configured subnet or ip-range contain the IP address fd00:8::1",
+        ),
         (vec!["network", "create", "--subnet", "10.99.3.128/25", "x"], "Pool overlaps with other one on this address space"),
         (vec!["network", "create", "-d", "nosuch", "x"], "could not find plugin nosuch in v1 plugin registry: plugin not found"),
     ] {
