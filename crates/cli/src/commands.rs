@@ -22,6 +22,7 @@ mod man;
 mod manifest;
 mod mount;
 mod network;
+mod network_map;
 mod port;
 mod registry;
 mod run;

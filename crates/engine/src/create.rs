@@ -74,6 +74,9 @@ fn check_references(deps: &Deps, spec: &Spec) -> Result<(), CreateError> {
     if let NetworkMode::Container(other) = &host.network_mode {
         container(other)?;
     }
+    for link in &host.links {
+        container(&endpoints::link(link).1)?;
+    }
     if let PidMode::Container(other) = &host.pid_mode {
         container(other)?;
     }

@@ -89,6 +89,16 @@ pub(crate) fn write(batch: &mut Batch, table: Table<'_>, members: &[Member<'_>],
     add_ports(batch, table, ports);
 }
 
+/// The chain that is the administrator's: every packet between networks, or between one and the outside, passes it
+/// before ours. What it drops is dropped; what it accepts still passes ours.
+pub(crate) const ADMIN_CHAIN: &str = "forward";
+
+/// Makes the administrator's table with its chain where they are missing; nothing in them is ever changed.
+pub(crate) fn write_admin(batch: &mut Batch, table: Table<'_>) {
+    table.create(batch);
+    table.create_chain(batch, ADMIN_CHAIN, Some(Hook { kind: "filter", number: FORWARD, priority: -1 }));
+}
+
 fn write_chains(batch: &mut Batch, table: Table<'_>) {
     let hook = |kind, number, priority| Some(Hook { kind, number, priority });
     table.create_chain(batch, "publish", None);

@@ -28,11 +28,13 @@ pub(crate) fn run(host: Option<&str>) -> Result<()> {
         command.args(["--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--fork", "/bin/busybox", "true"]);
         command
     })?;
-    let runs: [(&str, &[&str]); 4] = [
+    let runs: [(&str, &[&str]); 6] = [
         ("run --rm IMAGE true", &["run", "--rm", "busybox", "true"]),
         ("run --rm --network none", &["run", "--rm", "--network", "none", "busybox", "true"]),
         ("run --rm --network host", &["run", "--rm", "--network", "host", "busybox", "true"]),
+        ("run --rm -p 1 port", &["run", "--rm", "-p", "19000:80", "busybox", "true"]),
         ("run --rm -p 20 ports", &["run", "--rm", "-p", "19000-19019:80-99", "busybox", "true"]),
+        ("run --rm -p 1000 ports", &["run", "--rm", "-p", "19000-19999:8000-8999", "busybox", "true"]),
     ];
     for (name, args) in runs {
         row(name, &daemon, peer.as_ref(), args, Some(bare))?;

@@ -130,6 +130,18 @@ pub(super) const ENTRIES: &[Entry] = &[
         },
         act: prune,
     },
+    Entry {
+        command: Command {
+            words: "network map",
+            usage: "network map [OPTIONS]",
+            about: "Show networks, their containers and published ports as a tree",
+            least: 0,
+            most: 0,
+            strict: false,
+            flags: &[text("svg", '\0', "Write a drawing to this file instead")],
+        },
+        act: super::network_map::map,
+    },
 ];
 
 fn create(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {

@@ -206,6 +206,18 @@ impl Actor {
 
     /// Writes `hosts` in place: once mounted, another file of this name would not be seen.
     pub(super) fn write_hosts(&self) -> Result<(), StartError> {
+        let directory = self.deps.run_directory(&self.record.id);
+        write(&directory.join("hosts"), &self.hosts_text()?)
+    }
+
+    /// Writes `hosts` of a running container, unless somebody has changed the file since it was `before`.
+    pub(super) fn rewrite_hosts(&self, before: &str) -> Result<(), StartError> {
+        let path = self.deps.run_directory(&self.record.id).join("hosts");
+        if std::fs::read_to_string(path).is_ok_and(|text| text == before) { self.write_hosts() } else { Ok(()) }
+    }
+
+    /// What `hosts` says.
+    pub(super) fn hosts_text(&self) -> Result<String, StartError> {
         let spec = &self.record.spec;
         let mut names = vec![self.hostname()];
         if !spec.config.domainname.is_empty() {
@@ -218,9 +230,33 @@ impl Actor {
             (host.name.clone(), address.unwrap_or_else(|| "host-gateway".to_owned()))
         });
         let gateway = self.endpoints.iter().find_map(|e| e.gateway);
-        let text = self.deps.networks.hosts_file(&HostsOptions { own, extra: extra.collect(), host_gateway: gateway });
-        let directory = self.deps.run_directory(&self.record.id);
-        write(&directory.join("hosts"), &text)
+        let extra = extra.chain(self.linked()?).collect();
+        Ok(self.deps.networks.hosts_file(&HostsOptions { own, extra, host_gateway: gateway }))
+    }
+
+    /// The lines of `hosts` for containers that this one is linked with in the default network, where nobody answers
+    /// for names. **Source:** moby, `daemon/container_operations_unix.go`, `setupLinkedContainers` and `addLinkToHosts`.
+    fn linked(&self) -> Result<Vec<(String, String)>, StartError> {
+        let host = &self.record.spec.host;
+        if !matches!(host.network_mode, NetworkMode::Default | NetworkMode::Bridge) {
+            return Ok(Vec::new());
+        }
+        let mut lines = Vec::new();
+        for link in &host.links {
+            let (alias, target) = crate::endpoints::link(link);
+            let view = self.deps.registry.find(&target)?.view();
+            let address = view.endpoints.iter().find(|endpoint| endpoint.network == "bridge").and_then(|endpoint| endpoint.ip);
+            let Some(address) = address.filter(|_| view.status.is_running()) else {
+                let text = format!("Cannot link to a non running container: /{} AS /{}/{alias}", view.name, self.record.name);
+                return Err(StartError::Refused(text));
+            };
+            let mut names = vec![alias.clone(), hostname(&view.spec, &view.id.short())];
+            if alias != view.name.as_str() {
+                names.push(view.name.to_string());
+            }
+            lines.push((names.join(" "), address.to_string()));
+        }
+        Ok(lines)
     }
 }
 

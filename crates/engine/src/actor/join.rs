@@ -133,11 +133,11 @@ impl Actor {
 
     fn connect_now(&mut self, network: &str) -> Result<(), ConnectError> {
         let netns = self.own_netns()?;
+        let hosts = self.hosts_text().unwrap_or_default();
         let before = self.deps.networks.resolv_conf(&DnsOptions { own_resolver: false, ..self.dns_options() });
         self.attach_one(network, netns.as_fd())?;
         self.rewrite_resolv_conf(&before).map_err(|error| ConnectError::Hosts(crate::error::chain(&error)))?;
-        // A container whose program replaced the file keeps its own.
-        self.write_hosts().map_err(|error| ConnectError::Hosts(crate::error::chain(&error)))
+        self.rewrite_hosts(&hosts).map_err(|error| ConnectError::Hosts(crate::error::chain(&error)))
     }
 
     /// Takes the container out of a network.
@@ -159,15 +159,17 @@ impl Actor {
         }
         if self.pid.is_some() && self.endpoints.iter().any(|endpoint| endpoint.network == name) {
             let netns = self.own_netns()?;
+            let hosts = self.hosts_text().unwrap_or_default();
             let id = self.record.id.to_string();
             let left = self.deps.networks.disconnect(&id, &name, Some(netns.as_fd()))?;
             self.take_endpoints();
             self.network_event("disconnect", &endpoint_view(left));
+            self.rewrite_hosts(&hosts).map_err(|error| ConnectError::Hosts(crate::error::chain(&error)))?;
         }
         Arc::make_mut(&mut self.record.spec).networks.remove(&name);
         self.save(store::Durability::Durable)?;
         self.publish();
-        self.write_hosts().map_err(|error| ConnectError::Hosts(crate::error::chain(&error)))
+        Ok(())
     }
 
     /// Leaves a network whose joining failed half-way.

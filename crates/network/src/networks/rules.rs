@@ -24,10 +24,36 @@ impl Networks {
         Table { family: TableFamily::Inet, name: &self.table }
     }
 
-    /// Writes the whole table from what is known.
+    /// The name of the administrator's table.
+    fn admin_name(&self) -> String {
+        format!("{}-admin", self.table)
+    }
+
+    /// Writes the whole table from what is known, and the administrator's where it is missing.
     pub(super) fn rebuild(&self, state: &State, filter: &mut Connection) -> Result<(), Refused> {
-        let batch = transaction(|batch| ruleset::write(batch, self.table(), &state.members(), &state.ports()));
+        let name = self.admin_name();
+        let admin = Table { family: TableFamily::Inet, name: &name };
+        let batch = transaction(|batch| {
+            ruleset::write_admin(batch, admin);
+            ruleset::write(batch, self.table(), &state.members(), &state.ports());
+        });
         filter.commit(&batch)
+    }
+
+    /// Deletes the administrator's table, unless it has rules.
+    pub(super) fn remove_admin(&self, filter: &mut Connection) -> Result<(), Refused> {
+        let name = self.admin_name();
+        let admin = Table { family: TableFamily::Inet, name: &name };
+        let mut batch = Batch::new();
+        admin.get_rules(&mut batch, ruleset::ADMIN_CHAIN);
+        match filter.query(&batch) {
+            Ok(found) if found.is_empty() => filter.commit(&transaction(|batch| {
+                admin.create(batch);
+                admin.delete(batch);
+            })),
+            Err(refused) if !refused.is(Errno::NOENT) => Err(refused),
+            Ok(_) | Err(_) => Ok(()),
+        }
     }
 
     /// Writes the table again if somebody has flushed it, and makes way in foreign chains that drop by policy.

@@ -81,6 +81,7 @@ impl Networks {
         for bridge in &bridges {
             first = first.and(rules::unpass_foreign(&mut filter, bridge));
         }
+        first = first.and(self.remove_admin(&mut filter));
         // Created first, so that the deletion succeeds in any case.
         let table = self.table();
         first = first.and(filter.commit(&transaction(|batch| {

@@ -5,6 +5,7 @@ mod beside;
 mod dns;
 mod host;
 
+mod matrix;
 mod networks;
 mod publish;
 mod restart;

@@ -40,6 +40,11 @@ fn containers_on_the_default_bridge_reach_each_other() {
     daemon.ok(["run", "-d", "--name", "a1", "busybox", "sleep", "100000"]).unwrap();
     let address = daemon.ok(["inspect", "-f", "{{.NetworkSettings.IPAddress}}", "a1"]).unwrap();
     daemon.ok(["run", "--rm", "busybox", "ping", "-c", "1", "-W", "5", &address]).unwrap();
+    daemon.ok(["run", "--rm", "--link", "a1:db", "busybox", "ping", "-c", "1", "-W", "5", "db"]).unwrap();
+    let refused = daemon.teu(["run", "--rm", "--link", "nosuch:db", "busybox", "true"]).unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("No such container: nosuch"), "{refused:?}");
+    let map = daemon.ok(["network", "map"]).unwrap();
+    assert!(map.contains(&format!("└─ a1 {address}")) && map.contains("none (null)"), "{map}");
     let shared = daemon.ok(["run", "--rm", "--network", "container:a1", "busybox", "ip", "-o", "-4", "addr"]).unwrap();
     assert!(shared.contains(&address), "{shared}");
 }
