@@ -32,8 +32,8 @@ pub(crate) fn open(netns: BorrowedFd<'_>) -> Result<[OwnedFd; 2], Refused> {
         let sockets = bind().map_err(fail)?;
         let mut filter = Connection::open(Family::Netfilter).map_err(fail)?;
         filter.commit(&transaction(|batch| {
-            TABLE.create(batch);
-            TABLE.delete(batch); // a container that is connected again has it already
+            // Rules of an earlier resolver that died may be there: twice they do the same. To delete them first would wait
+            // for the kernel's readers, in every start.
             TABLE.create(batch);
             TABLE.create_chain(batch, "output", Some(Hook { kind: "filter", number: OUTPUT, priority: RAW }));
             for steps in rules() {
