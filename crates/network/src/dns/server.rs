@@ -196,9 +196,11 @@ impl Server {
             return false;
         };
         let is_root = seqpacket::peer(successor.as_fd()).is_ok_and(|peer| peer.uid == 0);
-        if !is_root || self.engine.is_some() || rustix::io::ioctl_fionbio(&successor, false).is_err() {
+        if !is_root || rustix::io::ioctl_fionbio(&successor, false).is_err() {
             return false;
         }
+        // Only one engine has the directory: ours has ended, though its last message may still wait.
+        self.engine = None;
         for (holder, sandbox) in &self.sandboxes {
             let fds = [sandbox.datagrams.as_fd(), sandbox.streams.as_fd(), sandbox.netns.as_fd()];
             if seqpacket::send(successor.as_fd(), holder.as_bytes(), &fds).is_err() {
