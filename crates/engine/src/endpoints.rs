@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use network::Networks;
+use network::endpoint::Limits;
 use network::name::LinkName;
 use network::network::{Driver, Network};
 
@@ -26,6 +27,24 @@ pub(crate) fn is_plain(settings: &EndpointSettings) -> bool {
 /// The name that the driver's options give to the container's interface.
 pub(crate) fn interface(options: &BTreeMap<String, String>) -> Option<LinkName> {
     options.get(IFNAME).and_then(|name| name.parse().ok())
+}
+
+/// The options that limit what a container receives and sends in a network, in bits a second.
+const RECEIVE: &str = "teu.bandwidth.receive";
+const SEND: &str = "teu.bandwidth.send";
+
+/// The limits that the driver's options give.
+pub(crate) fn limits(options: &BTreeMap<String, String>) -> Limits {
+    let limit = |name| options.get(name).and_then(|text| bandwidth(text));
+    Limits { receive: limit(RECEIVE), send: limit(SEND) }
+}
+
+/// Bytes a second of `500kbit`, `10mbit`, `1gbit`; none if it is nothing of the kind.
+fn bandwidth(text: &str) -> Option<u64> {
+    let (number, unit) = [("kbit", 1000), ("mbit", 1_000_000), ("gbit", 1_000_000_000)]
+        .into_iter()
+        .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
+    number.parse::<u64>().ok()?.checked_mul(unit).map(|bits| bits / 8).filter(|bytes| *bytes > 0)
 }
 
 /// The alias and the other container's name of a link, `NAME` or `NAME:ALIAS`.
@@ -117,6 +136,11 @@ pub(crate) fn check(network: &Network, name: &str, settings: &EndpointSettings) 
             Some(six) if six.is_configured && six.subnet.contains(ip) => {}
             Some(six) if six.is_configured => wrong.push(format!("no configured subnet or ip-range contain the IP address {ip}")),
             Some(_) | None => wrong.push(unconfigured()),
+        }
+    }
+    for option in [RECEIVE, SEND] {
+        if let Some(text) = settings.driver_options.get(option).filter(|text| bandwidth(text).is_none()) {
+            wrong.push(format!("invalid {option} {text}: write it as 500kbit, 10mbit or 1gbit"));
         }
     }
     if let Some(name) = settings.driver_options.get(IFNAME)

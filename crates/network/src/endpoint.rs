@@ -43,12 +43,23 @@ pub struct EndpointSpec {
     pub link_local: Vec<IpAddr>,
     /// The endpoint with the highest one has the default route.
     pub gateway_priority: i64,
+    /// How much it may receive and send.
+    pub limits: Limits,
     /// All names by which others in the network may call the container.
     pub names: Vec<String>,
     /// Names that only this container has for others in the network: the alias and the other's name.
     pub links: Vec<(String, String)>,
     /// Who answers what the network does not know.
     pub dns: DnsOptions,
+}
+
+/// Bytes a second; none means no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// What the container receives.
+    pub receive: Option<u64>,
+    /// What it sends.
+    pub send: Option<u64>,
 }
 
 /// Whom a container's resolver asks.
@@ -92,6 +103,9 @@ pub struct Endpoint {
     pub link: String,
     /// The container's end of the link, `eth0` for the first.
     pub interface: String,
+    /// How much it may receive and send.
+    #[serde(default)]
+    pub limits: Limits,
     /// Whether the container's default route leads to the interface itself, without a gateway.
     #[serde(default)]
     pub is_routed: bool,

@@ -182,6 +182,12 @@ pub enum AttachError {
         /// The address.
         address: IpAddr,
     },
+    /// Packets to such an interface do not pass the host's queues.
+    #[error("cannot limit what a container receives in network {network}: only bridge networks can; limit what it sends, with teu.bandwidth.send")]
+    ReceiveLimit {
+        /// The network.
+        network: String,
+    },
     /// The container has an interface of that name.
     #[error("error renaming interface to \"{interface}\": file exists")]
     InterfaceTaken {

@@ -15,6 +15,7 @@ pub mod network;
 mod networks;
 mod nft;
 pub mod port;
+mod queue;
 mod ruleset;
 mod wire;
 

@@ -79,6 +79,7 @@ impl Actor {
             interface: endpoints::interface(&settings.driver_options),
             link_local: settings.link_local,
             gateway_priority: settings.gateway_priority,
+            limits: endpoints::limits(&settings.driver_options),
             names,
             links,
             dns: self.dns_options(),

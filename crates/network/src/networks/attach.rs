@@ -22,8 +22,12 @@ use crate::name::EndpointId;
 use crate::netlink::{Connection, Refused, transaction};
 use crate::network::{Bridge, Parent};
 use crate::port::{BindError, PortSpec};
+use crate::queue;
 use crate::ruleset;
 use crate::wire::Batch;
+
+/// How a network's interfaces begin in containers. Source: moby, `libnetwork/netlabel`, `ContainerIfacePrefix`.
+const IFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
 
 /// The bridge of an endpoint that is being attached.
 pub(super) struct Place {
@@ -80,6 +84,9 @@ impl Networks {
             Some(parent) => parent::create_child(&mut self.route(), netns, endpoint, &place.bridge, parent)?,
             None => self.create_link(netns, endpoint, place)?,
         }
+        if let Some(rate) = endpoint.limits.receive {
+            self.limit_link(&endpoint.link, rate)?;
+        }
         let address = Subnet::new(endpoint.address, endpoint.prefix);
         let address = address.ok_or_else(|| refused("add address", io::ErrorKind::InvalidInput.into()))?;
         let alone = self.endpoints(&endpoint.holder).len() <= 1;
@@ -105,6 +112,16 @@ impl Networks {
         }
         conntrack::flush(&mut filter, &endpoint.ports)?;
         Ok(())
+    }
+
+    /// Limits what the host's end of a link sends, which is what the container receives.
+    fn limit_link(&self, name: &str, rate: u64) -> Result<(), Refused> {
+        let mut route = self.route();
+        let found = link::get(&mut route, name)?;
+        let link = found.ok_or_else(|| refused("find the host's end of the link", io::ErrorKind::NotFound.into()))?;
+        let mut batch = Batch::new();
+        queue::limit(&mut batch, link.index, rate);
+        route.run(&batch)
     }
 
     /// Creates the pair of links; brings the bridge back once if somebody has taken it away.
@@ -240,7 +257,11 @@ pub(super) fn plan(state: &mut State, holder: &str, spec: &EndpointSpec) -> Resu
     if others.iter().any(|other| other.network == member.record.id) {
         return Err(AttachError::AlreadyAttached { container_name: spec.container_name.clone(), network });
     }
-    let interface = spec.interface.as_ref().map_or_else(|| free_interface(others), ToString::to_string);
+    if spec.limits.receive.is_some() && member.record.parent.is_some() {
+        return Err(AttachError::ReceiveLimit { network });
+    }
+    let prefix = member.record.options.get(IFACE_PREFIX).map_or("eth", String::as_str);
+    let interface = spec.interface.as_ref().map_or_else(|| free_interface(others, prefix), ToString::to_string);
     if others.iter().any(|other| other.interface == interface) {
         return Err(AttachError::InterfaceTaken { interface });
     }
@@ -264,6 +285,7 @@ pub(super) fn plan(state: &mut State, holder: &str, spec: &EndpointSpec) -> Resu
         prefix: bridge.subnet.prefix(),
         gateway: (!member.record.internal && !is_routed).then_some(bridge.gateway),
         is_routed,
+        limits: spec.limits,
         six,
         mac: spec.mac.unwrap_or(Mac::of(address)),
         aliases: spec.aliases.clone(),
@@ -364,8 +386,8 @@ pub(super) fn wanted(ports: &[PortSpec], bridge: &Bridge, endpoint: &Endpoint) -
 }
 
 /// The first of `eth0`, `eth1`, … that the owner does not have.
-fn free_interface(others: &[Endpoint]) -> String {
-    let mut names = (0_u32..).map(|number| format!("eth{number}"));
+fn free_interface(others: &[Endpoint], prefix: &str) -> String {
+    let mut names = (0_u32..).map(|number| format!("{prefix}{number}"));
     let free = names.find(|name| !others.iter().any(|other| other.interface == *name));
     free.unwrap_or_default()
 }
@@ -383,6 +405,9 @@ fn configure(endpoint: &Endpoint, address: Subnet, alone: bool) -> Result<(), Re
     }
     link::add_address(&mut batch, link.index, address);
     link::up_index(&mut batch, link.index);
+    if let Some(rate) = endpoint.limits.send {
+        queue::limit(&mut batch, link.index, rate);
+    }
     if let Some(six) = endpoint.six {
         // The namespace's default may be to have no IPv6.
         // (A refusal shows itself at the next step.)

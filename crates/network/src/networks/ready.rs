@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::attach::plan;
 use super::state::Ready;
 use super::{BRIDGE, Networks, bridge};
-use crate::endpoint::{Endpoint, EndpointSpec};
+use crate::endpoint::{Endpoint, EndpointSpec, Limits};
 use crate::errors::AttachError;
 use crate::link::{self, BridgePort};
 use crate::netlink::Refused;
@@ -16,7 +16,7 @@ const READY_MAX: usize = 2;
 
 /// Whether an endpoint is asked for as it comes.
 fn is_plain(spec: &EndpointSpec) -> bool {
-    spec.ip.is_none() && spec.ip6.is_none() && spec.mac.is_none() && spec.interface.is_none() && spec.link_local.is_empty()
+    spec.ip.is_none() && spec.ip6.is_none() && spec.mac.is_none() && spec.interface.is_none() && spec.link_local.is_empty() && spec.limits == Limits::default()
 }
 
 impl Networks {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 
-use network::endpoint::EndpointSpec;
+use network::endpoint::{EndpointSpec, Limits};
 use network::network::NetworkSpec;
 use network::port::Protocol;
 use network::{CreateError, Networks, RemoveError, ResolveError};
@@ -168,5 +168,36 @@ fn the_highest_priority_leads_out_and_has_the_ports() {
     for name in ["one", "two"] {
         host.namespace.run(|| networks.remove(name)).expect("to remove");
     }
+    host.close(&networks);
+}
+
+#[test]
+fn an_endpoint_receives_and_sends_no_more_than_it_may() {
+    let (host, limited, free) = (Host::new(), Namespace::new(), Namespace::new());
+    let networks = host.open();
+    create(&host, &networks, named("one")).expect("a network");
+    // A megabyte a second, of which 20 ms go at once.
+    let limits = Limits { receive: Some(1_000_000), send: Some(1_000_000) };
+    let spec = EndpointSpec { limits, ..on("one") };
+    let limited_address = host.attach_as(&networks, "a", &limited, &spec).expect("to attach").address;
+    let free_address = host.attach_as(&networks, "b", &free, &on("one")).expect("to attach").address;
+    let bytes = 500_000;
+    for (from, to, address) in [(&free, &limited, limited_address), (&limited, &free, free_address)] {
+        let listener = to.listen(80);
+        let begin = std::time::Instant::now();
+        let receiver = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            std::io::copy(&mut stream, &mut std::io::sink()).expect("to receive")
+        });
+        let mut sender = from.run(|| std::net::TcpStream::connect((address, 80))).expect("to connect");
+        std::io::Write::write_all(&mut sender, &vec![7; bytes]).expect("to send");
+        drop(sender);
+        assert_eq!(receiver.join().expect("to receive"), bytes as u64);
+        assert!(begin.elapsed() > std::time::Duration::from_millis(350), "{:?}", begin.elapsed());
+    }
+    for holder in ["a", "b"] {
+        host.namespace.run(|| networks.disconnect(holder, "one", None)).expect("to disconnect");
+    }
+    host.namespace.run(|| networks.remove("one")).expect("to remove");
     host.close(&networks);
 }
