@@ -14,6 +14,21 @@ const DIRECT: u16 = 80;
 const PUBLISHED: u16 = 8080;
 const ON_LOOPBACK: u16 = 8081;
 
+/// From, to, whether it gets there.
+#[rustfmt::skip]
+const MATRIX: &[(&str, &str, bool)] = &[
+    ("a", "b", true), ("b", "a", true),              // one network
+    ("a", "c", false), ("c", "a", false),            // two networks
+    ("c", "published", true), ("b", "published", true), ("a", "published", true), // also its own
+    ("f", "published", true), ("d", "published", false), // an internal network has no way out
+    ("host", "published", true), ("outside", "published", true),
+    ("host", "loopback", true), ("outside", "loopback by uplink", false), ("a", "loopback by uplink", false),
+    ("d", "e", true), ("d", "a", false), ("a", "d", false), ("outside", "d", false), ("d", "outside", false), ("host", "d", true),
+    ("f", "g", false), ("g", "f", false), ("f", "a", false), ("f", "outside", true), ("host", "f", true),
+    ("a", "outside", true), ("c", "outside", true),
+    ("outside", "a", false), ("outside", "b", false), ("outside", "f", false), ("host", "a", true),
+];
+
 fn reaches(from: &Namespace, to: (Ipv4Addr, u16), patience: Duration) -> bool {
     from.run(|| TcpStream::connect_timeout(&SocketAddr::from(to), patience)).is_ok()
 }
@@ -67,27 +82,13 @@ fn the_isolation_matrix() {
         "outside" => (OUTSIDE, DIRECT),
         name => (containers.iter().find(|(own, ..)| *own == name).map(|(_, _, address, _)| *address).expect("a container"), DIRECT),
     };
-    #[rustfmt::skip]
-    let matrix = [
-        // from, to, whether it gets there
-        ("a", "b", true), ("b", "a", true),              // one network
-        ("a", "c", false), ("c", "a", false),            // two networks
-        ("c", "published", true), ("b", "published", true), ("a", "published", true), // also its own
-        ("f", "published", true), ("d", "published", false), // an internal network has no way out
-        ("host", "published", true), ("outside", "published", true),
-        ("host", "loopback", true), ("outside", "loopback by uplink", false), ("a", "loopback by uplink", false),
-        ("d", "e", true), ("d", "a", false), ("a", "d", false), ("outside", "d", false), ("d", "outside", false), ("host", "d", true),
-        ("f", "g", false), ("g", "f", false), ("f", "a", false), ("f", "outside", true), ("host", "f", true),
-        ("a", "outside", true), ("c", "outside", true),
-        ("outside", "a", false), ("outside", "b", false), ("outside", "f", false), ("host", "a", true),
-    ];
     let check = |rows: &[(&str, &str, bool)]| {
         for (from, to, wanted) in rows {
             let patience = Duration::from_millis(if *wanted { 5000 } else { 150 });
             assert_eq!(reaches(place(from), address(to), patience), *wanted, "{from} -> {to}");
         }
     };
-    check(&matrix);
+    check(MATRIX);
 
     // The administrator's chain, which nobody but the administrator changes.
     host.namespace.tool(&format!("nft add rule inet teu-admin forward ip saddr {OUTSIDE} meta l4proto tcp ct original proto-dst {PUBLISHED} drop"));
