@@ -183,7 +183,9 @@ pub enum AttachError {
         address: IpAddr,
     },
     /// Packets to such an interface do not pass the host's queues.
-    #[error("cannot limit what a container receives in network {network}: only bridge networks can; limit what it sends, with teu.bandwidth.send")]
+    #[error(
+        "cannot limit what a container receives in network {network}: only bridge networks can; limit what it sends, with teu.bandwidth.send"
+    )]
     ReceiveLimit {
         /// The network.
         network: String,

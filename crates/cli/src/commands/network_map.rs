@@ -93,7 +93,8 @@ fn draw(branches: &[Branch]) -> String {
     let mut top = 10;
     for branch in branches {
         let height = (branch.leaves.len() + 1) * ROW + 14;
-        let _ = writeln!(body, r##"<rect x="10" y="{top}" width="{}" height="{height}" rx="6" fill="#f4f8fb" stroke="#4a7fa5"/>"##, WIDTH - 20);
+        let _ =
+            writeln!(body, r##"<rect x="10" y="{top}" width="{}" height="{height}" rx="6" fill="#f4f8fb" stroke="#4a7fa5"/>"##, WIDTH - 20);
         let _ = writeln!(body, r#"<text x="22" y="{}" font-weight="bold">{}</text>"#, top + ROW, escape(&branch.title));
         for (place, leaf) in branch.leaves.iter().enumerate() {
             let _ = writeln!(body, r#"<text x="40" y="{}">{}</text>"#, top + (place + 2) * ROW, escape(leaf));

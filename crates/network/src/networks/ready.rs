@@ -16,7 +16,12 @@ const READY_MAX: usize = 2;
 
 /// Whether an endpoint is asked for as it comes.
 fn is_plain(spec: &EndpointSpec) -> bool {
-    spec.ip.is_none() && spec.ip6.is_none() && spec.mac.is_none() && spec.interface.is_none() && spec.link_local.is_empty() && spec.limits == Limits::default()
+    spec.ip.is_none()
+        && spec.ip6.is_none()
+        && spec.mac.is_none()
+        && spec.interface.is_none()
+        && spec.link_local.is_empty()
+        && spec.limits == Limits::default()
 }
 
 impl Networks {

@@ -91,7 +91,8 @@ fn the_isolation_matrix() {
     check(MATRIX);
 
     // The administrator's chain, which nobody but the administrator changes.
-    host.namespace.tool(&format!("nft add rule inet teu-admin forward ip saddr {OUTSIDE} meta l4proto tcp ct original proto-dst {PUBLISHED} drop"));
+    host.namespace
+        .tool(&format!("nft add rule inet teu-admin forward ip saddr {OUTSIDE} meta l4proto tcp ct original proto-dst {PUBLISHED} drop"));
     check(&[("outside", "published", false), ("host", "published", true), ("c", "published", true)]);
     host.namespace.tool("nft delete table inet teu");
     drop(networks);
