@@ -10,10 +10,12 @@ mod cp;
 mod create_body;
 mod create_network;
 mod debug;
+mod disk;
 mod events;
 mod exec;
 mod global;
 mod image;
+mod info;
 mod inspect;
 mod life;
 mod list;
@@ -71,6 +73,8 @@ fn entries() -> Vec<Entry> {
         contexts::ENTRIES,
         cp::ENTRIES,
         debug::ENTRIES,
+        disk::ENTRIES,
+        info::ENTRIES,
         why::ENTRIES,
         completion::ENTRIES,
         man::ENTRIES,

@@ -1,6 +1,9 @@
 //! Sizes and times as people read them. **Source:** docker/go-units.
 
+use docker_api::time::go_duration;
 use jiff::Timestamp;
+
+use crate::error::{Failure, Outcome};
 
 /// Bytes in decimal units with four figures, such as `4.26MB`.
 #[must_use]
@@ -48,20 +51,7 @@ fn significant(value: f64, figures: usize) -> String {
 /// A span in words, such as `About a minute` or `3 hours`.
 #[must_use]
 pub fn duration(seconds: i64) -> String {
-    let (minutes, hours) = (seconds / 60, (seconds + 1800) / 3600);
-    match seconds {
-        ..1 => "Less than a second".to_owned(),
-        1 => "1 second".to_owned(),
-        2..60 => format!("{seconds} seconds"),
-        _ if minutes == 1 => "About a minute".to_owned(),
-        _ if minutes < 60 => format!("{minutes} minutes"),
-        _ if hours == 1 => "About an hour".to_owned(),
-        _ if hours < 48 => format!("{hours} hours"),
-        _ if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
-        _ if hours < 24 * 30 * 2 => format!("{} weeks", hours / 24 / 7),
-        _ if hours < 24 * 365 * 2 => format!("{} months", hours / 24 / 30),
-        _ => format!("{} years", hours / 24 / 365),
-    }
+    docker_api::time::human(std::time::Duration::from_secs(u64::try_from(seconds).unwrap_or(0)))
 }
 
 /// How long ago a moment was, with ` ago`; the empty text for no moment.
@@ -125,49 +115,24 @@ pub fn read_size(text: &str) -> Result<i64, String> {
     if bytes < 9.2e18 { Ok(bytes as i64) } else { Err(wrong()) }
 }
 
-/// A Go duration such as `1m30s` in nanoseconds.
-#[must_use]
-pub fn parse_duration(text: &str) -> Option<i64> {
-    let mut rest = text;
-    let mut total = 0.0;
-    if rest.is_empty() {
-        return None;
-    }
-    if rest == "0" {
-        return Some(0);
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let letters = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        total += number
-            * match &rest[..letters] {
-                "ns" => 1.0,
-                "us" | "µs" => 1e3,
-                "ms" => 1e6,
-                "s" => 1e9,
-                "m" => 60e9,
-                "h" => 3600e9,
-                _ => return None,
-            };
-        rest = &rest[letters..];
-    }
-    #[allow(clippy::cast_possible_truncation, reason = "checked against the largest value just here")]
-    (total < 9.2e18).then_some(total as i64)
-}
-
 /// A point in time for `--since` and `--until`: RFC 3339, seconds, or how long ago; as the API takes it.
-#[must_use]
-pub fn moment(text: &str) -> String {
-    if let Some(nanos) = parse_duration(text) {
+/// **Source:** moby, `api/types/time`, `GetTimestamp`.
+///
+/// # Errors
+/// Docker's words for what is neither.
+pub fn moment(text: &str) -> Outcome<String> {
+    if let Some(nanos) = go_duration(text) {
         let then = Timestamp::now().as_nanosecond() - i128::from(nanos);
-        return format!("{}.{:09}", then / 1_000_000_000, then % 1_000_000_000);
+        return Ok(format!("{}.{:09}", then / 1_000_000_000, then % 1_000_000_000));
     }
     if let Ok(time) = text.parse::<Timestamp>() {
-        return format!("{}.{:09}", time.as_second(), time.subsec_nanosecond());
+        return Ok(format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()));
     }
-    text.to_owned()
+    // Seconds, or a date without a zone, which the engine reads.
+    if text.starts_with(|first: char| first.is_ascii_digit()) {
+        return Ok(text.to_owned());
+    }
+    Err(Failure::new(format!("failed to parse value as time or duration: {text:?}")))
 }
 
 #[cfg(test)]
@@ -205,8 +170,5 @@ mod tests {
         assert_eq!(parse_size("64m"), Some(64 << 20));
         assert_eq!(parse_size("1.5GB"), Some(3 << 29));
         assert_eq!(parse_size("10x"), None);
-        assert_eq!(parse_duration("1m30s"), Some(90_000_000_000));
-        assert_eq!(parse_duration("5"), None);
-        assert_eq!(parse_duration("500ms"), Some(500_000_000));
     }
 }

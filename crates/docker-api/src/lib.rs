@@ -6,5 +6,6 @@ pub mod filters;
 pub mod fuzz;
 pub mod json;
 pub mod stream;
+pub mod time;
 pub mod types;
 pub mod version;

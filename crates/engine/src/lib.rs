@@ -25,6 +25,7 @@ mod registry;
 mod state;
 mod top;
 mod types;
+mod update;
 mod validate;
 mod view;
 mod writer;

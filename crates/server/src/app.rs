@@ -82,7 +82,10 @@ type Target = Result<(Route, Call), ApiError>;
 fn handle(app: Arc<App>, request: Request<Incoming>) -> (bool, impl Future<Output = Outcome> + Send + 'static) {
     let method = request.method().clone();
     let target = target(request);
-    let may_hijack = matches!(target, Ok((Route::Run | Route::ExecStart(_) | Route::Container(ContainerVerb::Attach, _), _)));
+    let may_hijack = matches!(
+        target,
+        Ok((Route::Run | Route::ExecStart(_) | Route::Container(ContainerVerb::Attach | ContainerVerb::AttachWebSocket, _), _))
+    );
     let outcome = async move {
         let outcome = match target {
             Ok((route, call)) => {
@@ -118,6 +121,7 @@ impl App {
             Route::Container(ContainerVerb::Attach, name) => {
                 return self.container_attach(&name, &call);
             }
+            Route::Container(ContainerVerb::AttachWebSocket, name) => return self.attach_websocket(&name, &call),
             Route::Container(verb, name) => self.container(verb, &name, call).await?,
             Route::ContainerCreate => self.container_create(call).await?,
             Route::ContainerList => self.container_list(&call).await?,

@@ -33,6 +33,8 @@ pub(crate) struct Hijack {
     pub content_type: &'static str,
     /// The container that the request made, for clients of our own: the head's `Teu-Container`.
     pub container: Option<String>,
+    /// The value of `Sec-WebSocket-Accept`, if it becomes a WebSocket.
+    pub websocket: Option<String>,
     /// Whether the client asked for `Upgrade`: 101, else 200.
     pub upgrade: bool,
     /// Whether the client needs a pause between the head and the stream.
@@ -179,6 +181,11 @@ where
 }
 
 fn head(hijack: &Hijack) -> String {
+    if let Some(accept) = &hijack.websocket {
+        return format!(
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+    }
     let mut head = String::from(if hijack.upgrade {
         "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
     } else {

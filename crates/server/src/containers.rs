@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::convert::{create, view};
 use crate::error::of_kind;
+use crate::patterns::Patterns;
 use crate::reply::{self, Reply};
 use crate::request::Call;
 use crate::{ApiError, host, images, time};
@@ -305,6 +306,8 @@ struct Selection<'a> {
     before: Option<u64>,
     since: Option<u64>,
     exited: Vec<i32>,
+    ids: Patterns,
+    names: Patterns,
     ancestors: Vec<(String, Option<image::ImageId>)>,
 }
 
@@ -330,6 +333,8 @@ impl<'a> Selection<'a> {
         let exited = filters.get("exited").iter();
         Ok(Self {
             filters,
+            ids: Patterns::new(filters.get("id")),
+            names: Patterns::new(filters.get("name")),
             before: bound("before")?,
             since: bound("since")?,
             exited: exited.map(|code| code.parse().map_err(|_| bad("exited", code))).collect::<Result<_, _>>()?,
@@ -346,8 +351,10 @@ impl<'a> Selection<'a> {
         let spec = &container.spec;
         self.before.is_none_or(|before| container.created_at < before)
             && self.since.is_none_or(|since| container.created_at > since)
-            && filters.matches("id", |id| container.id.to_string().starts_with(id))
-            && filters.matches("name", |name| name_matches(container.name.as_str(), name))
+            && (!filters.contains("id") || self.ids.matches(&container.id.to_string()))
+            && (!filters.contains("name")
+                || self.names.matches(container.name.as_str())
+                || self.names.matches(&format!("/{}", container.name)))
             && filters.matches("status", |status| status == container.status.name())
             && filters.matches("health", |health| {
                 let own = container.health.as_ref();
@@ -380,24 +387,5 @@ impl<'a> Selection<'a> {
             && filters.matches("publish", |wanted| container.spec.host.port_bindings.keys().any(|own| port(wanted, own)))
             && filters.matches("expose", |wanted| container.spec.config.exposed_ports.iter().any(|own| port(wanted, own)))
             && filters.matches("is-task", |wanted| wanted == "false")
-    }
-}
-
-/// Finds a part of the name; `^` and `$` bind it to the ends.
-fn name_matches(name: &str, pattern: &str) -> bool {
-    let (start, pattern) = match pattern.strip_prefix('^') {
-        Some(rest) => (true, rest),
-        None => (false, pattern),
-    };
-    let pattern = pattern.strip_prefix('/').unwrap_or(pattern);
-    let (end, pattern) = match pattern.strip_suffix('$') {
-        Some(rest) => (true, rest),
-        None => (false, pattern),
-    };
-    match (start, end) {
-        (true, true) => name == pattern,
-        (true, false) => name.starts_with(pattern),
-        (false, true) => name.ends_with(pattern),
-        (false, false) => name.contains(pattern),
     }
 }

@@ -13,6 +13,7 @@ mod host;
 mod images;
 mod jobs;
 mod networks;
+mod patterns;
 pub mod query;
 mod registries;
 mod remote;
@@ -25,6 +26,7 @@ mod system;
 pub mod time;
 mod upload;
 mod volumes;
+mod websocket;
 mod why;
 
 pub use app::{App, serve};

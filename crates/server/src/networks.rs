@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::jobs::blocking;
+use crate::patterns::Patterns;
 use crate::reply::{self, Reply};
 use crate::request::Call;
 use crate::{ApiError, convert, error, time};
@@ -21,11 +22,12 @@ impl App {
         filters.only(&["dangling", "driver", "id", "label", "label!", "name", "scope", "type"])?;
         let dangling = filters.flag("dangling")?;
         let networks = self.networks.list();
+        let (ids, names) = (Patterns::new(filters.get("id")), Patterns::new(filters.get("name")));
         let rows = networks.iter().filter(|network| {
             let builtin = is_predefined(network);
             filters.matches("driver", |driver| driver == network.driver.as_str())
-                && filters.matches("id", |id| network.id.to_string().starts_with(id))
-                && filters.matches("name", |name| network.name.contains(name))
+                && (!filters.contains("id") || ids.matches(&network.id.to_string()))
+                && (!filters.contains("name") || names.matches(&network.name))
                 && filters.matches("scope", |scope| scope == "local")
                 && filters.matches("type", |kind| kind == if builtin { "builtin" } else { "custom" })
                 && filters.labels_match(&network.labels)

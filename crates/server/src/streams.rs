@@ -28,7 +28,14 @@ fn stream_type(tty: bool, version: ApiVersion) -> &'static str {
 }
 
 fn hijack(call: &Call, content_type: &'static str, takeover: Takeover) -> Outcome {
-    Outcome::Hijack(Hijack { content_type, container: None, upgrade: call.wants_upgrade(), hold: call.wants_hold(), takeover })
+    Outcome::Hijack(Hijack {
+        content_type,
+        container: None,
+        websocket: None,
+        upgrade: call.wants_upgrade(),
+        hold: call.wants_hold(),
+        takeover,
+    })
 }
 
 /// Writes a frame: kind, three zeros, length, bytes.

@@ -13,7 +13,7 @@ use docker_api::types::{
 use docker_api::version::{API_VERSION_MAX, API_VERSION_MIN};
 use http::StatusCode;
 use http::header::{CACHE_CONTROL, HeaderValue, PRAGMA};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Answers `/_ping`; clients negotiate by its headers.
 /// **Source:** moby, `api/server/router/system`, `pingHandler`.
@@ -81,6 +81,7 @@ pub(crate) fn info(host: &Host, root: &str, counts: Counts) -> SystemInfo {
         containers_stopped: counts.stopped,
         images: counts.images,
         driver: "overlay2".to_owned(),
+        driver_status: host::driver_status(root),
         plugins: PluginsInfo {
             volume: owned(&["local"]),
             network: owned(&["bridge", "host", "null"]),
@@ -150,16 +151,45 @@ impl App {
         let images = self.images.list();
         let app = self.clone();
         let volumes = crate::jobs::blocking(move || app.volume_usage()).await?;
-        let sizes = images.iter().map(|image| i64::try_from(image.size).unwrap_or(0));
+        let layers = self.layers(&images);
+        let shared = |image: &image::Image| -> u64 {
+            chains(image).filter_map(|chain| layers.get(&chain)).filter(|(_, users)| *users > 1).map(|(bytes, _)| bytes).sum()
+        };
+        let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let summary =
+            |image: &image::Image| ImageSummary { shared_size: signed(shared(image)), ..crate::images::summary(image, call.version) };
         let usage = DiskUsage {
-            layers_size: sizes.sum(),
-            images: Some(
-                images.iter().map(|image| ImageSummary { shared_size: 0, ..crate::images::summary(image, call.version) }).collect(),
-            ),
+            layers_size: signed(layers.values().map(|(bytes, _)| bytes).sum()),
+            images: Some(images.iter().map(summary).collect()),
             containers: Some(containers),
             volumes: Some(volumes),
             build_cache: Some(Vec::new()),
         };
         Ok(reply::json(StatusCode::OK, &usage))
     }
+
+    /// Bytes of each layer by the layers up to it, and how many images have it.
+    fn layers(&self, images: &[image::Image]) -> HashMap<Vec<oci::Digest>, (u64, u32)> {
+        let mut layers: HashMap<_, (u64, u32)> = HashMap::new();
+        for image in images {
+            let history = self.images.history(&image.id).unwrap_or_default();
+            // The steps without a layer take nothing; the newest step comes first.
+            let mut sizes: Vec<u64> = history.iter().rev().map(|step| step.size).filter(|size| *size > 0).collect();
+            if sizes.len() != image.layers.len() {
+                // Without a whole history the topmost layer stands for all.
+                sizes = vec![0; image.layers.len().saturating_sub(1)];
+                sizes.push(image.size);
+            }
+            for (chain, size) in chains(image).zip(sizes) {
+                let layer = layers.entry(chain).or_default();
+                *layer = (size, layer.1 + 1);
+            }
+        }
+        layers
+    }
+}
+
+/// The layers of an image up to each of them.
+fn chains(image: &image::Image) -> impl Iterator<Item = Vec<oci::Digest>> {
+    (1..=image.layers.len()).map(|count| image.layers[..count].to_vec())
 }

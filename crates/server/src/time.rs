@@ -1,6 +1,8 @@
 //! Times and durations in Docker's forms.
 
 use crate::ApiError;
+pub use docker_api::time::human;
+use docker_api::time::{digits, fraction, go_duration};
 use docker_api::types::TIME_ZERO;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -89,35 +91,6 @@ pub fn moment(text: &str) -> Result<Option<i64>, ApiError> {
     }
 }
 
-/// Reads Go's durations, in nanoseconds.
-/// **Source:** Go, package `time`, `ParseDuration`.
-pub fn go_duration(text: &str) -> Option<i64> {
-    let mut rest = text;
-    let mut total = 0_i64;
-    while !rest.is_empty() {
-        let end = rest.find(|character: char| !character.is_ascii_digit() && character != '.')?;
-        let (number, after) = rest.split_at(end);
-        let unit_end = after.find(|character: char| character.is_ascii_digit() || character == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit_end);
-        let nanos: i64 = match unit {
-            "ns" => 1,
-            "us" | "µs" | "μs" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            _ => return None,
-        };
-        let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-        let whole = if whole.is_empty() { 0 } else { digits(whole)? };
-        let part = if part.is_empty() { 0 } else { fraction(part)? };
-        let part = i64::try_from(i128::from(part) * i128::from(nanos) / 1_000_000_000).ok()?;
-        total = total.checked_add(whole.checked_mul(nanos)?.checked_add(part)?)?;
-        rest = after;
-    }
-    Some(total)
-}
-
 /// Writes a time that may be missing, as Go's zero time.
 pub fn rfc3339_or_zero(nanos: Option<i64>) -> String {
     nanos.map_or_else(|| TIME_ZERO.to_owned(), rfc3339)
@@ -149,16 +122,6 @@ pub fn timestamp(text: &str) -> Result<Option<i64>, ApiError> {
     }
     let nanos = seconds_and_nanos(text).or_else(|| parse_rfc3339(text));
     nanos.map(Some).ok_or_else(|| ApiError::invalid(format!("failed to parse value \"{text}\" as a time")))
-}
-
-fn digits(text: &str) -> Option<i64> {
-    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
-}
-
-/// Reads a fraction of a second: missing digits are zeros, more than nine are dropped.
-fn fraction(text: &str) -> Option<i64> {
-    digits(text)?;
-    digits(&format!("{text:0<9}").chars().take(9).collect::<String>())
 }
 
 fn seconds_and_nanos(text: &str) -> Option<i64> {
@@ -210,28 +173,6 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
     seconds.checked_mul(1_000_000_000)?.checked_add(fraction(nanos)?)
 }
 
-/// Writes a duration for people, in one unit.
-/// **Source:** github.com/docker/go-units, `HumanDuration`.
-pub fn human(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let minutes = seconds / 60;
-    // Go rounds hours to the nearest.
-    let hours = (minutes + 30) / 60;
-    match (seconds, minutes, hours) {
-        (0, ..) => "Less than a second".to_owned(),
-        (1, ..) => "1 second".to_owned(),
-        (2..60, ..) => format!("{seconds} seconds"),
-        (_, 1, _) => "About a minute".to_owned(),
-        (_, 2..60, _) => format!("{minutes} minutes"),
-        (.., 1) => "About an hour".to_owned(),
-        (.., 2..48) => format!("{hours} hours"),
-        (.., 48..336) => format!("{} days", hours / 24),
-        (.., 336..1440) => format!("{} weeks", hours / 24 / 7),
-        (.., 1440..17520) => format!("{} months", hours / 24 / 30),
-        _ => format!("{} years", hours / 24 / 365),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -251,22 +192,5 @@ mod tests {
         assert_eq!(timestamp("2026-11-24T11:28:17+01:00").unwrap(), Some(1_795_516_097_000_000_000));
         assert!(timestamp("yesterday").is_err());
         assert!(timestamp("99999999999999999999").is_err());
-    }
-
-    #[test]
-    fn writes_durations_for_people() {
-        for (seconds, text) in [
-            (0, "Less than a second"),
-            (1, "1 second"),
-            (59, "59 seconds"),
-            (60, "About a minute"),
-            (120, "2 minutes"),
-            (3600, "About an hour"),
-            (7200, "2 hours"),
-            (3 * 86_400, "3 days"),
-            (15 * 86_400, "2 weeks"),
-        ] {
-            assert_eq!(human(Duration::from_secs(seconds)), text);
-        }
     }
 }

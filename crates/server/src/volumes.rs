@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::jobs::blocking;
+use crate::patterns::Patterns;
 use crate::reply::{self, Reply};
 use crate::request::Call;
 use crate::{ApiError, time};
@@ -16,10 +17,11 @@ impl App {
         filters.only(&["dangling", "driver", "label", "label!", "name"])?;
         let dangling = filters.flag("dangling")?;
         let volumes = self.volumes.list();
+        let names = Patterns::new(filters.get("name"));
         let rows = volumes.iter().filter(|volume| {
             dangling.is_none_or(|wanted| wanted == volume.holders.is_empty())
                 && filters.matches("driver", |driver| driver == "local")
-                && filters.matches("name", |name| volume.name.as_str().contains(name))
+                && (!filters.contains("name") || names.matches(volume.name.as_str()))
                 && filters.labels_match(&volume.labels)
         });
         let warnings = self.volumes.damaged();

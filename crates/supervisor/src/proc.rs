@@ -36,6 +36,15 @@ fn process(pid: Pid, boot_time: u64) -> Option<Process> {
         started_at: boot_time.saturating_mul(1_000_000_000).saturating_add(parsed.number::<u64>(21)?.saturating_mul(tick)),
         memory: parsed.number::<u64>(23)?.saturating_mul(page),
         command,
+        name: parsed.name.to_owned(),
+        state: parsed.fields.first().map(|state| (*state).to_owned()).unwrap_or_default(),
+        group: parsed.number(4)?,
+        session: parsed.number(5)?,
+        foreground: parsed.number::<i32>(7)? == parsed.number::<i32>(4)?,
+        priority: parsed.number(17)?,
+        nice: parsed.number(18)?,
+        threads: parsed.number(19)?,
+        virtual_memory: parsed.number(22)?,
     })
 }
 

@@ -7,6 +7,7 @@
 mod bytes;
 pub mod codec;
 mod keys;
+mod process;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use bytes::Bytes;
 pub use keys::{DetachKeys, ParseDetachKeysError};
+pub use process::Process;
 
 /// The version that is spoken here; a supervisor names its own in [`State::version`].
 pub const VERSION: u32 = 1;
@@ -309,28 +311,6 @@ pub struct InterfaceStats {
     pub tx_errors: u64,
     /// Packets dropped on sending.
     pub tx_dropped: u64,
-}
-
-/// A process of the container as the host sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Process {
-    /// Process id.
-    pub pid: i32,
-    /// Parent's process id.
-    pub ppid: i32,
-    /// Effective user id.
-    pub uid: u32,
-    /// Device number of its terminal; 0 is none.
-    pub tty: i32,
-    /// Processor time in nanoseconds.
-    pub cpu_ns: u64,
-    /// When it started, Unix time in nanoseconds.
-    pub started_at: u64,
-    /// Resident memory in bytes.
-    pub memory: u64,
-    /// Arguments joined by blanks, or the name in brackets.
-    pub command: String,
 }
 
 /// What happened.

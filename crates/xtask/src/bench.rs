@@ -1,5 +1,7 @@
 //! Times teu beside a Docker Engine, in turn, as whole commands a person would type.
 
+mod commands;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -47,6 +49,7 @@ pub(crate) fn run(host: Option<&str>) -> Result<()> {
     row("exec C true", &daemon, peer.as_ref(), &["exec", "idle", "true"], None)?;
     row("ps", &daemon, peer.as_ref(), &["ps"], None)?;
     logs(&daemon, peer.as_ref())?;
+    commands::run(&daemon, peer.as_ref())?;
     many(&daemon)?;
     memory(&daemon)?;
     if let Some(peer) = &peer {

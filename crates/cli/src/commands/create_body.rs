@@ -173,7 +173,7 @@ fn health(given: &Given) -> Outcome<Option<Value>> {
         ("StartInterval", "health-start-interval"),
     ] {
         if let Some(text) = given.get(flag) {
-            let nanos = human::parse_duration(text).unwrap_or_default();
+            let nanos = docker_api::time::go_duration(text).unwrap_or_default();
             check.insert(field.into(), nanos.into());
         }
     }

@@ -36,7 +36,7 @@ fn port(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         }
     }
     match wanted {
-        Some(wanted) if !found => Err(Failure::new(format!("Error: No public port '{wanted}' published for {}", given.args[0]))),
+        Some(_) if !found => Err(Failure::new(format!("Error: No public port '{}' published for {}", given.args[1], given.args[0]))),
         _ => Ok(0),
     }
 }

@@ -81,7 +81,7 @@ pub(crate) fn cpus(text: &str) -> Result<i64, String> {
 }
 
 fn duration(text: &str) -> Result<(), String> {
-    if human::parse_duration(text.strip_prefix(['-', '+']).unwrap_or(text)).is_some() {
+    if docker_api::time::go_duration(text.strip_prefix(['-', '+']).unwrap_or(text)).is_some() {
         return Ok(());
     }
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {

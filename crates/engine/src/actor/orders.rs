@@ -204,29 +204,11 @@ impl Actor {
 
     fn update(&mut self, update: Update, reply: Reply<(), OperationError>) {
         let mut spec = (*self.record.spec).clone();
-        let change = |own: &mut i64, new: i64| {
-            if new != 0 {
-                *own = new;
-            }
-        };
-        let (own, new) = (&mut spec.host.resources, &update.resources);
-        change(&mut own.memory, new.memory);
-        change(&mut own.memory_swap, new.memory_swap);
-        change(&mut own.memory_reservation, new.memory_reservation);
-        change(&mut own.cpu_shares, new.cpu_shares);
-        change(&mut own.cpu_period, new.cpu_period);
-        change(&mut own.cpu_quota, new.cpu_quota);
-        change(&mut own.cpu_realtime_period, new.cpu_realtime_period);
-        change(&mut own.cpu_realtime_runtime, new.cpu_realtime_runtime);
-        change(&mut own.nano_cpus, new.nano_cpus);
-        if new.blkio_weight != 0 {
-            own.blkio_weight = new.blkio_weight;
-        }
-        own.pids_limit = new.pids_limit.or(own.pids_limit);
-        for (own, new) in [(&mut own.cpuset_cpus, &new.cpuset_cpus), (&mut own.cpuset_mems, &new.cpuset_mems)] {
-            if !new.is_empty() {
-                own.clone_from(new);
-            }
+        let own = &mut spec.host.resources;
+        if let Err(text) = crate::update::merge(own, &update.resources) {
+            let text = format!("Cannot update container {}: {text}", self.record.id);
+            let _ = reply.send(Err(OperationError::Refused(text)));
+            return;
         }
         if let Err(error) = validate::check_resources(own) {
             let _ = reply.send(Err(OperationError::Invalid(error.to_string())));

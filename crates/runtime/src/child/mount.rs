@@ -175,9 +175,13 @@ fn open_elsewhere(pid: &str, path: &Path, flags: OpenTreeFlags) -> std::io::Resu
     let open = |path: String| rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let own = open("/proc/self/ns/mnt".to_owned())?;
     let other = open(format!("/proc/{pid}/ns/mnt"))?;
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     sys::process::setns(other.as_fd(), sys::process::NEW_MOUNT)?;
     let tree = open_tree(CWD, path, flags);
     sys::process::setns(own.as_fd(), sys::process::NEW_MOUNT)?;
+    // The namespace's root need not be the one that this process had.
+    rustix::process::fchdir(&root)?;
+    rustix::process::chroot(".")?;
     Ok(tree?)
 }
 

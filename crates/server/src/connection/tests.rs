@@ -24,6 +24,7 @@ fn echo_server(hold: bool) -> Socket {
                     Outcome::Hijack(Hijack {
                         content_type: "application/vnd.docker.raw-stream",
                         container: None,
+                        websocket: None,
                         upgrade,
                         hold,
                         takeover: Box::new(|fd| Box::pin(async move { echo(fd) })),

@@ -114,7 +114,8 @@ fn resources(from: &HostConfig) -> Result<Resources, ApiError> {
     let weights = from.blkio_weight_device.iter().flatten();
     Ok(Resources {
         memory: from.memory,
-        memory_swap: from.memory_swap,
+        // **Source:** moby, `adaptContainerSettings`.
+        memory_swap: if from.memory > 0 && from.memory_swap == 0 { from.memory.saturating_mul(2) } else { from.memory_swap },
         memory_reservation: from.memory_reservation,
         memory_swappiness: from.memory_swappiness,
         kernel_memory: from.kernel_memory,

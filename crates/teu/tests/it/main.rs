@@ -9,6 +9,7 @@ mod crash;
 mod disk;
 mod explain;
 mod faulty;
+mod figures;
 mod health;
 mod help;
 mod images;
