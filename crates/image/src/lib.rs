@@ -10,6 +10,7 @@ pub mod changes;
 mod compression;
 mod disk;
 mod error;
+pub mod fuzz;
 mod images;
 mod layer;
 mod model;

@@ -7,6 +7,7 @@ pub mod busybox;
 pub mod campaign;
 pub mod daemon;
 pub mod faulty;
+pub mod image_campaign;
 pub mod leftovers;
 pub mod registry;
 pub mod script;

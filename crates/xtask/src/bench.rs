@@ -52,6 +52,7 @@ pub(crate) fn run(host: Option<&str>) -> Result<()> {
     commands::run(&daemon, peer.as_ref())?;
     many(&daemon)?;
     memory(&daemon)?;
+    archives(&daemon, peer.as_ref())?;
     if let Some(peer) = &peer {
         peer.ok(&["rm", "-f", "idle"])?;
     }
@@ -121,6 +122,48 @@ fn median(command: &mut dyn FnMut() -> Command) -> Result<f64> {
 fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
+}
+
+/// Seconds to save and to load an image of 500 MB in five layers, whole and when it is there already.
+fn archives(daemon: &Daemon, peer: Option<&Peer<'_>>) -> Result<()> {
+    let path = |name: &str| daemon.dir().join(name).display().to_string();
+    let (ours, theirs) = (path("bench-teu.tar"), path("bench-docker.tar"));
+    // Half of each file is random and half is text, like programs and what lies beside them.
+    for index in 0..5 {
+        let (name, image) = (format!("bench{index}"), format!("bench:{index}"));
+        let script = format!(
+            "mkdir /layer{index}; cd /layer{index}; for n in $(seq 100); do head -c 500000 /dev/urandom >$n; yes line $n | head -c 500000 >>$n; done"
+        );
+        let from = if index == 0 { "busybox".to_owned() } else { format!("bench:{}", index - 1) };
+        daemon.ok(["run", "--name", &name, "--network", "none", &from, "sh", "-c", &script])?;
+        daemon.ok(["commit", &name, &image])?;
+        daemon.ok(["rm", &name])?;
+    }
+    let seconds = |command: &mut Command| time(command).map(|milliseconds| milliseconds / 1e3);
+    let save = seconds(daemon.command().args(["save", "-o", &ours, "bench:4"]))?;
+    let again = seconds(daemon.command().args(["load", "-i", &ours]))?;
+    daemon.ok(["rmi", "bench:0", "bench:1", "bench:2", "bench:3", "bench:4"])?;
+    let load = seconds(daemon.command().args(["load", "-i", &ours]))?;
+    let docker = peer
+        .map(|peer| -> Result<[f64; 3]> {
+            let load = seconds(peer.command().args(["load", "-i", &ours]))?;
+            let again = seconds(peer.command().args(["load", "-i", &ours]))?;
+            let save = seconds(peer.command().args(["save", "-o", &theirs, "bench:4"]))?;
+            peer.ok(&["rmi", "bench:4"])?;
+            Ok([save, load, again])
+        })
+        .transpose()?;
+    for (index, (name, own)) in
+        [("save of 500 MB", save), ("load of 500 MB", load), ("load of what is there", again)].into_iter().enumerate()
+    {
+        let theirs = docker.map(|times| times[index]);
+        println!(
+            "{name}: teu {own:.2} s, docker {}, ratio {}",
+            theirs.map_or("–".into(), |value| format!("{value:.2} s")),
+            theirs.map_or("–".into(), |value| format!("{:.1}×", value / own))
+        );
+    }
+    Ok(())
 }
 
 /// Log lines a second, from the program to the file.

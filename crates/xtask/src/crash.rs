@@ -15,3 +15,14 @@ pub(crate) fn run(kills: u32) -> Result<()> {
     ensure!(report.clean(), "the engine lost or left something");
     Ok(())
 }
+
+/// As [`run`], with clients that load, import, commit, remove and prune images.
+pub(crate) fn images(kills: u32) -> Result<()> {
+    setup::run()?;
+    let teu = release()?;
+    let mut daemon = Daemon::with_busybox(&teu, Network::Host)?;
+    let report = testkit::image_campaign::run(&mut daemon, kills, 1)?;
+    println!("{report}");
+    ensure!(report.clean(), "the engine lost or left something");
+    Ok(())
+}

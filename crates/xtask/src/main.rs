@@ -23,6 +23,7 @@ cargo xtask VERB
   bench [HOST]         time teu beside the Docker Engine at HOST (a DOCKER_HOST) and the bare system calls
   oracle HOST [record] run one script against teu and the Docker Engine at HOST and compare
   crash [KILLS]        kill -9 the engine at random moments under load and count what is left (default 200)
+  crash images [KILLS] the same while clients load, import, commit, remove and prune images (default 100)
   tidy                 check formatting, lints, file sizes and the arrows between crates
 ";
 
@@ -37,6 +38,8 @@ fn main() -> ExitCode {
         ["oracle", host] => oracle::run(host),
         ["oracle", host, "record"] => oracle::record(host),
         ["crash"] => crash::run(200),
+        ["crash", "images"] => crash::images(100),
+        ["crash", "images", kills] => kills.parse().context("KILLS is a number").and_then(crash::images),
         ["crash", kills] => kills.parse().context("KILLS is a number").and_then(crash::run),
         ["tidy"] => tidy::run(),
         ["help" | "--help" | "-h"] => {

@@ -96,6 +96,11 @@ impl Contents {
         })
     }
 
+    /// Adds a document without an archive, for fuzzing.
+    pub(crate) fn put(&mut self, name: &str, bytes: &[u8]) {
+        self.blobs.insert(name.as_bytes().to_vec(), Blob::Document(bytes.to_vec()));
+    }
+
     /// Returns a document, or nothing where there is none of that name.
     pub(crate) fn document(&self, name: &str) -> Option<&[u8]> {
         match self.find(name)? {

@@ -88,3 +88,10 @@ fn a_damaged_record_is_shown_and_can_be_removed() {
     let left = daemon.stop().unwrap();
     assert!(left.is_empty(), "{left:#?}");
 }
+
+#[test]
+fn images_are_whole_or_not_there_after_each_kill() {
+    let mut daemon = Daemon::with_busybox(crate::teu(), Network::Host).unwrap();
+    let report = testkit::image_campaign::run(&mut daemon, 6, 7).unwrap();
+    assert!(report.clean() && report.done > 5, "{report}\n{}", daemon.log());
+}

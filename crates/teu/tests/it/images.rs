@@ -184,3 +184,54 @@ fn damaged_records_are_shown_and_hide_nothing_else() {
     }
     daemon.restart().unwrap();
 }
+
+/// What lies in the image store, except records.
+fn stored(daemon: &Daemon) -> Vec<String> {
+    let directories = ["layers", "tapes", "staging", "trash"];
+    let below = |name: &&str| {
+        let entries = std::fs::read_dir(daemon.dir().join("root").join(name)).into_iter().flatten().flatten();
+        entries.map(|entry| format!("{name}/{}", entry.file_name().display())).collect::<Vec<_>>()
+    };
+    let mut found: Vec<String> = directories.iter().flat_map(below).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_of_a_load_an_import_and_a_commit() {
+    let daemon = Daemon::with_small_disk(crate::teu(), Network::Private, 320).unwrap();
+    let place = |name: &str| daemon.dir().join(name).to_str().unwrap().to_owned();
+    let shell = |line: &str| assert!(std::process::Command::new("sh").arg("-ec").arg(line).status().unwrap().success());
+    // An image with one layer that does not fit, as `docker save` writes it.
+    let (layer, archive) = (place("layer.tar"), place("big.tar"));
+    shell(&format!(
+        "cd {0}; mkdir big; head -c 280M /dev/urandom >big/file; tar -C big -cf {layer} file; d=$(sha256sum {layer} | cut -d' ' -f1); \
+         echo '{{\"architecture\":\"amd64\",\"os\":\"linux\",\"config\":{{}},\"rootfs\":{{\"type\":\"layers\",\"diff_ids\":[\"sha256:'$d'\"]}}}}' >config.json; \
+         echo '[{{\"Config\":\"config.json\",\"RepoTags\":[\"big:1\"],\"Layers\":[\"layer.tar\"]}}]' >manifest.json; \
+         tar -cf {archive} layer.tar config.json manifest.json",
+        daemon.dir().display()
+    ));
+    let before = stored(&daemon);
+    for words in [&["load", "-i", &archive][..], &["import", &layer, "big:1"]] {
+        let output = daemon.teu(words).unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && text.contains("No space left on device"), "{words:?}: {text}");
+        assert_eq!(stored(&daemon), before, "{words:?}");
+        assert_eq!(daemon.ok(["images", "--format", "{{.Repository}}"]).unwrap(), "busybox");
+    }
+    // A container that fills more than half of the disk cannot be committed, and goes on.
+    daemon.ok(["run", "-d", "--name", "box", "busybox", "sh", "-c", "head -c 150000000 /dev/urandom >/file; sleep 100000"]).unwrap();
+    let grown = |size: &str| size.parse::<u64>().is_ok_and(|bytes| bytes >= 150_000_000);
+    while !grown(&daemon.ok(["exec", "box", "stat", "-c", "%s", "/file"]).unwrap_or_default()) {
+        std::thread::yield_now();
+    }
+    let output = daemon.teu(["commit", "box", "big:2"]).unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && text.contains("No space left on device"), "{text}");
+    assert_eq!(stored(&daemon), before);
+    assert_eq!(daemon.ok(["inspect", "-f", "{{.State.Status}}", "box"]).unwrap(), "running");
+    assert_eq!(daemon.ok(["images", "--format", "{{.Repository}}"]).unwrap(), "busybox");
+    daemon.ok(["rm", "-f", "box"]).unwrap();
+    daemon.ok(["create", "--name", "small", "busybox", "true"]).unwrap();
+    daemon.ok(["commit", "small", "made:1"]).unwrap();
+}
