@@ -1,0 +1,3 @@
+//! A Dockerfile becomes an image: stages in parallel, steps cached by content.
+
+pub mod dockerfile;
