@@ -1,3 +1,41 @@
 //! A Dockerfile becomes an image: stages in parallel, steps cached by content.
 
 pub mod dockerfile;
+
+mod build;
+mod cache;
+mod copy;
+mod error;
+mod run;
+mod stage;
+mod tree;
+
+pub use build::{Builder, Fetch, Request, Sources};
+pub use cache::Pruned;
+pub use error::BuildError;
+
+/// What a build tells while it works.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// The step, from 1, in the order of their beginning.
+    pub vertex: usize,
+    /// What is told.
+    pub event: Event,
+}
+
+/// What is told of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It begins; its name as people know it, such as `[build 2/5] RUN make`.
+    Started(String),
+    /// Output of it.
+    Log(Vec<u8>),
+    /// Its result was there already.
+    Cached,
+    /// It is done.
+    Done,
+    /// It failed.
+    Failed(String),
+    /// Something to know that does not stop the build.
+    Warning(String),
+}

@@ -23,7 +23,9 @@ pub(crate) fn merge(config: &mut Config, image: &oci::image::Config) {
     for port in image.exposed_ports.keys() {
         config.exposed_ports.extend(port.parse::<crate::spec::Port>());
     }
-    config.volumes.extend(image.volumes.keys().cloned());
+    if !config.no_image_volumes {
+        config.volumes.extend(image.volumes.keys().cloned());
+    }
     let own = std::mem::take(&mut config.env);
     let said = |entry: &&String| !own.iter().any(|o| name(o) == name(entry));
     config.env = image.env.iter().filter(said).cloned().collect();

@@ -80,6 +80,8 @@ pub struct Config {
     pub exposed_ports: BTreeSet<Port>,
     /// Paths that get an anonymous volume.
     pub volumes: BTreeSet<String>,
+    /// Whether the image's paths for volumes stay in the container's own files: for steps of a build.
+    pub no_image_volumes: bool,
     /// How health is probed; none takes the image's.
     pub healthcheck: Option<Healthcheck>,
     /// What `stop` sends first; none takes the image's or SIGTERM.

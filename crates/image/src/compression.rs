@@ -39,7 +39,10 @@ pub(crate) fn decoder<'a>(input: impl BufRead + Send + 'a, compression: Compress
 }
 
 /// Reads the plain bytes of a stream whose kind is told by its first bytes.
-pub(crate) fn sniffing<'a>(input: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
+///
+/// # Errors
+/// The first bytes cannot be read, or the kind of compression is not supported.
+pub fn sniffing<'a>(input: impl Read + 'a) -> io::Result<Box<dyn Read + 'a>> {
     let mut input = BufReader::with_capacity(256 << 10, input);
     Ok(match Compression::of(input.fill_buf()?) {
         Compression::Plain => Box::new(input),

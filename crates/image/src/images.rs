@@ -1,5 +1,6 @@
 //! The façade.
 
+mod building;
 mod changed;
 pub(crate) mod loading;
 mod naming;

@@ -221,6 +221,8 @@ pub struct CommitOptions {
     pub author: String,
     /// Message; may be empty.
     pub comment: String,
+    /// What was done before without making a layer, for the history.
+    pub steps_before: Vec<String>,
     /// The container's command, for the history.
     pub created_by: String,
     /// Id of the container.

@@ -292,6 +292,9 @@ fn describe(document: &mut Map<String, Value>, options: CommitOptions, diff_id: 
     }
     let mut history = serde_json::to_value(&old.history)?;
     if let Value::Array(steps) = &mut history {
+        steps.extend(options.steps_before.iter().map(|step| {
+            json!({"created": created, "created_by": step, "comment": options.comment, "empty_layer": true})
+        }));
         steps.push(Value::Object(step));
     }
     let diff_ids: Vec<String> = old.rootfs.diff_ids.iter().chain(&diff_id).map(ToString::to_string).collect();
@@ -306,11 +309,17 @@ fn describe(document: &mut Map<String, Value>, options: CommitOptions, diff_id: 
         ("history", history),
         ("rootfs", json!({"type": "layers", "diff_ids": diff_ids})),
         ("config", options.config),
-        ("container", json!(options.container)),
-        ("container_config", options.container_config),
-        ("docker_version", json!(options.engine_version)),
     ] {
         document.insert(key.to_owned(), value);
+    }
+    for key in ["container", "container_config", "docker_version"] {
+        document.remove(key);
+    }
+    // A build has no container that is worth a word.
+    if !options.container.is_empty() {
+        document.insert("container".to_owned(), json!(options.container));
+        document.insert("container_config".to_owned(), options.container_config);
+        document.insert("docker_version".to_owned(), json!(options.engine_version));
     }
     Ok(())
 }
