@@ -295,6 +295,7 @@ impl Plan {
         Ok(plan)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "no other instruction names a stage")]
     /// Marks a stage and all that it needs; each needs only earlier ones.
     fn need(&mut self, file: &Dockerfile, index: usize) {
         if !self.needed.insert(index) {

@@ -1,6 +1,6 @@
 //! `RUN`: a command in a container of the engine, whose changes become a layer.
 
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -113,6 +113,7 @@ fn environment(work: &Work<'_>) -> Vec<String> {
     all
 }
 
+#[expect(clippy::too_many_arguments, reason = "each is a part of what the result depends on")]
 fn digest(work: &Work<'_>, instruction: &Run, argv: &[String], environment: &[String], mounts: &Mounts, script: &Script) -> [u8; 32] {
     let mut hash = Sha256::new();
     let mut part = |text: &str| {
@@ -156,7 +157,7 @@ fn spec(work: &Work<'_>, instruction: &Run, argv: Vec<String>, environment: Vec<
         Some(_) | None => {}
     }
     match instruction.security.as_deref() {
-        Some("insecure") => return Err("security.insecure is not allowed: this engine runs all steps confined".to_owned()),
+        Some("insecure") => Err("security.insecure is not allowed: this engine runs all steps confined".to_owned()),
         Some(_) | None => Ok(spec),
     }
 }
@@ -363,7 +364,7 @@ impl Container {
         for text in frames.take() {
             work.context.tell(vertex, Event::Log(text)).await;
         }
-        container.exit_code = i32::try_from(waited.exit_code).unwrap_or(i32::MAX);
+        container.exit_code = waited.exit_code;
         Ok(container)
     }
 
@@ -374,7 +375,7 @@ impl Container {
             if !stubs.is_empty() {
                 let snapshot = images.open_snapshot(&holder, image::SnapshotOptions::default()).map_err(|error| chain(&error))?;
                 let before = images.open_image(&base).map_err(|error| chain(&error))?;
-                let root = images.open_writable(&snapshot).map_err(|error| chain(&error))?;
+                let root = images.mount(&snapshot).map_err(|error| chain(&error))?;
                 tree::remove_stubs(std::os::fd::AsFd::as_fd(&root), std::os::fd::AsFd::as_fd(&before), &stubs).map_err(|error| error.to_string())?;
             }
             images.commit_snapshot(&holder, options).map_err(|error| chain(&error))

@@ -75,7 +75,7 @@ async fn base(context: &Arc<Context>, index: usize) -> Result<Base, BuildError> 
     let number = name.parse::<usize>().is_ok();
     let of = |image: ImageId| {
         let found = context.builder.images.get(&image).ok_or_else(|| fail(format!("the image {image} has gone")))?;
-        Ok(Base { image, config: (*found.config).config.clone(), key: Key::of_image(&image) })
+        Ok(Base { image, config: found.config.config.clone(), key: Key::of_image(&image) })
     };
     if let Some(other) = context.find_stage(name, index).filter(|_| !number) {
         return of(context.stage(other).await?.image);
@@ -128,6 +128,7 @@ impl Work<'_> {
         self.pending.push(text);
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "all others change the configuration")]
     async fn step(&mut self, step: &Step) -> Result<(), BuildError> {
         if !makes_layer(&step.instruction) {
             return self.configure(&step.instruction).map_err(|reason| fail(step, reason));
@@ -140,7 +141,7 @@ impl Work<'_> {
             Instruction::Copy(instruction) => copy::copy(self, step, instruction, false).await,
             Instruction::Add(instruction) => copy::copy(self, step, instruction, true).await,
             Instruction::Workdir(path) => self.workdir(step, path).await,
-            _ => Ok(false),
+            other => self.configure(other).map(|()| false).map_err(|reason| fail(step, reason)),
         };
         let event = match &done {
             Ok(true) => Event::Cached,
@@ -151,6 +152,7 @@ impl Work<'_> {
         done.map(drop)
     }
 
+    #[expect(clippy::too_many_lines, reason = "a few lines for each instruction")]
     fn configure(&mut self, instruction: &Instruction) -> Result<(), String> {
         match instruction {
             Instruction::Env(pairs) => {
@@ -264,7 +266,7 @@ impl Work<'_> {
             Some(Command::Exec(argv)) => format!("HEALTHCHECK {} CMD {}", words.join(" "), json(argv)),
         };
         let mut changed = Config::default();
-        image::changes::apply(&mut changed, &[line.clone()])?;
+        image::changes::apply(&mut changed, std::slice::from_ref(&line))?;
         self.config.healthcheck = changed.healthcheck.or(Some(Healthcheck { test: vec!["NONE".to_owned()], ..Healthcheck::default() }));
         self.noted(line);
         Ok(())
@@ -312,7 +314,7 @@ impl Work<'_> {
         let made = tokio::task::spawn_blocking(move || -> Result<ImageId, String> {
             let scratch = Scratch::new(&images, &image)?;
             {
-                let root = images.open_writable(&scratch.snapshot).map_err(|error| chain(&error))?;
+                let root = images.mount(&scratch.snapshot).map_err(|error| chain(&error))?;
                 write(std::os::fd::AsFd::as_fd(&root))?;
             }
             images.commit_snapshot(&scratch.holder, options).map_err(|error| chain(&error))

@@ -108,19 +108,6 @@ pub(crate) fn is_directory(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
-/// Reads a small text file of a tree; empty where there is none.
-pub(crate) fn read_text(root: BorrowedFd<'_>, path: &str) -> io::Result<String> {
-    match open(root, path, OFlags::RDONLY | OFlags::NONBLOCK) {
-        Ok(fd) => {
-            let mut bytes = Vec::new();
-            std::fs::File::from(fd).take(1 << 20).read_to_end(&mut bytes)?;
-            Ok(String::from_utf8_lossy(&bytes).into_owned())
-        }
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(String::new()),
-        Err(error) => Err(error.into()),
-    }
-}
-
 /// Cleans a source as Go does: absolute and relative are the same, `..` stops at the root.
 pub(crate) fn clean(path: &str) -> String {
     let mut parts: Vec<&str> = Vec::new();
@@ -271,7 +258,12 @@ fn digest_node(
                 }
             }
         }
-        _ => hash.update(stat.st_rdev.to_le_bytes()),
+        FileType::Symlink
+        | FileType::Fifo
+        | FileType::Socket
+        | FileType::CharacterDevice
+        | FileType::BlockDevice
+        | FileType::Unknown => hash.update(stat.st_rdev.to_le_bytes()),
     }
     Ok(())
 }
@@ -365,7 +357,12 @@ impl Copier<'_> {
                     rustix::fs::symlinkat(link.as_c_str(), &parent, name.as_str())?;
                     self.own(&parent, &name, &stat)?;
                 }
-                _ => self.node(&source, &stat, target, &name)?,
+                FileType::RegularFile
+                | FileType::Fifo
+                | FileType::Socket
+                | FileType::CharacterDevice
+                | FileType::BlockDevice
+                | FileType::Unknown => self.node(&source, &stat, target, &name)?,
             }
         }
         Ok(())
@@ -388,7 +385,7 @@ impl Copier<'_> {
         let mut output = std::fs::File::from(rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600))?);
         io::copy(&mut input, &mut output)?;
         // File capabilities travel with what they belong to.
-        let mut capability = vec![0; 64];
+        let mut capability = [0; 64];
         if let Ok(length) = rustix::fs::fgetxattr(&input, "security.capability", &mut capability[..]) {
             rustix::fs::fsetxattr(&output, "security.capability", &capability[..length], rustix::fs::XattrFlags::empty())?;
         }

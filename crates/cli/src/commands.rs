@@ -2,6 +2,7 @@
 
 mod archives;
 mod attach;
+mod build;
 mod changes;
 mod complete;
 mod completion;
@@ -57,6 +58,7 @@ fn entries() -> Vec<Entry> {
         logs::ENTRIES,
         exec::ENTRIES,
         attach::ENTRIES,
+        build::ENTRIES,
         changes::ENTRIES,
         inspect::ENTRIES,
         events::ENTRIES,

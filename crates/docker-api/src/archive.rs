@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use extract::{ExtractError, ExtractOptions, Owner, extract};
 pub use mode::{MODE_DIRECTORY, MODE_SYMLINK, go_mode, is_directory, is_symlink};
-pub use pack::{Source, pack};
+pub use pack::{Choice, Source, pack, pack_some};
 
 /// Links that a path may lead through. **Source:** Go, `filepath.EvalSymlinks`.
 const LINKS_MAX: usize = 255;

@@ -4,6 +4,7 @@ pub mod archive;
 pub mod client;
 pub mod filters;
 pub mod fuzz;
+pub mod ignore;
 pub mod json;
 pub mod stream;
 pub mod time;

@@ -25,19 +25,23 @@ pub struct App {
     pub(crate) images: Arc<image::Images>,
     pub(crate) volumes: Arc<volume::Volumes>,
     pub(crate) registries: registry::Client,
+    pub(crate) builder: Arc<builder::Builder>,
 }
 
 impl App {
     /// Joins what the handlers work with.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of the engine that only the caller has")]
     pub fn new(
         engine: Engine,
         images: Arc<image::Images>,
         networks: Arc<Networks>,
         volumes: Arc<volume::Volumes>,
+        builder: builder::Builder,
         root: &std::path::Path,
     ) -> Self {
         let registries = registry::Client::new(registry::Settings::default());
-        Self { host: Arc::new(Host::read()), engine, networks, images, volumes, registries, root: root.display().to_string().into() }
+        let (host, builder) = (Arc::new(Host::read()), Arc::new(builder));
+        Self { host, engine, networks, images, volumes, registries, builder, root: root.display().to_string().into() }
     }
 
     /// Reaches registries as the host's settings say.
@@ -209,7 +213,11 @@ impl App {
             Route::ManifestPut(name) => self.manifest_put(&name, call).await,
             Route::Commit => self.commit(call).await,
             Route::KnownLayers => self.known_layers(call).await,
-            Route::Build => Err(ApiError::unsupported("this engine cannot do that yet")),
+            Route::Build => self.build(call).await,
+            Route::BuildPrune => self.build_prune(&call).await,
+            Route::BuildKit => {
+                Err(ApiError::unsupported("BuildKit's protocol is not served yet: set DOCKER_BUILDKIT=0, or use the engine's own client"))
+            }
             Route::Run
             | Route::ExecStart(_)
             | Route::ExecResize(_)

@@ -95,6 +95,7 @@ impl App {
         let config = merge(change(given.unwrap_or_else(|| own.clone()), &changes)?, &own);
         let json = |config: &ContainerConfig| serde_json::to_value(config).map_err(|cause| ApiError::internal(cause.to_string()));
         let options = CommitOptions {
+            steps_before: Vec::new(),
             author: query.text("author").to_owned(),
             comment: query.text("comment").to_owned(),
             created_by: own.cmd.clone().unwrap_or_default().join(" "),

@@ -69,6 +69,13 @@ pub(crate) async fn stream_job(job: impl FnOnce(&mut Output) -> Result<(), ApiEr
     }
 }
 
+/// Runs a job whose lines nobody reads.
+pub(crate) async fn quiet_job(job: impl FnOnce(&mut Output) -> Result<(), ApiError> + Send + 'static) -> Result<(), ApiError> {
+    let (lines, mut unread) = mpsc::channel(16);
+    tokio::spawn(async move { while unread.recv().await.is_some() {} });
+    blocking(move || job(&mut Output { lines, started: None })).await?
+}
+
 /// A writer into a body; its first bytes decide that the answer is a 200.
 pub(crate) struct Archive {
     pieces: mpsc::Sender<Bytes>,

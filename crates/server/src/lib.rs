@@ -1,6 +1,7 @@
 //! Docker's Engine API over HTTP: routes, hijacked streams and the conversion to domain types.
 
 mod app;
+mod build;
 mod archive;
 mod commit;
 mod connection;

@@ -36,8 +36,12 @@ pub enum Route {
     Why(String),
     /// `POST /teu/layers`.
     KnownLayers,
-    /// `POST /build`, `/build/prune`, `/session`, `/grpc`.
+    /// `POST /build`.
     Build,
+    /// `POST /build/prune`.
+    BuildPrune,
+    /// `POST /session`, `/grpc` and `/build/cancel`.
+    BuildKit,
     /// `POST /commit`.
     Commit,
     /// `GET /containers/json`.
@@ -197,7 +201,9 @@ fn single(method: &str, path: &str) -> Option<Route> {
         ("POST", "teu/run") => Route::Run,
         ("POST", "teu/layers") => Route::KnownLayers,
         ("POST", "commit") => Route::Commit,
-        ("POST", "build" | "build/prune" | "build/cancel" | "session" | "grpc") => Route::Build,
+        ("POST", "build") => Route::Build,
+        ("POST", "build/prune") => Route::BuildPrune,
+        ("POST", "build/cancel" | "session" | "grpc") => Route::BuildKit,
         ("GET", "plugins") => Route::PluginList,
         ("GET", path) if path.starts_with("distribution/") => {
             let name = path.strip_prefix("distribution/")?.strip_suffix("/json")?;

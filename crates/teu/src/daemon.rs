@@ -96,7 +96,8 @@ async fn serve(options: &Options, spawner: Spawner, names: network::dns::Names) 
     })
     .await?;
     let closing = Arc::clone(&networks);
-    let app = server::App::new(engine.clone(), images, networks, volumes, &options.root);
+    let builder = builder::Builder::open(engine.clone(), Arc::clone(&images), &options.root)?;
+    let app = server::App::new(engine.clone(), images, networks, volumes, builder, &options.root);
     let app = app.with_registries(registries::settings(options)?);
     let listener = match socket::inherited()? {
         Some(listener) => listener,

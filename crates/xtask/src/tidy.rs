@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::{call, cargo, workspace};
 
 /// Every arrow of `docs/architecture.md`: a crate and what it may import. Development dependencies may also name `testkit`.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("sys", &[]),
     ("oci", &[]),
     ("store", &[]),
@@ -20,9 +20,10 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("volume", &["sys", "oci", "store"]),
     ("registry", &["oci"]),
     ("engine", &["oci", "store", "image", "network", "volume", "supervisor"]),
-    ("server", &["docker-api", "oci", "store", "image", "network", "volume", "registry", "engine"]),
+    ("builder", &["docker-api", "oci", "store", "image", "engine"]),
+    ("server", &["docker-api", "oci", "store", "image", "network", "volume", "registry", "engine", "builder"]),
     ("cli", &["docker-api"]),
-    ("teu", &["sys", "runtime", "supervisor", "store", "image", "network", "volume", "registry", "engine", "server", "cli", "docker-api"]),
+    ("teu", &["sys", "runtime", "supervisor", "store", "image", "network", "volume", "registry", "engine", "builder", "server", "cli", "docker-api"]),
     ("testkit", &[]),
     ("xtask", &["testkit"]),
 ];

@@ -11,7 +11,7 @@ pub(super) struct Flags {
 
 impl Flags {
     /// Takes the flags off the beginning of `text`.
-    pub(super) fn take<'a>(text: &'a str, line: usize, escape: char) -> (Self, &'a str) {
+    pub(super) fn take(text: &str, line: usize, escape: char) -> (Self, &str) {
         let mut rest = text.trim_start();
         let mut given = Vec::new();
         while rest.starts_with("--") {

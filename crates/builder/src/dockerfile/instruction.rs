@@ -271,6 +271,7 @@ fn mount(text: &str, line: usize) -> Result<RunMount, ParseError> {
     Ok(RunMount { kind, options })
 }
 
+#[expect(clippy::too_many_arguments, reason = "the parts of one line")]
 fn copy(name: &str, flags: &Flags, rest: &str, heredocs: Vec<Heredoc>, line: usize, escape: char) -> Result<Copy, ParseError> {
     let words = match json_list(rest, line)? {
         Some(list) => list,
@@ -376,7 +377,11 @@ fn json_list(text: &str, line: usize) -> Result<Option<Vec<String>>, ParseError>
             .into_iter()
             .map(|value| match value {
                 serde_json::Value::String(text) => Ok(text),
-                _ => Err(ParseError::new(line, "only string type is allowed in JSON arrays")),
+                serde_json::Value::Null
+                | serde_json::Value::Bool(_)
+                | serde_json::Value::Number(_)
+                | serde_json::Value::Array(_)
+                | serde_json::Value::Object(_) => Err(ParseError::new(line, "only string type is allowed in JSON arrays")),
             })
             .collect::<Result<_, _>>()
             .map(Some),

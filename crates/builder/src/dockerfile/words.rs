@@ -257,7 +257,7 @@ fn replace(value: &str, from: &str, to: &str, all: bool) -> String {
     while at < value.len() {
         let ends = value[at..].char_indices().map(|(index, c)| at + index + c.len_utf8());
         // The longest match counts, as in a shell.
-        let end = ends.filter(|end| matches(from, &value[at..*end])).last();
+        let end = ends.rev().find(|end| matches(from, &value[at..*end]));
         match end {
             Some(end) => {
                 out.push_str(to);

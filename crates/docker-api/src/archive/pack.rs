@@ -32,8 +32,9 @@ pub struct Source<'a> {
     pub name: &'a str,
 }
 
-struct Packer<W> {
+struct Packer<'a, W> {
     output: W,
+    choose: &'a dyn Fn(&[u8]) -> Choice,
     buffer: Vec<u8>,
     /// Where a file with several names was packed first.
     linked: HashMap<(u64, u64), Vec<u8>>,
@@ -44,7 +45,26 @@ struct Packer<W> {
 /// # Errors
 /// If the entry cannot be read or the archive not be written. What vanishes meanwhile is left out.
 pub fn pack(source: Source<'_>, output: impl Write) -> io::Result<()> {
-    let mut packer = Packer { output, buffer: vec![0; 64 << 10], linked: HashMap::new() };
+    pack_some(source, &|_| Choice::Take, output)
+}
+
+/// What becomes of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// It is packed.
+    Take,
+    /// It is left out; if it is a directory, what it holds may still be taken.
+    Skip,
+    /// It is left out with all that it holds.
+    Prune,
+}
+
+/// As [`pack`], for what `choose` takes; it is asked for each name in the archive.
+///
+/// # Errors
+/// As [`pack`].
+pub fn pack_some(source: Source<'_>, choose: &dyn Fn(&[u8]) -> Choice, output: impl Write) -> io::Result<()> {
+    let mut packer = Packer { output, buffer: vec![0; 64 << 10], linked: HashMap::new(), choose };
     let folder = source.tree.open(source.folder.as_bytes(), OFlags::PATH | OFlags::DIRECTORY)?;
     let stat = stat_at(&folder, source.entry.as_bytes())?;
     packer.entry(folder.as_fd(), source.entry.as_bytes(), source.name.as_bytes().to_vec(), &stat)?;
@@ -59,7 +79,7 @@ struct Level {
     name: Vec<u8>,
 }
 
-impl<W: Write> Packer<W> {
+impl<W: Write> Packer<'_, W> {
     /// Packs an entry; below a directory it goes on with a list of its own, however deep the tree is.
     fn entry(&mut self, folder: BorrowedFd<'_>, entry: &[u8], name: Vec<u8>, stat: &Stat) -> io::Result<()> {
         let mut levels = Vec::new();
@@ -90,8 +110,11 @@ impl<W: Write> Packer<W> {
     }
 
     fn one(&mut self, folder: BorrowedFd<'_>, entry: &[u8], name: Vec<u8>, stat: &Stat) -> io::Result<Option<Level>> {
+        let choice = (self.choose)(&name);
         match kind(stat) {
-            FileType::Directory => return self.directory(folder, entry, name).map(Some),
+            FileType::Directory if choice == Choice::Prune => {}
+            FileType::Directory => return self.directory(folder, entry, name, choice == Choice::Take).map(Some),
+            _ if choice != Choice::Take => {}
             FileType::RegularFile => self.file(folder, entry, &name)?,
             FileType::Symlink => {
                 let target = rustix::fs::readlinkat(folder, entry, Vec::new())?.into_bytes();
@@ -106,11 +129,13 @@ impl<W: Write> Packer<W> {
         Ok(None)
     }
 
-    fn directory(&mut self, folder: BorrowedFd<'_>, entry: &[u8], name: Vec<u8>) -> io::Result<Level> {
+    fn directory(&mut self, folder: BorrowedFd<'_>, entry: &[u8], name: Vec<u8>, told: bool) -> io::Result<Level> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let opened = openat(folder, entry, flags, Mode::empty())?;
         let stat = rustix::fs::fstat(&opened)?;
-        self.header(EntryType::Directory, &[&name, b"/".as_slice()].concat(), b"", &stat)?;
+        if told {
+            self.header(EntryType::Directory, &[&name, b"/".as_slice()].concat(), b"", &stat)?;
+        }
         let mut entries = Vec::new();
         for found in Dir::read_from(&opened)? {
             let found = found?;

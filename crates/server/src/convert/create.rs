@@ -62,6 +62,7 @@ fn config(from: ContainerConfig) -> Result<Config, ApiError> {
         exposed_ports.insert(port.parse().map_err(invalid)?);
     }
     Ok(Config {
+        no_image_volumes: false,
         image: from.image,
         command: from.cmd,
         entrypoint: from.entrypoint,

@@ -16,7 +16,7 @@ const RUNTIMES: [&str; 4] = ["", "runc", "teu", "io.containerd.runc.v2"];
 ///
 /// # Errors
 /// 400 with Docker's text.
-pub(super) fn parse(from: HostConfig) -> Result<spec::HostConfig, ApiError> {
+pub(crate) fn parse(from: HostConfig) -> Result<spec::HostConfig, ApiError> {
     if !RUNTIMES.contains(&from.runtime.as_str()) {
         return Err(ApiError::invalid(format!("unknown or invalid runtime name: {}", from.runtime)));
     }

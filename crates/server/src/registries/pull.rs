@@ -57,6 +57,17 @@ impl App {
     }
 }
 
+impl App {
+    /// Pulls one image without telling how far it is.
+    pub(crate) async fn pull_quietly(&self, name: &ImageRef, auth: &str, platform: Option<Platform>) -> Result<(), ApiError> {
+        let credentials = registry::Credentials::from_header(auth).unwrap_or_default();
+        let session = self.registries.session(name.domain(), credentials).map_err(|cause| failure(&cause, name))?;
+        let pull = Pull { app: self.clone(), session, handle: Handle::current(), platform };
+        let name = name.clone();
+        crate::jobs::quiet_job(move |output| pull.one(&name, output)).await
+    }
+}
+
 impl Pull {
     fn one(&self, name: &ImageRef, output: &mut Output) -> Result<(), ApiError> {
         let pulled = self.tag(name, output)?;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may end the test")]
 #![allow(clippy::disallowed_methods, reason = "these tests start the engine and its clients as programs")]
 
+mod build;
 mod callers;
 mod contexts;
 mod copy;
