@@ -119,7 +119,12 @@ impl Builder {
     ///
     /// # Errors
     /// [`BuildError`]; nothing but the cache is kept then.
-    pub async fn build(self: &Arc<Self>, request: Request, sources: Arc<dyn Sources>, updates: mpsc::Sender<Update>) -> Result<ImageId, BuildError> {
+    pub async fn build(
+        self: &Arc<Self>,
+        request: Request,
+        sources: Arc<dyn Sources>,
+        updates: mpsc::Sender<Update>,
+    ) -> Result<ImageId, BuildError> {
         let file = Dockerfile::parse(&request.dockerfile)?;
         let plan = Plan::new(&file, &request)?;
         let mut senders = BTreeMap::new();

@@ -44,7 +44,10 @@ pub(crate) async fn copy(work: &mut Work<'_>, step: &Step, instruction: &Copy, a
     let destination = work.expand(&instruction.destination).map_err(failed)?;
     let owner = instruction.chown.as_deref().map(|text| owner(work, text)).transpose().map_err(failed)?;
     let mode = match instruction.chmod.as_deref().map(|text| work.expand(text)).transpose().map_err(failed)? {
-        Some(text) => Some(ModeChange::parse(&text).ok_or_else(|| failed(format!("invalid chmod parameter: '{text}'; use an octal number or clauses such as u=rwX,go=rX")))?),
+        Some(text) => Some(
+            ModeChange::parse(&text)
+                .ok_or_else(|| failed(format!("invalid chmod parameter: '{text}'; use an octal number or clauses such as u=rwX,go=rX")))?,
+        ),
         None => None,
     };
     // What comes from the context belongs to root, what comes from an image keeps its owner.
@@ -120,7 +123,8 @@ fn owner(work: &Work<'_>, text: &str) -> Result<(u32, u32), String> {
         },
         Some(group) => match group.parse::<u32>() {
             Ok(gid) => gid,
-            Err(_) => field(&read("etc/group")?, group, 2).ok_or_else(|| format!("unable to find group {group}: no matching entries in group file"))?,
+            Err(_) => field(&read("etc/group")?, group, 2)
+                .ok_or_else(|| format!("unable to find group {group}: no matching entries in group file"))?,
         },
     };
     Ok((uid, gid))

@@ -154,7 +154,10 @@ mod tests {
             ("RUN x", "dockerfile parse error on line 1: no build stage in current context"),
             ("FROM a\nRUNN x", "dockerfile parse error on line 2: unknown instruction: RUNN (did you mean RUN?)"),
             ("FROM", "dockerfile parse error on line 1: FROM requires either one or three arguments"),
-            ("FROM a\nCOPY x", "dockerfile parse error on line 2: COPY requires at least two arguments, but only one was provided. Destination could not be determined"),
+            (
+                "FROM a\nCOPY x",
+                "dockerfile parse error on line 2: COPY requires at least two arguments, but only one was provided. Destination could not be determined",
+            ),
             ("FROM a\nRUN --nope x", "dockerfile parse error on line 2: unknown flag: --nope"),
             ("FROM a\nENV x", "dockerfile parse error on line 2: ENV must have two arguments"),
         ] {
@@ -169,7 +172,22 @@ mod tests {
             let mut file = Vec::new();
             while !seed.is_multiple_of(13) {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                let parts: [&[u8]; 14] = [b"FROM a\n", b"RUN ", b"COPY ", b"--mount=type=", b"cache,", b"\\\n", b"<<E ", b"\"", b"$", b"{", b"[\"", b"\xff", b"\n", b"= "];
+                let parts: [&[u8]; 14] = [
+                    b"FROM a\n",
+                    b"RUN ",
+                    b"COPY ",
+                    b"--mount=type=",
+                    b"cache,",
+                    b"\\\n",
+                    b"<<E ",
+                    b"\"",
+                    b"$",
+                    b"{",
+                    b"[\"",
+                    b"\xff",
+                    b"\n",
+                    b"= ",
+                ];
                 file.extend_from_slice(parts[usize::try_from((seed >> 33) % 14).unwrap()]);
             }
             seed = seed.wrapping_add(1);

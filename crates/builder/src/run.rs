@@ -260,7 +260,8 @@ impl Mounts {
         let tree = origin(work, from).await?;
         let mut hash = Sha256::new();
         let fd = std::os::fd::AsFd::as_fd(&*tree);
-        tree::digest(fd, &source, &tree::Attributes::default(), &|_| false, &mut hash).map_err(|error| format!("\"/{source}\": {error}"))?;
+        tree::digest(fd, &source, &tree::Attributes::default(), &|_| false, &mut hash)
+            .map_err(|error| format!("\"/{source}\": {error}"))?;
         let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         self.parts.push(format!("bind {target} {digest}"));
         let writable = options.get("readwrite").is_some_and(|it| it == "true") || options.get("readonly").is_some_and(|it| it == "false");
@@ -279,7 +280,12 @@ impl Mounts {
         Ok(())
     }
 
-    fn secret(&mut self, work: &Work<'_>, options: &std::collections::BTreeMap<String, String>, target: Option<String>) -> Result<(), String> {
+    fn secret(
+        &mut self,
+        work: &Work<'_>,
+        options: &std::collections::BTreeMap<String, String>,
+        target: Option<String>,
+    ) -> Result<(), String> {
         let named = options.get("id").or_else(|| options.get("source")).cloned();
         let id = named.or_else(|| target.as_deref().and_then(|target| target.rsplit('/').next()).map(str::to_owned)).unwrap_or_default();
         let Some(value) = work.context.request.secrets.get(&id) else {
@@ -297,7 +303,8 @@ impl Mounts {
         }
         let number = |key: &str, default: u32, radix: u32| options.get(key).map_or(Ok(default), |text| u32::from_str_radix(text, radix));
         let invalid = |_| format!("secret {id}: uid, gid and mode must be numbers");
-        let (uid, gid, mode) = (number("uid", 0, 10).map_err(invalid)?, number("gid", 0, 10).map_err(invalid)?, number("mode", 0o400, 8).map_err(invalid)?);
+        let (uid, gid, mode) =
+            (number("uid", 0, 10).map_err(invalid)?, number("gid", 0, 10).map_err(invalid)?, number("mode", 0o400, 8).map_err(invalid)?);
         let path = work.context.work.0.join(format!("secret-{}-{}", work.index, self.binds.len()));
         write_private(&path, value, mode).map_err(|error| error.to_string())?;
         std::os::unix::fs::chown(&path, Some(uid), Some(gid)).map_err(|error| error.to_string())?;
@@ -376,7 +383,8 @@ impl Container {
                 let snapshot = images.open_snapshot(&holder, image::SnapshotOptions::default()).map_err(|error| chain(&error))?;
                 let before = images.open_image(&base).map_err(|error| chain(&error))?;
                 let root = images.mount(&snapshot).map_err(|error| chain(&error))?;
-                tree::remove_stubs(std::os::fd::AsFd::as_fd(&root), std::os::fd::AsFd::as_fd(&before), &stubs).map_err(|error| error.to_string())?;
+                tree::remove_stubs(std::os::fd::AsFd::as_fd(&root), std::os::fd::AsFd::as_fd(&before), &stubs)
+                    .map_err(|error| error.to_string())?;
             }
             images.commit_snapshot(&holder, options).map_err(|error| chain(&error))
         });

@@ -50,8 +50,18 @@ pub(crate) async fn run(context: &Arc<Context>, index: usize) -> Result<Outcome,
     }
     steps.extend(stage.steps.iter().cloned());
     let total = 1 + steps.iter().filter(|step| makes_layer(&step.instruction)).count();
-    let mut work =
-        Work { context, index, image, config, key, arguments: BTreeMap::new(), pending: Vec::new(), author: String::new(), position: 1, total };
+    let mut work = Work {
+        context,
+        index,
+        image,
+        config,
+        key,
+        arguments: BTreeMap::new(),
+        pending: Vec::new(),
+        author: String::new(),
+        position: 1,
+        total,
+    };
     for step in &steps {
         work.step(step).await?;
     }
@@ -157,7 +167,8 @@ impl Work<'_> {
         match instruction {
             Instruction::Env(pairs) => {
                 // All values see the environment from before the instruction.
-                let values = pairs.iter().map(|(key, value)| Ok((self.expand(key)?, self.expand(value)?))).collect::<Result<Vec<_>, String>>()?;
+                let values =
+                    pairs.iter().map(|(key, value)| Ok((self.expand(key)?, self.expand(value)?))).collect::<Result<Vec<_>, String>>()?;
                 for (key, value) in &values {
                     let entry = format!("{key}={value}");
                     match self.config.env.iter_mut().find(|known| known.split('=').next() == Some(key.as_str())) {
@@ -295,7 +306,8 @@ impl Work<'_> {
         self.config.working_dir.clone_from(&path);
         let text = format!("WORKDIR {path}");
         let key = self.key.then(&[b"workdir", path.as_bytes()]);
-        self.layer(step, key, text, move |root| tree::make_directories(root, &path, None).map(drop).map_err(|error| error.to_string())).await
+        self.layer(step, key, text, move |root| tree::make_directories(root, &path, None).map(drop).map_err(|error| error.to_string()))
+            .await
     }
 
     /// Takes a step's result from the cache, or makes it by writing into a snapshot. Answers whether it was there.

@@ -198,7 +198,13 @@ pub(crate) fn matches(pattern: &str, name: &str) -> bool {
 }
 
 /// Digests a path and all below it: names, kinds, permissions, owners, links and contents; times do not count.
-pub(crate) fn digest(root: BorrowedFd<'_>, path: &str, attributes: &Attributes, skip: &dyn Fn(&str) -> bool, hash: &mut Sha256) -> io::Result<()> {
+pub(crate) fn digest(
+    root: BorrowedFd<'_>,
+    path: &str,
+    attributes: &Attributes,
+    skip: &dyn Fn(&str) -> bool,
+    hash: &mut Sha256,
+) -> io::Result<()> {
     let top = open(root, path, OFlags::PATH)?;
     let stat = rustix::fs::fstat(&top)?;
     digest_node(root, path, "", &stat, attributes, skip, hash, 0)
@@ -220,7 +226,8 @@ fn digest_node(
     }
     let kind = FileType::from_raw_mode(stat.st_mode);
     let (uid, gid) = attributes.owner.unwrap_or((stat.st_uid, stat.st_gid));
-    let mode = attributes.mode.as_ref().map_or(stat.st_mode & 0o7777, |change| change.apply(stat.st_mode & 0o7777, kind == FileType::Directory));
+    let mode =
+        attributes.mode.as_ref().map_or(stat.st_mode & 0o7777, |change| change.apply(stat.st_mode & 0o7777, kind == FileType::Directory));
     let mut text = |text: &str| {
         hash.update(text.len().to_le_bytes());
         hash.update(text);
@@ -258,12 +265,9 @@ fn digest_node(
                 }
             }
         }
-        FileType::Symlink
-        | FileType::Fifo
-        | FileType::Socket
-        | FileType::CharacterDevice
-        | FileType::BlockDevice
-        | FileType::Unknown => hash.update(stat.st_rdev.to_le_bytes()),
+        FileType::Symlink | FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice | FileType::Unknown => {
+            hash.update(stat.st_rdev.to_le_bytes())
+        }
     }
     Ok(())
 }
@@ -454,7 +458,14 @@ mod tests {
 
     #[test]
     fn patterns_fit_as_in_go() {
-        for (pattern, name, fits) in [("*.c", "a.c", true), ("?", "ab", false), ("[a-c]x", "bx", true), ("[^a]x", "ax", false), (r"\*", "*", true), ("a[", "a", false)] {
+        for (pattern, name, fits) in [
+            ("*.c", "a.c", true),
+            ("?", "ab", false),
+            ("[a-c]x", "bx", true),
+            ("[^a]x", "ax", false),
+            (r"\*", "*", true),
+            ("a[", "a", false),
+        ] {
             assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
         }
     }

@@ -86,7 +86,9 @@ fn fits(pattern: &[String], path: &[&str]) -> bool {
         Some((first, rest)) => match path.split_first() {
             None => false,
             // Two stars inside a part also cross slashes.
-            Some(_) if first.contains("**") => (1..=path.len()).any(|count| part_fits(first, &path[..count].join("/"), true) && fits(rest, &path[count..])),
+            Some(_) if first.contains("**") => {
+                (1..=path.len()).any(|count| part_fits(first, &path[..count].join("/"), true) && fits(rest, &path[count..]))
+            }
             Some((name, below)) => part_fits(first, name, false) && fits(rest, below),
         },
     }
@@ -97,7 +99,8 @@ fn part_fits(pattern: &str, name: &str, crossing: bool) -> bool {
         match (pattern.first(), name.first()) {
             (None, None) => true,
             (Some('*'), _) => {
-                go(&pattern[1..], name, crossing) || name.first().is_some_and(|c| (crossing || *c != '/') && go(pattern, &name[1..], crossing))
+                go(&pattern[1..], name, crossing)
+                    || name.first().is_some_and(|c| (crossing || *c != '/') && go(pattern, &name[1..], crossing))
             }
             (Some('?'), Some(c)) => *c != '/' && go(&pattern[1..], &name[1..], crossing),
             (Some('['), Some(c)) => {
@@ -131,7 +134,8 @@ mod tests {
 
     #[test]
     fn the_last_rule_decides() {
-        let ignore = Ignore::parse("# a comment\n*.log\n!keep.log\n/build\n**/target\ndocs/**/*.md\n!docs/README.md\nvendor\n!vendor/own\n");
+        let ignore =
+            Ignore::parse("# a comment\n*.log\n!keep.log\n/build\n**/target\ndocs/**/*.md\n!docs/README.md\nvendor\n!vendor/own\n");
         for (path, out) in [
             ("a.log", true),
             ("keep.log", false),

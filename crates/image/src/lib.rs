@@ -24,11 +24,11 @@ mod tree;
 mod unpack;
 mod walk;
 
+pub use compression::sniffing;
 pub use error::{
     CommitError, HistoryError, ImportError, LoadError, OpenError, PinError, PruneError, RemoveError, RemoveSnapshotError, ResolveError,
     SaveError, SnapshotError, SweepError, TagError,
 };
-pub use compression::sniffing;
 pub use images::Images;
 pub use layer::{Backend, ParseBackendError};
 pub use model::{

@@ -57,7 +57,9 @@ impl App {
             return Err(ApiError::invalid("building from a remote context is not served: fetch it and build from the directory"));
         }
         if call.query.text("version") == "2" {
-            return Err(ApiError::unsupported("BuildKit over this route is not served: set DOCKER_BUILDKIT=0, or use the engine's own client"));
+            return Err(ApiError::unsupported(
+                "BuildKit over this route is not served: set DOCKER_BUILDKIT=0, or use the engine's own client",
+            ));
         }
         if call.query.flag("squash") {
             return Err(ApiError::invalid("squash is not served: use stages and COPY --from"));
@@ -188,7 +190,9 @@ fn secrets(header: &str) -> Result<BTreeMap<String, Vec<u8>>, ApiError> {
     if header.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let decode = |text: &str| base64::engine::general_purpose::STANDARD.decode(text).map_err(|cause| ApiError::invalid(format!("bad secrets: {cause}")));
+    let decode = |text: &str| {
+        base64::engine::general_purpose::STANDARD.decode(text).map_err(|cause| ApiError::invalid(format!("bad secrets: {cause}")))
+    };
     let map: BTreeMap<String, String> =
         serde_json::from_slice(&decode(header)?).map_err(|cause| ApiError::invalid(format!("bad secrets: {cause}")))?;
     map.into_iter().map(|(id, value)| Ok((id, decode(&value)?))).collect()
@@ -228,8 +232,11 @@ fn unpack(directory: PathBuf, upload: Upload, dockerfile: &str, hidden: bool) ->
 }
 
 fn failure(message: &str) -> Value {
-    let progress =
-        Progress { error: message.to_owned(), error_detail: Some(ErrorDetail { code: 1, message: message.to_owned() }), ..Progress::default() };
+    let progress = Progress {
+        error: message.to_owned(),
+        error_detail: Some(ErrorDetail { code: 1, message: message.to_owned() }),
+        ..Progress::default()
+    };
     serde_json::to_value(progress).unwrap_or_default()
 }
 

@@ -1,8 +1,8 @@
 //! Docker's Engine API over HTTP: routes, hijacked streams and the conversion to domain types.
 
 mod app;
-mod build;
 mod archive;
+mod build;
 mod commit;
 mod connection;
 mod containers;

@@ -115,8 +115,24 @@ pub enum Sharing {
 }
 
 const NAMES: [&str; 18] = [
-    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER", "ONBUILD", "RUN", "SHELL",
-    "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
 ];
 
 /// Parses one logical line.
@@ -135,7 +151,10 @@ pub(super) fn parse(logical: Logical, escape: char) -> Result<Instruction, Parse
     };
     let rest = rest.trim();
     let at_least_one = |what: &str| ParseError::new(line, format!("{what} requires at least one argument"));
-    if rest.is_empty() && heredocs.is_empty() && !matches!(name.as_str(), "CMD" | "ENTRYPOINT" | "FROM" | "COPY" | "ADD" | "HEALTHCHECK" | "SHELL") {
+    if rest.is_empty()
+        && heredocs.is_empty()
+        && !matches!(name.as_str(), "CMD" | "ENTRYPOINT" | "FROM" | "COPY" | "ADD" | "HEALTHCHECK" | "SHELL")
+    {
         return Err(if matches!(name.as_str(), "USER" | "WORKDIR" | "STOPSIGNAL" | "MAINTAINER") {
             ParseError::new(line, format!("{name} requires exactly one argument"))
         } else {
@@ -199,7 +218,8 @@ fn from(flags: &Flags, rest: &str, line: usize) -> Result<Instruction, ParseErro
         [base] => Ok(Instruction::From { base: base.to_owned(), platform, name: None }),
         [base, keyword, name] if keyword.eq_ignore_ascii_case("AS") => {
             let name = name.to_ascii_lowercase();
-            let sound = name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+            let sound =
+                name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
             if !sound {
                 let text = format!("invalid name for build stage: \"{name}\", name can't start with a number or contain symbols");
                 return Err(ParseError::new(line, text));
@@ -277,10 +297,13 @@ fn copy(name: &str, flags: &Flags, rest: &str, heredocs: Vec<Heredoc>, line: usi
         Some(list) => list,
         None => words::split(rest, escape),
     };
-    let is_mark = |word: &String| heredocs.iter().any(|doc| {
-        let plain: String = word.trim_start_matches(|c: char| c.is_ascii_digit()).chars().filter(|c| !matches!(c, '"' | '\'')).collect();
-        plain == format!("<<{}", doc.name) || plain == format!("<<-{}", doc.name)
-    });
+    let is_mark = |word: &String| {
+        heredocs.iter().any(|doc| {
+            let plain: String =
+                word.trim_start_matches(|c: char| c.is_ascii_digit()).chars().filter(|c| !matches!(c, '"' | '\'')).collect();
+            plain == format!("<<{}", doc.name) || plain == format!("<<-{}", doc.name)
+        })
+    };
     let mut words: Vec<String> = words.into_iter().filter(|word| !is_mark(word)).collect();
     if words.is_empty() || (words.len() == 1 && heredocs.is_empty()) {
         let text = match words.len() {
@@ -314,7 +337,8 @@ fn pairs(name: &str, rest: &str, line: usize, escape: char) -> Result<Vec<(Strin
     if !words.first().is_some_and(|word| word.contains('=')) {
         // The old form: one name, and all that follows is its value.
         let (key, value) = rest.split_once(char::is_whitespace).map_or((rest, None), |(key, value)| (key, Some(value.trim_start())));
-        let value = value.filter(|value| !value.is_empty()).ok_or_else(|| ParseError::new(line, format!("{name} must have two arguments")))?;
+        let value =
+            value.filter(|value| !value.is_empty()).ok_or_else(|| ParseError::new(line, format!("{name} must have two arguments")))?;
         return Ok(vec![(key.to_owned(), value.to_owned())]);
     }
     words

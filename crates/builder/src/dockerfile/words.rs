@@ -306,7 +306,13 @@ mod tests {
         ] {
             assert_eq!(expand(word, '\\', &value), Ok(expected.to_owned()), "{word}");
         }
-        for (word, cause) in [("${a", "missing '}'"), ("${}", "bad substitution"), ("${none:?why}", "none: why"), ("'x", "single-quote"), ("${a^}", "modifier")] {
+        for (word, cause) in [
+            ("${a", "missing '}'"),
+            ("${}", "bad substitution"),
+            ("${none:?why}", "none: why"),
+            ("'x", "single-quote"),
+            ("${a^}", "modifier"),
+        ] {
             assert!(expand(word, '\\', &value).unwrap_err().contains(cause), "{word}");
         }
     }

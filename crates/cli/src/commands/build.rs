@@ -176,7 +176,10 @@ fn standard_input() -> Outcome<Input> {
     }
     let mut head = Vec::new();
     io::stdin().lock().take(512).read_to_end(&mut head)?;
-    let packed = head.starts_with(&[0x1f, 0x8b]) || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || head.starts_with(b"BZh") || head.starts_with(b"\xfd7zXZ");
+    let packed = head.starts_with(&[0x1f, 0x8b])
+        || head.starts_with(&[0x28, 0xb5, 0x2f, 0xfd])
+        || head.starts_with(b"BZh")
+        || head.starts_with(b"\xfd7zXZ");
     if packed || head.get(MAGIC_AT..MAGIC_AT + 5) == Some(b"ustar") {
         return Ok(Input::Archive(head));
     }
@@ -236,7 +239,9 @@ fn secrets(given: &Given) -> Outcome<Map<String, Value>> {
         let source = fields.get("src").or_else(|| fields.get("source")).copied();
         let variable = fields.get("env").copied().or_else(|| (source.is_none() && std::env::var_os(id).is_some()).then_some(id));
         let value = match (variable, source) {
-            (Some(name), None) => std::env::var(name).map_err(|_| Failure::new(format!("secret {id}: the variable {name} is not set")))?.into_bytes(),
+            (Some(name), None) => {
+                std::env::var(name).map_err(|_| Failure::new(format!("secret {id}: the variable {name} is not set")))?.into_bytes()
+            }
             (_, source) => {
                 let file = source.unwrap_or(id);
                 std::fs::read(file).map_err(|error| Failure::new(format!("secret {id}: cannot read {file}: {error}")))?

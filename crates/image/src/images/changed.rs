@@ -292,9 +292,12 @@ fn describe(document: &mut Map<String, Value>, options: CommitOptions, diff_id: 
     }
     let mut history = serde_json::to_value(&old.history)?;
     if let Value::Array(steps) = &mut history {
-        steps.extend(options.steps_before.iter().map(|step| {
-            json!({"created": created, "created_by": step, "comment": options.comment, "empty_layer": true})
-        }));
+        steps.extend(
+            options
+                .steps_before
+                .iter()
+                .map(|step| json!({"created": created, "created_by": step, "comment": options.comment, "empty_layer": true})),
+        );
         steps.push(Value::Object(step));
     }
     let diff_ids: Vec<String> = old.rootfs.diff_ids.iter().chain(&diff_id).map(ToString::to_string).collect();

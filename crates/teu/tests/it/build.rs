@@ -53,13 +53,17 @@ fn stages_files_and_configuration_become_an_image() {
     assert!(done, "{text}");
     assert!(!text.contains("unneeded"), "a stage that nobody needs is not built: {text}");
     let read = |file: &str| {
-        daemon.ok(["run", "--rm", "--mount", "type=image,source=made:1,target=/i", "busybox", "sh", "-c", &format!("cat /i/{file}")]).unwrap()
+        daemon
+            .ok(["run", "--rm", "--mount", "type=image,source=made:1,target=/i", "busybox", "sh", "-c", &format!("cat /i/{file}")])
+            .unwrap()
     };
     assert_eq!(read("out"), "hello world 7\nhello.txt\nmore");
     assert_eq!(read("inline"), "text");
     let stat = ["run", "--rm", "--mount", "type=image,source=made:1,target=/i", "busybox", "stat", "-c", "%a %u %g", "/i/sub/hello.txt"];
     assert_eq!(daemon.ok(stat).unwrap(), "600 5 6");
-    let config = daemon.ok(["image", "inspect", "-f", "{{json .Config.Labels}} {{json .Config.Cmd}} {{json .Config.ExposedPorts}}", "made:1"]).unwrap();
+    let config = daemon
+        .ok(["image", "inspect", "-f", "{{json .Config.Labels}} {{json .Config.Cmd}} {{json .Config.ExposedPorts}}", "made:1"])
+        .unwrap();
     assert_eq!(config, r#"{"a":"b","c":"d"} ["/bin/x"] {"80/tcp":{}}"#);
 }
 
