@@ -90,13 +90,12 @@ fn join(container: &Value, id: &str, ours: bool, words: &mut Vec<String>) -> Str
 /// Runs the tools with a copy of the files of a container that does not run.
 fn beside(context: &mut Context, client: &mut Client, id: &str, words: &[String]) -> Outcome<u8> {
     let found = super::find("create").ok_or_else(|| Failure::new("create is missing"))?;
-    let given = found.command.parse(words.get(1..).unwrap_or_default())?;
+    // Removed by hand: the layers of one that the engine removes are not made to be mounted twice, for the copy and for the run.
+    let words: Vec<String> = words.iter().skip(1).filter(|word| *word != "--rm").cloned().collect();
+    let given = found.command.parse(&words)?;
     let made = super::run::create_container(context, client, &given, &["stdin", "stdout", "stderr"])?;
     let started = copy_root(client, id, &made).and_then(|()| super::run(context, &["start".to_owned(), "-ai".to_owned(), made.clone()]));
-    if started.is_err() {
-        // It has not run, so nothing else removes it; that it is gone already is no failure.
-        let _ = client.call::<Value>("DELETE", &format!("/containers/{made}?force=1&v=1"), None);
-    }
+    client.call::<Value>("DELETE", &format!("/containers/{made}?force=1&v=1"), None)?;
     started
 }
 
