@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 /// How long a registry may take to listen.
 const READY: Duration = Duration::from_secs(20);
@@ -22,6 +22,8 @@ pub enum Access {
     Open,
     /// [`USER`] with [`PASSWORD`].
     Account,
+    /// Anybody over TLS, who trusts `ca.crt` in its folder.
+    Tls,
 }
 
 /// A running registry, ended when dropped.
@@ -40,15 +42,21 @@ impl Registry {
     pub fn start(access: Access) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("teu-registry-").tempdir_in("/var/tmp")?;
         let path = |name: &str| dir.path().join(name);
+        let mut http = "addr: \"127.0.0.1:0\"".to_owned();
         let auth = match access {
             Access::Open => String::new(),
+            Access::Tls => {
+                certify(dir.path())?;
+                http.push_str(&format!(", tls: {{certificate: {}, key: {}}}", path("server.crt").display(), path("server.key").display()));
+                String::new()
+            }
             Access::Account => {
                 std::fs::write(path("htpasswd"), format!("{USER}:{HASH}\n"))?;
                 format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", path("htpasswd").display())
             }
         };
         let storage = format!("storage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}", path("storage").display());
-        std::fs::write(path("config.yml"), format!("version: 0.1\n{storage}\nhttp: {{addr: \"127.0.0.1:0\"}}\n{auth}"))?;
+        std::fs::write(path("config.yml"), format!("version: 0.1\n{storage}\nhttp: {{{http}}}\n{auth}"))?;
         let log = std::fs::File::create(path("log"))?;
         let child = Command::new("docker-registry")
             .arg("serve")
@@ -97,6 +105,19 @@ impl Registry {
         }
         bail!("docker-registry does not listen\n{}", self.log())
     }
+}
+
+/// Makes an authority and a certificate of `registry.test` and 127.0.0.1 with it.
+fn certify(dir: &Path) -> Result<()> {
+    let openssl = |args: &str| -> Result<()> {
+        let output = Command::new("openssl").args(args.split(' ')).current_dir(dir).output().context("cannot start openssl")?;
+        ensure!(output.status.success(), "openssl {args}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(())
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+    openssl(&format!("req -x509 {key} -subj /CN=authority -keyout ca.key -out ca.crt"))?;
+    let names = "-addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
+    openssl(&format!("req -x509 {key} -subj /CN=registry -CA ca.crt -CAkey ca.key {names} -keyout server.key -out server.crt"))
 }
 
 impl Drop for Registry {

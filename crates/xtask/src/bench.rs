@@ -1,6 +1,7 @@
 //! Times teu beside a Docker Engine, in turn, as whole commands a person would type.
 
 mod commands;
+pub(crate) mod pull;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -53,6 +54,7 @@ pub(crate) fn run(host: Option<&str>) -> Result<()> {
     many(&daemon)?;
     memory(&daemon)?;
     archives(&daemon, peer.as_ref())?;
+    pull::run(&daemon, peer.as_ref())?;
     if let Some(peer) = &peer {
         peer.ok(&["rm", "-f", "idle"])?;
     }

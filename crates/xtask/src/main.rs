@@ -20,6 +20,7 @@ cargo xtask VERB
   setup                install what a fresh Debian needs for the other verbs
   demo                 run a real web server in a container, from nothing, and show it
   test                 set up, tidy, then every test
+  bench pull [HOST [TEU]]  time the pull of an image of 1 GB
   bench [HOST]         time teu beside the Docker Engine at HOST (a DOCKER_HOST) and the bare system calls
   oracle HOST [record] run one script against teu and the Docker Engine at HOST and compare
   crash [KILLS]        kill -9 the engine at random moments under load and count what is left (default 200)
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         ["setup"] => setup::run(),
         ["demo"] => demo::run(),
         ["test"] => test(),
+        ["bench", "pull", args @ ..] => bench::pull::alone(args),
         ["bench", host @ ..] => bench::run(host.first().copied()),
         ["oracle", host] => oracle::run(host),
         ["oracle", host, "record"] => oracle::record(host),

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::call;
 
 /// Programs and the Debian packages that bring them: the tests' image, the demo's image, and the clients that tests speak through.
-const NEEDS: [(&str, &str); 9] = [
+const NEEDS: [(&str, &str); 11] = [
     ("/bin/busybox", "busybox-static"),
     ("/usr/bin/mmdebstrap", "mmdebstrap"),
     ("/usr/sbin/nft", "nftables"),
@@ -18,6 +18,8 @@ const NEEDS: [(&str, &str); 9] = [
     ("/usr/bin/cc", "gcc"),
     ("/usr/bin/skopeo", "skopeo"),
     ("/usr/bin/docker", "docker.io"),
+    ("/usr/bin/docker-registry", "docker-registry"),
+    ("/usr/bin/openssl", "openssl"),
 ];
 
 pub(crate) fn run() -> Result<()> {

@@ -95,3 +95,33 @@ async fn nobody_knows_an_account_that_is_not_given() {
     let error = session(&denied).manifest(&name(&denied, "x:1")).await.unwrap_err();
     assert_eq!((error.kind(), error.to_string().as_str()), (Kind::Denied, "denied: requested access to the resource is denied"));
 }
+
+#[tokio::test]
+async fn a_registry_is_trusted_by_its_own_authority_only() {
+    use oci::ImageRef;
+    use registry::{Settings, Times};
+    use testkit::registry::{Access, Registry};
+    let server = Registry::start(Access::Tls).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let folder = directory.path().join(server.address());
+    std::fs::create_dir(&folder).unwrap();
+    let text = format!("server = \"https://{}\"\nca = \"ca.crt\"\n", server.address());
+    let settings = Settings { certs_directories: vec![directory.path().to_owned()], times: Times::default(), ..settings() };
+    let name: ImageRef = format!("{}/x:1", server.address()).parse().unwrap();
+    let tags = async |settings: Settings| {
+        let session = Client::new(settings).session(server.address(), Credentials::default()).unwrap();
+        session.tags(&name).await.unwrap_err()
+    };
+    // An unknown repository is a registry's own answer.
+    std::fs::write(folder.join("hosts.toml"), &text).unwrap();
+    std::fs::copy(server.dir().join("ca.crt"), folder.join("ca.crt")).unwrap();
+    assert_eq!(tags(settings.clone()).await.code(), "NAME_UNKNOWN");
+    std::fs::write(folder.join("hosts.toml"), text.replace("ca =", "header.x =")).unwrap();
+    let untrusted = tags(settings.clone()).await;
+    assert!(untrusted.to_string().contains("tls: "), "{untrusted}");
+    std::fs::write(folder.join("hosts.toml"), text.replace("ca = \"ca.crt\"", "skip_verify = true")).unwrap();
+    assert_eq!(tags(settings.clone()).await.code(), "NAME_UNKNOWN");
+    // Docker's own layout of the same folder.
+    std::fs::remove_file(folder.join("hosts.toml")).unwrap();
+    assert_eq!(tags(settings).await.code(), "NAME_UNKNOWN");
+}
