@@ -14,6 +14,7 @@ mod debug;
 mod disk;
 mod events;
 mod exec;
+mod explore;
 mod global;
 mod image;
 mod info;
@@ -77,6 +78,7 @@ fn entries() -> Vec<Entry> {
         debug::ENTRIES,
         disk::ENTRIES,
         info::ENTRIES,
+        explore::ENTRIES,
         why::ENTRIES,
         completion::ENTRIES,
         man::ENTRIES,

@@ -9,6 +9,7 @@
 mod container;
 mod event;
 mod exec;
+mod explore;
 mod host_config;
 mod image;
 mod network;
@@ -20,6 +21,7 @@ mod why;
 pub use container::*;
 pub use event::*;
 pub use exec::*;
+pub use explore::*;
 pub use host_config::*;
 pub use image::*;
 pub use network::*;

@@ -13,7 +13,8 @@ const TRIES_MAX: usize = 5;
 
 fn layers(view: &Container, engine: &Engine) -> Result<Layers, image::SnapshotError> {
     let images = &engine.0.images;
-    let options = image::SnapshotOptions { volatile: view.spec.host.auto_remove };
+    // Not volatile: that would mark the layer as one that may be broken.
+    let options = image::SnapshotOptions::default();
     let root = images.mount(&images.open_snapshot(&view.id.to_string(), options)?)?;
     let binds = view.mounts.iter().filter(|mount| mount.kind != "tmpfs").map(|mount| Bind {
         source: mount.source.clone(),

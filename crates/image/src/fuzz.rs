@@ -1,10 +1,13 @@
 //! Bodies for fuzzing: whatever bytes come, these return, and nothing panics.
 
+mod layers;
+
 use std::io::Read as _;
 
 use crate::archive::{Contents, plan};
 use crate::tar::Archive;
 use crate::tar::write::headers;
+pub use layers::{tar_index, whiteout};
 
 /// Most entries that are looked at.
 const ENTRIES_MAX: usize = 1000;

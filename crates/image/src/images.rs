@@ -2,6 +2,7 @@
 
 mod building;
 mod changed;
+mod exploring;
 pub(crate) mod loading;
 mod naming;
 mod removing;

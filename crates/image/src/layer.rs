@@ -142,6 +142,11 @@ impl Layer {
         Some(Self { backend, path, tape: disk.tape(diff_id) })
     }
 
+    /// Returns what made it.
+    pub(crate) fn backend(&self) -> Backend {
+        self.backend
+    }
+
     /// Says what is wrong with it, if something is: its tar is read back and must have the digest that it had.
     pub(crate) fn fault(&self, diff_id: &Digest) -> io::Result<Option<String>> {
         match self.backend {
@@ -168,4 +173,9 @@ impl Layer {
             Backend::Erofs => erofs::write_tar(&self.path, output),
         }
     }
+}
+
+/// Does with any bytes what [`stage`] does with a tar; for fuzzing.
+pub(crate) fn index_of(tar: &[u8], file: std::fs::File) {
+    erofs::index_of(tar, &file);
 }

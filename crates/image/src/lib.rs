@@ -32,7 +32,7 @@ pub use error::{
 pub use images::Images;
 pub use layer::{Backend, ParseBackendError};
 pub use model::{
-    Change, ChangeKind, CommitOptions, Fault, HistoryEntry, Image, ImageId, ImportOptions, Loaded, Progress, Pruned, RemoveOptions,
-    Removed, Snapshot, SnapshotOptions, Swept, Verified,
+    Change, ChangeKind, CommitOptions, Explored, ExploredLayer, Fault, HistoryEntry, Image, ImageId, ImportOptions, Loaded, Progress,
+    Pruned, RemoveOptions, Removed, Snapshot, SnapshotOptions, Swept, Verified, Wasted,
 };
 pub use pull::{BlobSource, KnownBlob, Packed, PullError, PullLimits, PullPlan, PullStep, Pushable, Report};

@@ -254,3 +254,55 @@ pub struct Fault {
     /// What is wrong with it.
     pub reason: String,
 }
+
+/// What is in the layers of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Explored {
+    /// The layers, the lowest first.
+    pub layers: Vec<ExploredLayer>,
+    /// Bytes of the files of all layers.
+    pub bytes: u64,
+    /// Bytes of those that a later layer replaces or removes.
+    pub wasted_bytes: u64,
+    /// Those files, the largest first.
+    pub wasted: Vec<Wasted>,
+}
+
+/// What is in a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExploredLayer {
+    /// The digest of its tar.
+    pub diff_id: Digest,
+    /// How it lies on the disk.
+    pub backend: crate::Backend,
+    /// The step that made it.
+    pub created_by: String,
+    /// Entries that are neither directories nor whiteouts.
+    pub files: u64,
+    /// Directories.
+    pub directories: u64,
+    /// Marks that remove something of the layers below.
+    pub whiteouts: u64,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// Bytes of the files below that it replaces or removes.
+    pub hidden_bytes: u64,
+}
+
+impl ExploredLayer {
+    pub(crate) fn new(diff_id: Digest, backend: crate::Backend) -> Self {
+        let (files, directories, whiteouts, bytes, hidden_bytes) = (0, 0, 0, 0, 0);
+        Self { diff_id, backend, created_by: String::new(), files, directories, whiteouts, bytes, hidden_bytes }
+    }
+}
+
+/// A file of which copies are in vain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wasted {
+    /// Its path.
+    pub path: String,
+    /// How many copies are.
+    pub copies: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}

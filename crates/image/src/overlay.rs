@@ -63,6 +63,10 @@ pub(crate) fn writable(lower: &[Lower], upper: Upper<'_>) -> io::Result<OwnedFd>
     rustix::mount::fsconfig_set_string(&context, "upperdir", upper.path.as_os_str().as_bytes())?;
     rustix::mount::fsconfig_set_string(&context, "workdir", upper.work.as_os_str().as_bytes())?;
     if upper.volatile {
+        // A start that failed half-way leaves this mark, which refuses the next; only a power cut makes it true, and no volatile
+        // snapshot outlives one. **Source:** Linux, `overlayfs.rst`, "Volatile mount".
+        let mark = upper.work.join("work/incompat/volatile");
+        let _ = (rustix::fs::unlink(mark.join("dirty")), rustix::fs::rmdir(&mark));
         rustix::mount::fsconfig_set_flag(&context, "volatile")?;
     }
     rustix::mount::fsconfig_create(&context)?;

@@ -13,6 +13,16 @@ use rustix::io::Errno;
 use crate::tar::write::{headers, padding};
 use crate::tar::{Entry, Kind};
 
+/// Says whether overlay hides all layers below one with this root directory.
+pub(crate) fn is_opaque_root(root: &OwnedFd) -> io::Result<bool> {
+    let mut value = [0; 2];
+    match rustix::fs::fgetxattr(root, "trusted.overlay.opaque", &mut value) {
+        Ok(length) => Ok(&value[..length] == b"y"),
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// How paths are looked up: by their names alone.
 const RESOLVE: ResolveFlags =
     ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS).union(ResolveFlags::NO_XDEV);

@@ -133,6 +133,8 @@ impl App {
             Route::ExecInspect(id) => self.exec_inspect(&id)?,
             Route::ExecResize(id) => self.exec_resize(&id, &call).await?,
             Route::Why(name) => self.why(&name)?,
+            Route::ImageVerify => self.image_verify().await?,
+            Route::ImageExplore(name) => self.image_explore(&name).await?,
             Route::Ping => system::ping(),
             Route::Version => system::version(&self.host),
             Route::Info => self.info(),
@@ -227,6 +229,8 @@ impl App {
             | Route::ContainerList
             | Route::ContainerPrune
             | Route::Why(_)
+            | Route::ImageVerify
+            | Route::ImageExplore(_)
             | Route::Ping
             | Route::Version
             | Route::Info

@@ -117,6 +117,7 @@ impl App {
             blocking(move || images.remove(&name, options, &|holder| running.contains(holder)).map_err(|cause| remove_error(&cause)))
                 .await??;
         self.removal_events(&removed);
+        self.empty_image_trash();
         Ok(reply::json(StatusCode::OK, &removed_rows(removed)))
     }
 
@@ -138,9 +139,17 @@ impl App {
         })
         .await??;
         self.removal_events(&pruned.removed);
+        self.empty_image_trash();
         let rows = removed_rows(pruned.removed);
         let report = ImagesPruneReport { images_deleted: (!rows.is_empty()).then_some(rows), space_reclaimed: pruned.reclaimed };
         Ok(reply::json(StatusCode::OK, &report))
+    }
+
+    /// Gives the space of what was removed back, after the answer.
+    fn empty_image_trash(&self) {
+        let images = std::sync::Arc::clone(&self.images);
+        // What cannot be deleted now is tried again by the next one.
+        drop(tokio::task::spawn_blocking(move || drop(images.empty_trash())));
     }
 
     pub(crate) async fn image_load(&self, call: Call) -> Result<Reply, ApiError> {

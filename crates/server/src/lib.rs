@@ -9,6 +9,7 @@ mod containers;
 mod convert;
 mod error;
 mod events;
+mod explore;
 pub mod glob;
 mod host;
 mod images;

@@ -36,6 +36,10 @@ pub enum Route {
     Why(String),
     /// `POST /teu/layers`.
     KnownLayers,
+    /// `POST /teu/images/verify`.
+    ImageVerify,
+    /// `GET /teu/images/{name}/explore`.
+    ImageExplore(String),
     /// `POST /build`.
     Build,
     /// `POST /build/prune`.
@@ -180,10 +184,19 @@ pub fn find(method: &Method, path: &str) -> Result<Route, ApiError> {
         "images" => images(word, rest),
         "networks" => networks(word, rest),
         "volumes" => volumes(word, rest),
-        "teu" if rest.starts_with("why/") && method == Method::GET => rest.strip_prefix("why/").map(|name| Route::Why(name.to_owned())),
+        "teu" if method == Method::GET => own(rest),
+        "teu" if rest == "images/verify" && method == Method::POST => Some(Route::ImageVerify),
         _ => single(word, path),
     };
     found.ok_or_else(|| ApiError::new(StatusCode::NOT_FOUND, "page not found"))
+}
+
+/// What Docker has not.
+fn own(path: &str) -> Option<Route> {
+    if let Some(name) = path.strip_prefix("images/").and_then(|rest| rest.strip_suffix("/explore")) {
+        return Some(Route::ImageExplore(name.to_owned()));
+    }
+    path.strip_prefix("why/").map(|name| Route::Why(name.to_owned()))
 }
 
 fn method_word(method: &Method) -> &str {

@@ -312,3 +312,21 @@ impl<T: Input> Input for &mut T {
         (**self).take_failure()
     }
 }
+
+/// Writes a tar and its index to an empty file and reads both back.
+pub(super) fn index_of(tar: &[u8], file: &std::fs::File) {
+    let limits = Limits { bytes_max: 1 << 30, free_bytes_min: 0, ..Limits::default() };
+    let Ok((tree, tar_bytes)) = read(Copying::new(tar, file, limits), limits) else {
+        return;
+    };
+    assert_eq!(tar_bytes, u64::try_from(tar.len()).unwrap_or_default(), "the whole tar is kept");
+    let mut floor = TAR_OFFSET + tar_bytes;
+    let written = index::write(&tree, file, tar_bytes, &mut |offset, bytes| {
+        assert!(offset >= TAR_OFFSET + tar_bytes, "the index lies behind the tar");
+        floor = floor.max(offset + u64::try_from(bytes.len()).unwrap_or_default());
+        file.write_all_at(bytes, offset)
+    });
+    if let Ok(index) = written {
+        assert!(index.offset.is_multiple_of(format::BLOCK) && floor <= index.offset + index.bytes, "the index ends where it says");
+    }
+}

@@ -5,6 +5,7 @@
 mod archives;
 mod changed;
 mod conformance;
+mod explore;
 mod hostile;
 mod import;
 mod lifecycle;

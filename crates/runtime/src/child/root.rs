@@ -24,8 +24,9 @@ pub(crate) fn mount(spec: &Spec, bundle: &Path, root_tree: Option<&OwnedFd>) -> 
     mount_change("/", first).trying(|| "making the mounts private".into())?;
     let spec_root = spec.root.as_ref().map(|root| bundle.join(&root.path));
     let (tree, place) = match root_tree {
-        // Over the host's root, where it covers nothing: paths still begin at the mount below, which is this process's root.
-        Some(tree) => (tree.try_clone().trying(|| "the root's descriptor".into())?, Path::new("/").to_owned()),
+        // Over the bundle, which nothing else is read from. Over the host's root this process would count as one in a chroot,
+        // which may not make the user namespaces of mounts with other owners. **Source:** Linux, `current_chrooted`.
+        Some(tree) => (tree.try_clone().trying(|| "the root's descriptor".into())?, bundle.to_owned()),
         None => {
             let path = spec_root.ok_or_else(|| Failure("root: missing in config.json".into()))?;
             let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;

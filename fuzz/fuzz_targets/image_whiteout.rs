@@ -1,0 +1,4 @@
+//! Feeds `image::fuzz::whiteout`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| image::fuzz::whiteout(bytes));
