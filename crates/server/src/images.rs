@@ -230,6 +230,9 @@ impl App {
         }
         if let Some(id) = id {
             self.image_event("delete", &id, &id.to_string());
+            // Only now the space is free again; nobody waits for it.
+            let images = std::sync::Arc::clone(&self.images);
+            drop(tokio::task::spawn_blocking(move || drop(images.empty_trash())));
         }
     }
 }
