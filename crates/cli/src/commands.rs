@@ -4,6 +4,7 @@ mod archives;
 mod attach;
 mod build;
 mod changes;
+mod checks;
 mod complete;
 mod completion;
 mod contexts;
@@ -35,6 +36,7 @@ mod system;
 mod transfer;
 mod update;
 mod volume;
+mod volume_files;
 mod why;
 
 use crate::context::Context;
@@ -69,6 +71,7 @@ fn entries() -> Vec<Entry> {
         manifest::ENTRIES,
         network::ENTRIES,
         volume::ENTRIES,
+        volume_files::ENTRIES,
         system::ENTRIES,
         update::ENTRIES,
         stats::ENTRIES,

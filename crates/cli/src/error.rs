@@ -74,7 +74,8 @@ impl Failure {
             return Self::new(message);
         }
         let found = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
-        let started = found(&["exec: ", "container process", "cannot access path"]);
+        // What the client itself refuses is 125 in any words.
+        let started = message.starts_with("Error response from daemon");
         let code = if started && found(&["executable file not found", "no such file or directory", "system cannot find the file specified"])
         {
             127

@@ -22,6 +22,9 @@ use crate::{endpoints, merge, names, validate};
 
 pub(crate) use mounts::pin_of;
 
+/// First project id of containers with a limited size.
+const PROJECT_FIRST: u32 = 1 << 29;
+
 /// Tries to make up a name that is free.
 const NAME_ATTEMPTS: u32 = 32;
 
@@ -118,6 +121,7 @@ fn make(
     deps.images.pin(&holder, &image.id)?;
     let volatile = spec.host.auto_remove;
     let snapshot = deps.images.snapshot(&holder, &image.id, SnapshotOptions { volatile })?;
+    limit(deps, id, &spec, &snapshot)?;
     let mut made = mounts::Made::default();
     let mounts = match mounts::mount_points(deps, id, &spec, &snapshot, &mut made) {
         Ok(mounts) => mounts,
@@ -148,6 +152,21 @@ fn make(
     let cell = spawn(deps, record, Some(snapshot));
     publish_event(deps, &cell.view(), "create", &[]);
     Ok(cell)
+}
+
+/// Limits what the container writes, where `--storage-opt size` asks for that.
+fn limit(deps: &Deps, id: ContainerId, spec: &Spec, snapshot: &image::Snapshot) -> Result<(), CreateError> {
+    let bytes = spec.host.storage_options.values().find_map(|size| volume::parse_size(size)).unwrap_or(0);
+    if bytes == 0 {
+        return Ok(());
+    }
+    // Below the projects of volumes, above those of `/etc/projid`.
+    let project = u32::from_str_radix(&id.to_string()[..8], 16).unwrap_or(0) >> 3 | PROJECT_FIRST;
+    let limited = deps.images.limit_snapshot(snapshot, bytes, project);
+    limited.map_err(|error| match error.raw_os_error() {
+        Some(code) if code == rustix::io::Errno::SRCH.raw_os_error() => crate::error::InvalidSpec::StorageQuota.into(),
+        _ => CreateError::Prepare { path: snapshot.upper.display().to_string(), source: error },
+    })
 }
 
 /// Makes the cell and the task of a container.

@@ -55,9 +55,16 @@ pub struct PreparedRun {
     cell: Arc<Cell>,
     auto_remove: bool,
     used: bool,
+    warnings: Vec<String>,
 }
 
 impl PreparedRun {
+    /// What a person should know.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// The container's id.
     #[must_use]
     pub fn id(&self) -> ContainerId {
@@ -168,9 +175,9 @@ impl Engine {
     pub async fn prepare_run(&self, options: RunOptions) -> Result<Result<PreparedRun, StartError>, CreateError> {
         let auto_remove = options.spec.host.auto_remove;
         let (name, platform) = (options.name.as_deref(), options.platform.as_ref());
-        let (cell, _) = crate::create::create(&self.0, name, options.spec, platform)?;
+        let (cell, warnings) = crate::create::create(&self.0, name, options.spec, platform)?;
         let prepared: Result<(), StartError> = self.order(&cell, Order::Prepare).await;
-        Ok(prepared.map(|()| PreparedRun { cell, auto_remove, used: false }))
+        Ok(prepared.map(|()| PreparedRun { cell, auto_remove, used: false, warnings }))
     }
 
     /// Sends the stop signal, waits (seconds; negative is for ever), then kills.

@@ -72,7 +72,7 @@ pub enum InvalidSpec {
     #[error("Conflicting options: Nano CPUs and CPU {0} cannot both be set.")]
     CpuConflict(&'static str),
     /// More processors than there are.
-    #[error("Range of CPUs is from 0.01 to {0}.00, as there are only {0} CPUs available")]
+    #[error("range of CPUs is from 0.01 to {0}.00, as there are only {0} CPUs available")]
     Cpus(u64),
     /// Period out of its range.
     #[error("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)")]
@@ -88,6 +88,42 @@ pub enum InvalidSpec {
         /// The list.
         value: String,
     },
+    /// Processors or memory nodes that are not there.
+    #[error("Requested {what} are not available - requested {asked}, available: {available}")]
+    NotAvailable {
+        /// `CPUs` or `memory nodes`.
+        what: &'static str,
+        /// The list that was asked for.
+        asked: String,
+        /// The list of what there is.
+        available: String,
+    },
+    /// Not 2 to 262144.
+    #[error("the {which} allowed cpu-shares is {bound}")]
+    CpuShares {
+        /// `minimum` or `maximum`.
+        which: &'static str,
+        /// Its value.
+        bound: i64,
+    },
+    /// Of another system.
+    #[error("invalid isolation ({0}): linux only supports 'default'")]
+    Isolation(String),
+    /// An option of the storage driver.
+    #[error("Unknown option {0}")]
+    StorageOption(String),
+    /// A size that is none.
+    #[error("invalid size: '{0}'")]
+    StorageSize(String),
+    /// A file system without limits of directories.
+    #[error("--storage-opt is supported only for overlay over ext4 or xfs with 'prjquota' mount option")]
+    StorageQuota,
+    /// A label of SELinux.
+    #[error("{0}")]
+    SecurityLabel(String),
+    /// A sysctl of the host's network.
+    #[error("sysctl \"{0}\" not allowed in host network namespace")]
+    NetworkSysctl(String),
     /// Not 10 to 1000.
     #[error("Range of blkio weight is from 10 to 1000")]
     BlkioWeight,
@@ -185,7 +221,7 @@ pub enum InvalidSpec {
     #[error("error gathering device information while adding custom device \"{0}\": no such file or directory")]
     Device(String),
     /// A device driver that we lack.
-    #[error("could not select device driver \"{driver}\" with capabilities: {capabilities:?}")]
+    #[error("could not select device driver \"{driver}\" with capabilities: {}", go_lists(capabilities))]
     DeviceDriver {
         /// Driver.
         driver: String,
@@ -348,6 +384,9 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// The container whose IPC it joins keeps that to itself.
+    #[error("failed to join IPC namespace: container {0}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)")]
+    PrivateIpc(ContainerId),
     /// The writable layer cannot be opened.
     #[error(transparent)]
     Snapshot(#[from] image::SnapshotError),
@@ -362,6 +401,9 @@ pub enum StartError {
         /// Why.
         reason: String,
     },
+    /// Devices cannot be had by their names.
+    #[error("CDI device injection failed: {0}")]
+    Cdi(String),
     /// A file of the container cannot be written.
     #[error("cannot prepare `{path}`")]
     Prepare {
@@ -399,9 +441,10 @@ impl StartError {
             Self::Subpath { .. } => ErrorKind::NotFound,
             Self::AlreadyStarted => ErrorKind::NotModified,
             Self::Refused(_) | Self::Join { .. } => ErrorKind::Conflict,
-            Self::Invalid(_) | Self::Failed(_) | Self::User(_) => ErrorKind::Invalid,
+            Self::Invalid(_) | Self::Failed(_) | Self::User(_) | Self::PrivateIpc(_) => ErrorKind::Invalid,
             Self::Snapshot(_)
             | Self::Volume(_)
+            | Self::Cdi(_)
             | Self::Prepare { .. }
             | Self::Network(_)
             | Self::Launch(_)
@@ -658,6 +701,12 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Writes lists as Go's `%v` does.
+fn go_lists(lists: &[Vec<String>]) -> String {
+    let lists: Vec<String> = lists.iter().map(|list| format!("[{}]", list.join(" "))).collect();
+    format!("[{}]", lists.join(" "))
 }
 
 /// As [`chain`], for errors that have the cause in their own text already.

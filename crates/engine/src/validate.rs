@@ -30,7 +30,37 @@ fn warnings(spec: &Spec) -> Vec<String> {
     if host_network && (!spec.host.port_bindings.is_empty() || spec.host.publish_all_ports) {
         warnings.push("Published ports are discarded when using host network mode".to_owned());
     }
+    let resources = &spec.host.resources;
+    if resources.oom_kill_disable == Some(true) && resources.memory == 0 {
+        warnings.push(
+            "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources."
+                .to_owned(),
+        );
+    }
+    let discarded =
+        |what: &str, end: &str| format!("Your kernel does not support Block I/O {what} or the cgroup is not mounted. {end} discarded.");
+    if resources.blkio_weight != 0 && !has_weights() {
+        warnings.push(discarded("weight", "Weight"));
+    }
+    if !resources.blkio_weight_device.is_empty() && !has_weights() {
+        warnings.push(discarded("weight_device", "Weight-device"));
+    }
+    for label in labels(spec).filter(|label| *label != "disable") {
+        warnings.push(format!("this host has no SELinux: the security option label={label} has no effect"));
+    }
     warnings
+}
+
+/// Whether the kernel shares block devices by weight, in either version of control groups.
+pub(crate) fn has_weights() -> bool {
+    let roots = ["/sys/fs/cgroup/blkio/blkio.weight", "/sys/fs/cgroup/blkio/blkio.bfq.weight"];
+    let unified = || {
+        // The root has no weight: its children do.
+        let children = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+        std::path::Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+            && children.map(|child| child.path()).any(|child| child.join("io.weight").exists() || child.join("io.bfq.weight").exists())
+    };
+    roots.iter().any(|path| std::path::Path::new(path).exists()) || unified()
 }
 
 /// Checks limits, of a new container or of an update.
@@ -63,8 +93,36 @@ pub(crate) fn check_resources(resources: &Resources) -> Result<(), InvalidSpec> 
         let value = || value.clone();
         fail(!is_cpu_list(&value()), InvalidSpec::CpuSet { what, value: value() })?;
     }
+    check_available("CPUs", &r.cpuset_cpus, "/sys/devices/system/cpu/online")?;
+    check_available("memory nodes", &r.cpuset_mems, "/sys/devices/system/node/online")?;
+    // **Source:** runc, `libcontainer/cgroups/fs/cpu.go`, `CheckCpushares`; Linux, `MIN_SHARES`, `MAX_SHARES`.
+    fail(r.cpu_shares == 1, InvalidSpec::CpuShares { which: "minimum", bound: 2 })?;
+    fail(r.cpu_shares > 262_144, InvalidSpec::CpuShares { which: "maximum", bound: 262_144 })?;
     let weight = r.blkio_weight;
     fail(weight != 0 && !(10..=1000).contains(&weight), InvalidSpec::BlkioWeight)
+}
+
+/// What is asked for must be there. **Source:** moby, `pkg/sysinfo`, `IsCpusetCpusAvailable`.
+fn check_available(what: &'static str, asked: &str, online: &str) -> Result<(), InvalidSpec> {
+    if asked.is_empty() {
+        return Ok(());
+    }
+    // A kernel without memory nodes has one.
+    let available = std::fs::read_to_string(online).map_or_else(|_| "0".to_owned(), |text| text.trim().to_owned());
+    let there = numbers(&available);
+    if numbers(asked).is_subset(&there) {
+        return Ok(());
+    }
+    Err(InvalidSpec::NotAvailable { what, asked: asked.to_owned(), available })
+}
+
+/// The numbers of a list such as `0-2,4`, which is sound.
+fn numbers(list: &str) -> BTreeSet<u16> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        first.parse::<u16>().unwrap_or(0)..=last.parse::<u16>().unwrap_or(0)
+    };
+    list.split(',').filter(|part| !part.is_empty()).flat_map(range).collect()
 }
 
 fn is_cpu_list(text: &str) -> bool {
@@ -107,10 +165,56 @@ fn check_options(spec: &Spec) -> Result<(), InvalidSpec> {
             profile::seccomp_from_json(json, &[]).map_err(|error| InvalidSpec::Seccomp(error.to_string()))?;
         }
     }
-    if let Some(request) = host.resources.device_requests.first() {
+    let known = ["", "default"].contains(&host.isolation.to_ascii_lowercase().as_str());
+    fail(!known, InvalidSpec::Isolation(host.isolation.clone()))?;
+    check_storage_options(spec)?;
+    check_labels(spec)?;
+    if let Some(request) = host.resources.device_requests.iter().find(|request| request.driver != "cdi") {
         return Err(InvalidSpec::DeviceDriver { driver: request.driver.clone(), capabilities: request.capabilities.clone() });
     }
     check_sysctls(spec)
+}
+
+/// **Source:** moby, `daemon/graphdriver/overlay2`, `parseStorageOpt`.
+fn check_storage_options(spec: &Spec) -> Result<(), InvalidSpec> {
+    for (name, value) in &spec.host.storage_options {
+        if !name.eq_ignore_ascii_case("size") {
+            return Err(InvalidSpec::StorageOption(name.clone()));
+        }
+        volume::parse_size(value).ok_or_else(|| InvalidSpec::StorageSize(value.clone()))?;
+    }
+    Ok(())
+}
+
+/// Words of `label=`. **Source:** opencontainers/selinux, `go-selinux/label`, `InitLabels`.
+const LABELS: [&str; 5] = ["user", "role", "level", "type", "filetype"];
+
+fn check_labels(spec: &Spec) -> Result<(), InvalidSpec> {
+    for label in labels(spec) {
+        let known = label == "disable" || label.split_once(':').is_some_and(|(word, _)| LABELS.contains(&word));
+        if !known {
+            return Err(InvalidSpec::SecurityLabel(format!(
+                "bad label option \"{label}\", valid options 'disable' or 'user, role, level, type, filetype' followed by ':' and a value"
+            )));
+        }
+        if label != "disable" && has_selinux() {
+            return Err(InvalidSpec::SecurityLabel(format!(
+                "SELinux labels of containers are not supported: leave out --security-opt label={label}"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn labels(spec: &Spec) -> impl Iterator<Item = &str> {
+    spec.host
+        .security_options
+        .iter()
+        .filter_map(|option| if let SecurityOption::Label(label) = option { Some(label.as_str()) } else { None })
+}
+
+fn has_selinux() -> bool {
+    std::path::Path::new("/sys/fs/selinux/enforce").exists()
 }
 
 /// Only parameters of namespaces that the container has for itself.
@@ -124,6 +228,9 @@ fn check_sysctls(spec: &Spec) -> Result<(), InvalidSpec> {
         let allowed = ipc && !matches!(host.ipc_mode, IpcMode::Host | IpcMode::Container(_))
             || network && !matches!(host.network_mode, NetworkMode::Host | NetworkMode::Container(_))
             || uts && host.uts_mode != UtsMode::Host;
+        if !allowed && network && host.network_mode == NetworkMode::Host {
+            return Err(InvalidSpec::NetworkSysctl(name.clone()));
+        }
         if !allowed {
             return Err(InvalidSpec::Sysctl(name.clone()));
         }
@@ -159,10 +266,10 @@ fn check_capabilities(spec: &Spec) -> Result<(), InvalidSpec> {
         name != "ALL" && !oci::capability::NAMES.contains(&name.as_str())
     };
     if let Some(name) = spec.host.cap_add.iter().find(unknown) {
-        return Err(InvalidSpec::CapAdd(name.clone()));
+        return Err(InvalidSpec::CapAdd(full_name(name)));
     }
     if let Some(name) = spec.host.cap_drop.iter().find(unknown) {
-        return Err(InvalidSpec::CapDrop(name.clone()));
+        return Err(InvalidSpec::CapDrop(full_name(name)));
     }
     Ok(())
 }
@@ -244,9 +351,9 @@ mod tests {
         assert_eq!(text(|_| {}), "sound");
         assert_eq!(text(|s| s.host.resources.memory = 1024), "Minimum memory limit allowed is 6MB");
         assert!(text(|s| s.host.resources.memory_swap = 1 << 30).contains("always set the Memory"));
-        assert!(text(|s| s.host.resources.nano_cpus = 1 << 60).starts_with("Range of CPUs"));
+        assert!(text(|s| s.host.resources.nano_cpus = 1 << 60).starts_with("range of CPUs"));
         assert!(text(|s| s.host.resources.cpuset_cpus = "3-1".into()).contains("cpuset cpus"));
-        assert!(text(|s| s.host.cap_add = vec!["nosuch".into()]).contains("\"nosuch\""));
+        assert!(text(|s| s.host.cap_add = vec!["nosuch".into()]).contains("\"CAP_NOSUCH\""));
         assert_eq!(text(|s| s.host.cap_add = vec!["net_admin".into(), "ALL".into()]), "sound");
         assert_eq!(
             text(|s| s.config.working_directory = "a".into()),

@@ -137,8 +137,9 @@ fn files(plan: &Plan<'_>, process: &Process, parent: &End) -> Outcome<Option<ter
     if !namespace::is_new(spec, NamespaceType::Mount) {
         return wanted.then(|| open_terminal(size)).transpose();
     }
+    let sources = mount::early(spec)?;
     let root = root::mount(spec, plan.bundle, plan.root_tree)?;
-    mount::all(spec, &root, plan.cgroup)?;
+    mount::all(spec, &root, sources, plan.cgroup)?;
     device::make(spec, &root)?;
     if let Some(hooks) = &spec.hooks {
         parent.send(b'h', "", None).trying(|| "asking for hooks".into())?;

@@ -21,7 +21,7 @@ const PIECE_BYTES: usize = 128 << 10;
 
 /// Why something was not copied.
 #[derive(Debug)]
-enum Failure {
+pub(crate) enum Failure {
     /// It is not there.
     Missing,
     /// The request makes no sense.
@@ -161,12 +161,13 @@ fn send_archive(tree: &Tree, asked: &str, is_directory: bool, pieces: mpsc::Send
         _ => (whole.as_str(), "."),
     };
     let name = if name == "/" { "" } else { &name };
-    let mut output = Pieces { pieces, buffer: Vec::with_capacity(PIECE_BYTES) };
+    let mut output = Pieces::new(pieces);
     // The head is sent: all that is left to say is that the archive breaks off.
     let _ = pack(Source { tree, folder, entry, name }, &mut output);
 }
 
-fn receive_archive(tree: &Tree, options: ExtractOptions, body: Upload) -> Result<(), Failure> {
+/// Extracts an archive, which may be compressed, and reads what stands behind it.
+pub(crate) fn receive_archive(tree: &Tree, options: ExtractOptions, body: impl Read) -> Result<(), Failure> {
     let mut body = io::BufReader::with_capacity(PIECE_BYTES, body);
     let start = io::BufRead::fill_buf(&mut body).map_err(|cause| Failure::Internal(go_text(&cause)))?;
     let done = match start {
@@ -192,9 +193,15 @@ fn receive_archive(tree: &Tree, options: ExtractOptions, body: Upload) -> Result
 }
 
 /// A writer into a body.
-struct Pieces {
+pub(crate) struct Pieces {
     pieces: mpsc::Sender<Bytes>,
     buffer: Vec<u8>,
+}
+
+impl Pieces {
+    pub(crate) fn new(pieces: mpsc::Sender<Bytes>) -> Self {
+        Self { pieces, buffer: Vec::with_capacity(PIECE_BYTES) }
+    }
 }
 
 impl Write for Pieces {

@@ -27,6 +27,7 @@ mod streams;
 mod system;
 pub mod time;
 mod upload;
+mod volume_files;
 mod volumes;
 mod websocket;
 mod why;

@@ -108,6 +108,16 @@ pub enum Route {
     VolumeInspect(String),
     /// `DELETE /volumes/{name}`.
     VolumeRemove(String),
+    /// `PUT /volumes/{name}`.
+    VolumeUpdate,
+    /// `GET /volumes/{name}/export`, ours.
+    VolumeExport(String),
+    /// `PUT /volumes/{name}/import`, ours.
+    VolumeImport(String),
+    /// `POST /volumes/{name}/copy`, ours.
+    VolumeCopy(String),
+    /// `GET /volumes/{name}/usage`, ours.
+    VolumeUsage(String),
     /// `GET /plugins`.
     PluginList,
     /// Any other route of plugins.
@@ -343,6 +353,11 @@ fn volumes(method: &str, rest: &str) -> Option<Route> {
         ("GET", "") => Some(Route::VolumeList),
         ("POST", "create") => Some(Route::VolumeCreate),
         ("POST", "prune") => Some(Route::VolumePrune),
+        ("GET", name) if name.ends_with("/export") => Some(Route::VolumeExport(name.trim_end_matches("/export").to_owned())),
+        ("GET", name) if name.ends_with("/usage") => Some(Route::VolumeUsage(name.trim_end_matches("/usage").to_owned())),
+        ("PUT", name) if name.ends_with("/import") => Some(Route::VolumeImport(name.trim_end_matches("/import").to_owned())),
+        ("POST", name) if name.ends_with("/copy") => Some(Route::VolumeCopy(name.trim_end_matches("/copy").to_owned())),
+        ("PUT", name) if !name.is_empty() => Some(Route::VolumeUpdate),
         ("GET", name) => Some(Route::VolumeInspect(name.to_owned())),
         ("DELETE", name) if !name.is_empty() => Some(Route::VolumeRemove(name.to_owned())),
         _ => None,

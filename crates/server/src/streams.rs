@@ -217,6 +217,13 @@ impl App {
 async fn run_prepared(prepared: PreparedRun, attach: AttachOptions, client: OwnedFd) {
     let Ok(copy) = client.try_clone() else { return };
     let id = prepared.id().to_string();
+    for warning in prepared.warnings() {
+        // A client that is gone hears nothing more. Nothing is in the stream yet, so this does not block.
+        let written = rustix::io::write(&copy, &frame(2, format!("WARNING: {warning}\n").as_bytes()));
+        if written.is_err() {
+            return;
+        }
+    }
     let attached = attach.stdin || attach.stdout || attach.stderr;
     let result = match prepared.run(attached.then_some(client), attach).await {
         Ok(waited) => RunResult { id, status_code: i64::from(waited.exit_code), error: waited.error.unwrap_or_default() },

@@ -50,13 +50,7 @@ impl App {
         };
         let volumes = Arc::clone(&self.volumes);
         let (volume, made) = blocking(move || volumes.make(spec)).await?.map_err(|cause| {
-            use volume::CreateError as Cause;
-            let status = match cause {
-                Cause::Driver { .. } => StatusCode::NOT_FOUND,
-                Cause::Option { .. } => StatusCode::BAD_REQUEST,
-                Cause::Damaged { .. } => StatusCode::CONFLICT,
-                Cause::Io { .. } | Cause::Record(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            };
+            let status = create_status(&cause);
             ApiError::new(status, format!("create{label}: {}", crate::error::chain(&cause)))
         })?;
         if made {
@@ -123,7 +117,18 @@ fn prune(volumes: &volume::Volumes, all: bool, filters: &Filters) -> Result<volu
     volumes.prune(all, &|volume| !filters.labels_match(&volume.labels))
 }
 
-fn json(volume: &volume::Volume) -> Volume {
+/// The status of a volume that cannot be made.
+pub(crate) fn create_status(cause: &volume::CreateError) -> StatusCode {
+    use volume::CreateError as Cause;
+    match cause {
+        Cause::Driver { .. } => StatusCode::NOT_FOUND,
+        Cause::Option { .. } => StatusCode::BAD_REQUEST,
+        Cause::Damaged { .. } => StatusCode::CONFLICT,
+        Cause::Io { .. } | Cause::Record(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+pub(crate) fn json(volume: &volume::Volume) -> Volume {
     Volume {
         created_at: time::rfc3339_seconds(time::unix_nanos(volume.created)),
         driver: "local".to_owned(),

@@ -13,4 +13,5 @@ pub use error::{
     AttachError, CloneError, CreateError, GetError, MountError, OpenError, ParseNameError, PopulateError, PruneError, RemoveError,
 };
 pub use model::{ANONYMOUS_LABEL, Name, Pruned, Spec, Usage, Volume};
+pub use options::parse_size;
 pub use volumes::{Import, Volumes};

@@ -64,6 +64,12 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
+/// Reads a number of bytes such as `10m`, as Docker does.
+#[must_use]
+pub fn parse_size(text: &str) -> Option<u64> {
+    size(text).ok()
+}
+
 /// Whether a volume's files come from elsewhere than its own directory.
 pub(crate) fn needs_mount(options: &BTreeMap<String, String>) -> bool {
     ["device", "type"].iter().any(|name| options.get(*name).is_some_and(|value| !value.is_empty()))

@@ -10,6 +10,7 @@ use crate::human;
 
 /// The body of a create call. `attach` says which streams the caller wants.
 pub(super) fn body(given: &Given, attach: &[&str]) -> Outcome<Value> {
+    super::checks::check(given)?;
     let mut body = Map::new();
     let stdin = given.on("interactive");
     body.insert("Image".into(), given.args[0].clone().into());
@@ -281,7 +282,7 @@ fn host_config(given: &Given, bindings: Value, volumes: &mut Map<String, Value>)
         "LogConfig".into(),
         json!({"Type": given.get("log-driver").unwrap_or_default(), "Config": labels(given.all("log-opt"), &[])?}),
     );
-    host.insert("Devices".into(), json!(given.all("device").iter().map(|text| mount::device(text)).collect::<Outcome<Vec<_>>>()?));
+    super::checks::devices(given, &mut host)?;
     host.insert("Ulimits".into(), json!(given.all("ulimit").iter().map(|text| ulimit(text)).collect::<Outcome<Vec<_>>>()?));
     resources(given, &mut host)?;
     Ok(Value::Object(host))
@@ -312,30 +313,7 @@ pub(super) fn resources(given: &Given, host: &mut Map<String, Value>) -> Outcome
             host.insert(field.into(), value.into());
         }
     }
-    for (field, flag) in [
-        ("BlkioWeightDevice", "blkio-weight-device"),
-        ("BlkioDeviceReadBps", "device-read-bps"),
-        ("BlkioDeviceWriteBps", "device-write-bps"),
-        ("BlkioDeviceReadIOps", "device-read-iops"),
-        ("BlkioDeviceWriteIOps", "device-write-iops"),
-    ] {
-        let mut list = Vec::new();
-        for text in given.all(flag) {
-            let wrong = || Failure::Message {
-                message: format!("invalid argument \"{text}\" for \"--{flag}\" flag: bad format: {text}"),
-                code: 125,
-                run: false,
-            };
-            let (path, rate) = text.split_once(':').ok_or_else(wrong)?;
-            let rate = if flag.ends_with("bps") { human::parse_size(rate) } else { rate.parse().ok() }.ok_or_else(wrong)?;
-            list.push(if flag == "blkio-weight-device" {
-                json!({"Path": path, "Weight": rate})
-            } else {
-                json!({"Path": path, "Rate": rate})
-            });
-        }
-        host.insert(field.into(), list.into());
-    }
+    super::checks::block_devices(given, host)?;
     Ok(())
 }
 

@@ -253,16 +253,19 @@ fn pair(map: &mut Map<String, Value>, field: &str, text: &str) {
 /// `--device /dev/x[:/dev/y[:rwm]]`.
 pub(super) fn device(text: &str) -> Outcome<Value> {
     let rights = |text: &str| !text.is_empty() && text.chars().all(|c| "rwm".contains(c));
+    let refuse = |message: String| Err(Failure::Message { message, code: 125, run: true });
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, access) = match parts.as_slice() {
         [source] => (*source, *source, "rwm"),
         [source, access] if rights(access) => (*source, *source, *access),
         [source, target] => (*source, *target, "rwm"),
         [source, target, access] if rights(access) => (*source, *target, *access),
-        _ => {
-            return Err(Failure::Message { message: format!("invalid device specification: {text}"), code: 125, run: true });
-        }
+        [_, _, access] => return refuse(format!("bad mode specified: {access}")),
+        _ => return refuse(format!("bad format for path: {text}")),
     };
+    if !target.starts_with('/') {
+        return refuse(format!("{target} is not an absolute path"));
+    }
     Ok(json!({"PathOnHost": source, "PathInContainer": target, "CgroupPermissions": access}))
 }
 

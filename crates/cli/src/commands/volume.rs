@@ -91,6 +91,10 @@ fn create(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let body = json!({"Name": name, "Driver": given.get("driver").unwrap_or("local"), "DriverOpts": create_body::labels(given.all("opt"), &[])?, "Labels": create_body::labels(given.all("label"), &[])?});
     let mut client = context.client()?;
     let created: Value = client.call("POST", "/volumes/create", Some(&body))?;
+    let asked = body["DriverOpts"].as_object().filter(|options| !options.is_empty());
+    if asked.is_some() && asked != created["Options"].as_object() {
+        printer::error(&format!("WARNING: volume {} exists already with other options, which stay as they are", field(&created, "Name")));
+    }
     printer::line(field(&created, "Name"));
     Ok(0)
 }
@@ -99,6 +103,9 @@ fn ls(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
     let filters = filters(given)?;
     let found: Value = client.call("GET", &format!("/volumes{}", query(&[("filters", filters.as_deref())])), None)?;
+    for warning in items(&found, "Warnings").filter_map(Value::as_str) {
+        printer::error(&format!("WARNING: {warning}"));
+    }
     let mut volumes: Vec<&Value> = items(&found, "Volumes").collect();
     volumes.sort_by_key(|volume| field(volume, "Name"));
     if given.on("quiet") {

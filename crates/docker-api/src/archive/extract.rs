@@ -297,7 +297,13 @@ impl Extractor<'_> {
 
     fn node(&mut self, entry: &mut Entry<'_, impl Read>, path: &[u8], kind: FileType, facts: Facts) -> Result<(), ExtractError> {
         let number = |number: io::Result<Option<u32>>| number.map(Option::unwrap_or_default).map_err(ExtractError::Archive);
-        let device = rustix::fs::makedev(number(entry.header().device_major())?, number(entry.header().device_minor())?);
+        // Pipes have no numbers, and their fields may be empty.
+        let device = match kind {
+            FileType::CharacterDevice | FileType::BlockDevice => {
+                rustix::fs::makedev(number(entry.header().device_major())?, number(entry.header().device_minor())?)
+            }
+            FileType::RegularFile | FileType::Directory | FileType::Symlink | FileType::Fifo | FileType::Socket | FileType::Unknown => 0,
+        };
         self.make(path, "mknod", |folder, name| rustix::fs::mknodat(folder, name, kind, Mode::from_raw_mode(0o600), device))?;
         let (parent, name) = split(path);
         self.finish_node(parent, name, facts)?;

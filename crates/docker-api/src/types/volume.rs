@@ -59,3 +59,40 @@ pub struct VolumesPruneReport {
     pub volumes_deleted: Option<Vec<String>>,
     pub space_reclaimed: u64,
 }
+
+/// The body of `POST /volumes/{name}/copy`, which is ours.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct VolumeCopyBody {
+    /// Name of the copy.
+    pub name: String,
+    /// Labels beside those of the original.
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Whether running containers that use it are paused meanwhile.
+    pub pause: bool,
+}
+
+/// The answer of `GET /volumes/{name}/usage`, which is ours.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct VolumeUsageReport {
+    pub name: String,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Bytes that they take on the disk.
+    pub disk_bytes: u64,
+    pub files: u64,
+    pub directories: u64,
+    pub users: Vec<VolumeUser>,
+}
+
+/// A container that has a volume mounted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct VolumeUser {
+    #[serde(rename = "ID")]
+    pub id: String,
+    pub name: String,
+    pub state: String,
+    pub destinations: Vec<String>,
+}

@@ -154,7 +154,11 @@ impl Actor {
         }
         let mut shared_memory = None;
         if let IpcMode::Container(other) = &host.ipc_mode {
-            let (_, pid) = self.other("IPC", other)?;
+            let (cell, pid) = self.other("IPC", other)?;
+            let view = cell.view();
+            if !matches!(view.spec.host.ipc_mode, IpcMode::Shareable | IpcMode::Host) {
+                return Err(StartError::PrivateIpc(view.id));
+            }
             join.push((NamespaceType::Ipc, path(pid, "ipc")));
             shared_memory = Some(PathBuf::from(format!("/proc/{pid}/root/dev/shm")));
         }

@@ -36,6 +36,12 @@ pub(crate) fn log_driver(record: &Record) -> LogDriver {
     }
 }
 
+/// Devices that are asked for by name.
+fn cdi_names(spec: &crate::spec::Spec) -> Vec<String> {
+    let requests = spec.host.resources.device_requests.iter().filter(|request| request.driver == "cdi");
+    requests.flat_map(|request| request.device_ids.clone()).collect()
+}
+
 fn log(record: &Record, deps: &Deps) -> Log {
     let config = &record.spec.host.log;
     let listed = |option: &str| -> Vec<String> {
@@ -257,10 +263,12 @@ impl Actor {
             (true, true) => Stdin::Once,
             (true, false) => Stdin::Open,
         };
+        let mut written = writer::write(&id, spec, &facts);
+        crate::cdi::inject(&mut written, &cdi_names(spec)).map_err(StartError::Cdi)?;
         let launch = Launch {
             version: protocol::VERSION,
             id: id.to_string(),
-            spec: writer::write(&id, spec, &facts),
+            spec: written,
             bundle,
             control_path: self.control_path(),
             exit_path,

@@ -23,7 +23,7 @@ impl Default for LogConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseLogConfigError {
     /// No such driver.
-    #[error("logger: no log driver named '{0}' is registered")]
+    #[error("error looking up logging plugin {0}: plugin \"{0}\" not found")]
     UnknownDriver(String),
     /// The driver has no such option.
     #[error("unknown log opt '{option}' for {driver} log driver")]

@@ -36,7 +36,7 @@ pub enum SeccompProfile {
 
 /// A security option that cannot be used; the texts are Docker's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid --security-opt: \"{0}\"")]
+#[error("invalid --security-opt {number}: \"{0}\"", number = if .0.contains(['=', ':']) { 2 } else { 1 })]
 pub struct ParseSecurityOptionError(pub String);
 
 impl FromStr for SecurityOption {

@@ -112,9 +112,12 @@ fn block_io(r: &spec::Resources, numbers: &[(String, i64, i64)]) -> Option<Block
             leaf_weight: None,
         })
     });
+    let asked = r.blkio_weight != 0 || !r.blkio_weight_device.is_empty();
+    // The creation has warned of it. **Source:** moby, `verifyPlatformContainerResources`.
+    let weighted = asked && crate::validate::has_weights();
     let block_io = BlockIo {
-        weight: (r.blkio_weight != 0).then(|| r.blkio_weight.into()),
-        weight_device: weights.collect(),
+        weight: (r.blkio_weight != 0 && weighted).then(|| r.blkio_weight.into()),
+        weight_device: weights.filter(|_| weighted).collect(),
         throttle_read_bps_device: throttle(&r.blkio_device_read_bps),
         throttle_write_bps_device: throttle(&r.blkio_device_write_bps),
         throttle_read_iops_device: throttle(&r.blkio_device_read_iops),

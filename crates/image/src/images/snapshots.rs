@@ -76,6 +76,24 @@ impl Images {
         Ok(assemble(&self.disk.snapshots.join(holder), self.lower(&state, &image), image, options))
     }
 
+    /// Limits the bytes of a new snapshot's own files; `project` names the limit on this file system.
+    ///
+    /// # Errors
+    /// As quotactl(2), `ESRCH` where the file system has no limits of directories.
+    pub fn limit_snapshot(&self, snapshot: &Snapshot, bytes: u64, project: u32) -> io::Result<()> {
+        use std::os::fd::AsFd as _;
+        for path in [&snapshot.upper, &snapshot.work] {
+            let directory = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+            if !sys::quota::is_enforced(directory.as_fd()) {
+                return Err(Errno::SRCH.into());
+            }
+            sys::quota::set_limit(directory.as_fd(), project, bytes)?;
+            // Overlay moves files between the two, which must be of one project for that.
+            sys::quota::set_project(directory.as_fd(), project)?;
+        }
+        Ok(())
+    }
+
     /// Returns the bytes of changed files in the snapshot of `holder`, by walking it.
     ///
     /// # Errors

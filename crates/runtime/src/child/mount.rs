@@ -29,6 +29,8 @@ pub(super) struct Options {
     propagation: Vec<MountPropagationFlags>,
     copy_up: bool,
     idmap: Option<bool>,
+    /// Whether the other owners are shown already.
+    mapped: bool,
     /// For the file system: `key=value` or a flag.
     data: Vec<String>,
 }
@@ -112,33 +114,62 @@ impl Options {
 }
 
 /// Makes every mount in order.
-pub(crate) fn all(spec: &Spec, root: &OwnedFd, cgroup: &crate::cgroup::Cgroup) -> Outcome<()> {
-    for mount in &spec.mounts {
-        one(spec, root, mount, cgroup).map_err(|failure| {
-            let source = mount.source.as_deref().unwrap_or(Path::new("none"));
-            Failure(format!("error mounting \"{}\" to rootfs at \"{}\": {failure}", source.display(), mount.destination.display()))
-        })?;
+pub(crate) fn all(spec: &Spec, root: &OwnedFd, early: Vec<Option<OwnedFd>>, cgroup: &crate::cgroup::Cgroup) -> Outcome<()> {
+    for (mount, tree) in spec.mounts.iter().zip(early) {
+        one(spec, root, mount, tree, cgroup).map_err(|failure| failed(mount, &failure))?;
     }
     Ok(())
 }
 
-fn one(spec: &Spec, root: &OwnedFd, mount: &Mount, cgroup: &crate::cgroup::Cgroup) -> Outcome<()> {
-    let options = Options::parse(mount);
+/// Opens the sources that must be opened before the root is mounted: a process whose root is covered may make no user
+/// namespace, which other owners need, and the mounts of the host are no peers any more, which a shared mount needs.
+pub(crate) fn early(spec: &Spec) -> Outcome<Vec<Option<OwnedFd>>> {
+    let open = |mount: &Mount| {
+        let options = Options::parse(mount);
+        let maps = options.idmap.or_else(|| (!mount.uid_mappings.is_empty()).then_some(options.recursive));
+        let peers =
+            options.propagation.iter().any(|flags| flags.intersects(MountPropagationFlags::SHARED | MountPropagationFlags::DOWNSTREAM));
+        if !options.bind || maps.is_none() && !peers {
+            return Ok(None);
+        }
+        let tree = open_source(mount, &options)?;
+        if let Some(recursive) = maps {
+            idmap::apply(spec, mount, tree.as_fd(), recursive)?;
+        }
+        Ok(Some(tree))
+    };
+    spec.mounts.iter().map(|mount| open(mount).map_err(|failure| failed(mount, &failure))).collect()
+}
+
+/// A detached copy of what a bind mount shows.
+fn open_source(mount: &Mount, options: &Options) -> Outcome<OwnedFd> {
+    let source = mount.source.as_deref().ok_or_else(|| Failure("a bind mount needs a source".into()))?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | if options.recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
+    let tree = match (elsewhere(source), open_tree(CWD, source, flags)) {
+        (Some((pid, path)), Err(rustix::io::Errno::INVAL)) => open_elsewhere(pid, &path, flags),
+        // A detached mount of whoever runs us, under its descriptor's name in /proc: nothing is to be copied, it is attached itself.
+        (None, Err(rustix::io::Errno::INVAL)) if source.starts_with("/proc") => {
+            rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(std::io::Error::from)
+        }
+        (_, tree) => tree.map_err(std::io::Error::from),
+    };
+    tree.trying(|| format!("mount src={}", source.display()))
+}
+
+fn failed(mount: &Mount, failure: &Failure) -> Failure {
+    let source = mount.source.as_deref().unwrap_or(Path::new("none"));
+    Failure(format!("error mounting \"{}\" to rootfs at \"{}\": {failure}", source.display(), mount.destination.display()))
+}
+
+#[allow(clippy::too_many_arguments, reason = "one mount has these sides, all of them only here")]
+fn one(spec: &Spec, root: &OwnedFd, mount: &Mount, early: Option<OwnedFd>, cgroup: &crate::cgroup::Cgroup) -> Outcome<()> {
+    let mut options = Options::parse(mount);
     let kind = mount.kind.as_deref().unwrap_or("none");
     if options.bind {
-        let source = mount.source.as_deref().ok_or_else(|| Failure("a bind mount needs a source".into()))?;
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | if options.recursive { OpenTreeFlags::AT_RECURSIVE } else { OpenTreeFlags::empty() };
-        let tree = match (elsewhere(source), open_tree(CWD, source, flags)) {
-            (Some((pid, path)), Err(rustix::io::Errno::INVAL)) => open_elsewhere(pid, &path, flags),
-            // A detached mount of whoever runs us, under its descriptor's name in /proc: nothing is to be copied, it is attached itself.
-            (None, Err(rustix::io::Errno::INVAL)) if source.starts_with("/proc") => {
-                rustix::fs::open(source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(std::io::Error::from)
-            }
-            (_, tree) => tree.map_err(std::io::Error::from),
-        };
-        let tree = tree.trying(|| format!("mount src={}", source.display()))?;
+        options.mapped = early.is_some();
+        let tree = early.map_or_else(|| open_source(mount, &options), Ok)?;
         let folder = path::is_folder(&tree).trying(|| "stat".into())?;
         return attach(spec, root, mount, &options, tree, if folder { Kind::Folder } else { Kind::File });
     }
@@ -216,7 +247,8 @@ pub(super) fn make(kind: &str, source: Option<&Path>, data: &[String]) -> Outcom
 /// Sets the attributes of a detached tree and attaches it at its place in the root.
 fn attach(spec: &Spec, root: &OwnedFd, mount: &Mount, options: &Options, tree: OwnedFd, kind: Kind) -> Outcome<()> {
     let what = || "setting mount attributes".to_owned();
-    if let Some(recursive) = options.idmap.or_else(|| (!mount.uid_mappings.is_empty()).then_some(options.recursive)) {
+    let maps = options.idmap.or_else(|| (!mount.uid_mappings.is_empty()).then_some(options.recursive));
+    if let Some(recursive) = maps.filter(|_| !options.mapped) {
         idmap::apply(spec, mount, tree.as_fd(), recursive)?;
     }
     if options.attributes != Attributes::default() {

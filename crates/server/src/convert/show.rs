@@ -390,7 +390,7 @@ mod tests {
             ),
             (r#"{"Image":"a","HostConfig":{"Mounts":[{"Type":"zz","Target":"/a"}]}}"#, "mount type unknown"),
             (r#"{"Image":"a","HostConfig":{"Mounts":[{"Type":"bind","Target":"/a"}]}}"#, "Source must not be empty"),
-            (r#"{"Image":"a","HostConfig":{"LogConfig":{"Type":"zz"}}}"#, "no log driver named 'zz'"),
+            (r#"{"Image":"a","HostConfig":{"LogConfig":{"Type":"zz"}}}"#, "plugin \"zz\" not found"),
             (r#"{"Image":"a","HostConfig":{"PortBindings":{"x/tcp":null}}}"#, "invalid port specification"),
             (r#"{"Image":"a","HostConfig":{"Dns":["x"]}}"#, "x"),
             (r#"{"Image":"a","HostConfig":{"ShmSize":-1}}"#, "SHM size can not be less than 0"),

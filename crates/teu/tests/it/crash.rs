@@ -95,3 +95,97 @@ fn images_are_whole_or_not_there_after_each_kill() {
     let report = testkit::image_campaign::run(&mut daemon, 6, 7).unwrap();
     assert!(report.clean() && report.done > 5, "{report}\n{}", daemon.log());
 }
+
+/// Moments at which the engine is killed.
+const KILLS: u32 = 100;
+/// Files of the image that are copied into volumes.
+const FILES: usize = 150;
+
+/// An image whose `/data` takes a while to copy.
+fn image_with_many_files(daemon: &Daemon) {
+    let root = daemon.dir().join("busybox");
+    for number in 0..FILES {
+        let directory = root.join(format!("data/{}", number % 7));
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join(number.to_string()), vec![b'x'; 4000 + number]).unwrap();
+    }
+    let tar = daemon.dir().join("data.tar");
+    let status = std::process::Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(&root).arg(".").status().unwrap();
+    assert!(status.success());
+    daemon.ok(["import", tar.to_str().unwrap(), "data:1"]).unwrap();
+}
+
+/// Files in a volume whose length is right; none if one is wrong.
+fn whole_files(data: &std::path::Path) -> Option<usize> {
+    let mut count = 0;
+    for directory in std::fs::read_dir(data).unwrap() {
+        for file in std::fs::read_dir(directory.unwrap().path()).unwrap() {
+            let file = file.unwrap();
+            let number: u64 = file.file_name().to_str().unwrap().parse().unwrap();
+            if file.metadata().unwrap().len() != 4000 + number {
+                return None;
+            }
+            count += 1;
+        }
+    }
+    Some(count)
+}
+
+#[test]
+fn no_half_copied_or_half_removed_volume_is_ever_seen() {
+    let mut daemon = Daemon::with_busybox(crate::teu(), Network::Host).unwrap();
+    image_with_many_files(&daemon);
+    let volumes = daemon.dir().join("root/volumes");
+    // From nothing done to all done, whatever machine this is.
+    let begin = std::time::Instant::now();
+    daemon.ok(["create", "--rm", "-v", "first:/data", "data:1", "true"]).unwrap();
+    let spread = begin.elapsed() * 3;
+    let mut random = 0x5eed_u64;
+    let (mut whole, mut empty, mut gone) = (0, 0, 0);
+    for round in 0..KILLS {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let moment = spread * u32::try_from((random >> 33) % 1000).unwrap() / 1000;
+        daemon.ok(["volume", "create", "old"]).unwrap();
+        std::fs::write(volumes.join("old/_data/file"), "x").unwrap();
+        let spawn = |args: &[&str]| {
+            let mut command = daemon.command();
+            command.args(args).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+        };
+        let (shared, alone) = (format!("shared{round}:/data"), format!("alone{round}:/data"));
+        let mut clients = vec![
+            spawn(&["create", "-v", &shared, "data:1", "true"]),
+            spawn(&["create", "-v", &shared, "data:1", "true"]),
+            spawn(&["create", "-v", &alone, "data:1", "true"]),
+            spawn(&["volume", "create", &format!("new{round}")]),
+            spawn(&["volume", "rm", "old"]),
+        ];
+        std::thread::sleep(moment);
+        daemon.kill().unwrap();
+        clients.iter_mut().for_each(|client| assert!(client.wait().is_ok()));
+        daemon.restart().unwrap();
+        let listed = daemon.ok(["volume", "ls", "-q"]).unwrap();
+        for name in listed.lines() {
+            let data = volumes.join(name).join("_data");
+            if name == "old" {
+                assert!(data.join("file").exists(), "round {round}: half removed");
+                continue;
+            }
+            match whole_files(&data) {
+                Some(0) => empty += 1,
+                Some(FILES) => whole += 1,
+                other => panic!("round {round}, {moment:?}: volume {name} has {other:?} files"),
+            }
+            let entries = std::fs::read_dir(volumes.join(name)).unwrap().count();
+            assert_eq!(entries, 1, "round {round}: something is left beside the files of {name}");
+        }
+        gone += usize::from(!listed.lines().any(|name| name == "old"));
+        let containers = daemon.ok(["ps", "-aq"]).unwrap();
+        if !containers.is_empty() {
+            daemon.ok(["rm", "-f"].into_iter().chain(containers.lines())).unwrap();
+        }
+        if !listed.is_empty() {
+            daemon.ok(["volume", "rm", "-f"].into_iter().chain(listed.lines())).unwrap();
+        }
+    }
+    assert!(whole > 0 && empty > 0 && gone > 0, "the moments are spread: {whole} whole, {empty} empty, {gone} gone");
+}

@@ -11,6 +11,7 @@ mod disk;
 mod explain;
 mod faulty;
 mod figures;
+mod flags;
 mod health;
 mod help;
 mod images;

@@ -279,3 +279,158 @@ fn a_full_disk_in_the_middle_of_copying_leaves_nothing_half_made() {
     assert_eq!(daemon.ok(["run", "--rm", "-v", "small:/m:nocopy", "busybox", "ls", "-A", "/m"]).unwrap(), "");
     assert!(!std::fs::read_to_string("/proc/mounts").unwrap().contains("small/_data"), "nothing stays mounted");
 }
+
+#[test]
+fn volumes_are_exported_imported_copied_and_measured() {
+    let daemon = engine();
+    let ok = |args: &[&str]| daemon.ok(args).unwrap();
+    let script = "mkdir /m/d && echo hello > /m/d/f && ln /m/d/f /m/hard && ln -s d/f /m/soft && chown 5:6 /m/d/f && chmod 4750 /m/d/f && mkfifo /m/p";
+    ok(&["run", "--rm", "-v", "one:/m", "busybox", "sh", "-c", script]);
+    let tar = daemon.dir().join("one.tar");
+    let tar = tar.to_str().unwrap();
+    ok(&["volume", "export", "-o", tar, "one"]);
+    ok(&["volume", "import", "two", tar]);
+    let look = "cd /m && ls -ln . d | tr -s ' ' | cut -d' ' -f1,3,4,9 && cat soft && stat -c %h hard";
+    let shown = |volume: &str| ok(&["run", "--rm", "-v", &format!("{volume}:/m"), "busybox", "sh", "-c", look]);
+    assert_eq!(shown("two"), shown("one"));
+    assert!(shown("two").contains("-rwsr-x--- 5 6 f"), "{}", shown("two"));
+    // Through a pipe, both ways.
+    let mut export = daemon.command();
+    let mut export = export.args(["volume", "export", "one"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut import = daemon.command();
+    let import = import.args(["volume", "import", "three", "-"]).stdin(export.stdout.take().unwrap()).output().unwrap();
+    assert!(export.wait().unwrap().success() && import.status.success(), "{import:?}");
+    assert_eq!(shown("three"), shown("one"));
+    // What is cut short is refused, and nothing of it stays.
+    let bytes = std::fs::read(tar).unwrap();
+    let cut = daemon.dir().join("cut.tar");
+    for length in [0, 700, bytes.len() - 1024, bytes.len() - 2000] {
+        std::fs::write(&cut, &bytes[..length]).unwrap();
+        let (code, text) = refused(&daemon, &["volume", "import", "four", cut.to_str().unwrap()]);
+        assert!(code == 1, "{length}: {code} {text}");
+        assert!(daemon.ok(["volume", "ls", "-q", "-f", "name=four"]).unwrap().is_empty());
+    }
+    let (code, text) = refused(&daemon, &["volume", "import", "two", tar]);
+    assert_eq!((code, text.as_str()), (1, "volume `two` has files already: replace them with --force, or choose another name"));
+    ok(&["volume", "import", "--force", "two", tar]);
+    // Copies, while somebody writes.
+    ok(&["run", "-d", "--name", "writer", "-v", "one:/m", "busybox", "sh", "-c", "while :; do echo x >> /m/log; done"]);
+    assert_eq!(ok(&["volume", "clone", "--pause", "--label", "a=b", "one", "five"]), "five");
+    assert_eq!(ok(&["inspect", "-f", "{{.State.Status}}", "writer"]), "running");
+    assert_eq!(ok(&["volume", "inspect", "-f", "{{.Labels.a}}", "five"]), "b");
+    let snapshot = ok(&["volume", "snapshot", "one"]);
+    assert!(snapshot.starts_with("one-20"), "{snapshot}");
+    assert_eq!(ok(&["volume", "inspect", "-f", "{{index .Labels \"teu.snapshot.of\"}}", &snapshot]), "one");
+    assert_eq!(ok(&["volume", "ls", "-q", "-f", "label=teu.snapshot.of=one"]), snapshot);
+    ok(&["rm", "-f", "writer"]);
+    ok(&["create", "--name", "user", "-v", "two:/a", "-v", "two:/b", "busybox", "true"]);
+    assert_eq!(ok(&["volume", "du", "--format", "{{.Name}} {{.Bytes}} {{.Files}} {{.Directories}} {{.UsedBy}}", "two"]), "two 6 4 1 user");
+    let table = ok(&["volume", "du"]);
+    assert!(table.starts_with("VOLUME NAME") && table.lines().count() == 6, "{table}");
+    let (code, text) = refused(&daemon, &["volume", "clone", "one", "two"]);
+    assert_eq!((code, text.as_str()), (1, "volume `two` exists already: choose another name, or remove it first"));
+    assert_eq!(refused(&daemon, &["volume", "update", "one"]), (1, "can only update cluster volumes".to_owned()));
+    assert_eq!(refused(&daemon, &["volume", "update", "none"]), (1, "get none: no such volume".to_owned()));
+}
+
+#[test]
+fn a_damaged_record_is_shown_and_its_files_are_kept() {
+    let mut daemon = Daemon::with_busybox(crate::teu(), Network::Host).unwrap();
+    daemon.ok(["run", "--rm", "-v", "full:/m", "busybox", "touch", "/m/file"]).unwrap();
+    daemon.kill().unwrap();
+    let root = daemon.dir().join("root/volumes");
+    std::fs::write(root.join(".records/full.json"), "damaged").unwrap();
+    daemon.restart().unwrap();
+    for _ in 0..2 {
+        let output = daemon.teu(["volume", "ls", "-q"]).unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "full\n");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(
+            error.starts_with("WARNING: the record of volume full was damaged") && error.contains("its labels and options are lost"),
+            "{error}"
+        );
+        daemon.kill().unwrap();
+        daemon.restart().unwrap();
+    }
+    assert_eq!(daemon.ok(["run", "--rm", "-v", "full:/m", "busybox", "ls", "/m"]).unwrap(), "file");
+    daemon.ok(["volume", "rm", "full"]).unwrap();
+    assert_eq!(daemon.teu(["volume", "ls", "-q"]).unwrap().stderr, b"");
+}
+
+#[test]
+fn mounted_volumes_and_held_ones_outlive_the_engine() {
+    let mut daemon = Daemon::with_busybox(crate::teu(), Network::Host).unwrap();
+    let host = tempfile::tempdir().unwrap();
+    std::fs::write(host.path().join("file"), "far\n").unwrap();
+    let device = format!("device={}", host.path().display());
+    daemon.ok(["volume", "create", "-o", "type=none", "-o", &device, "-o", "o=bind", "far"]).unwrap();
+    daemon.ok(["run", "-d", "--name", "c1", "-v", "far:/m", "busybox", "sleep", "100000"]).unwrap();
+    daemon.ok(["create", "--name", "c2", "-v", "kept:/m", "busybox", "true"]).unwrap();
+    let is_mounted = || std::fs::read_to_string("/proc/mounts").unwrap().contains("/far/_data ");
+    assert!(is_mounted());
+    daemon.kill().unwrap();
+    daemon.restart().unwrap();
+    assert!(refused(&daemon, &["volume", "rm", "kept"]).1.starts_with("remove kept: volume is in use"));
+    assert_eq!(daemon.ok(["exec", "c1", "cat", "/m/file"]).unwrap(), "far");
+    assert!(is_mounted());
+    assert!(refused(&daemon, &["volume", "rm", "-f", "far"]).1.starts_with("remove far: volume is in use"));
+    daemon.ok(["rm", "-f", "c1"]).unwrap();
+    daemon.ok(["volume", "rm", "far"]).unwrap();
+    assert!(!is_mounted() && host.path().join("file").exists());
+}
+
+#[test]
+fn a_shared_mount_moves_both_ways_and_others_are_refused() {
+    let daemon = engine();
+    let host = tempfile::tempdir().unwrap();
+    let path = host.path().to_str().unwrap();
+    let (code, text) = refused(&daemon, &["run", "--rm", "-v", &format!("{path}:/m:shared"), "busybox", "true"]);
+    assert!(
+        code == 125 && text.starts_with(&format!("path {path} is mounted on ")) && text.ends_with(" but it is not a shared mount"),
+        "{text}"
+    );
+    let (code, text) = refused(&daemon, &["run", "--rm", "-v", &format!("{path}:/m:rslave"), "busybox", "true"]);
+    assert!(code == 125 && text.ends_with(" but it is not a shared or slave mount"), "{text}");
+    rustix::mount::mount(c"tmpfs", path, c"tmpfs", rustix::mount::MountFlags::empty(), None::<&std::ffi::CStr>).unwrap();
+    rustix::mount::mount_change(path, rustix::mount::MountPropagationFlags::SHARED).unwrap();
+    let sub = |name: &str| host.path().join(name);
+    for name in ["inside", "outside", "below"] {
+        std::fs::create_dir(sub(name)).unwrap();
+    }
+    rustix::mount::mount(c"tmpfs", sub("below"), c"tmpfs", rustix::mount::MountFlags::empty(), None::<&std::ffi::CStr>).unwrap();
+    // What is mounted below: read-only with the rest, or not, or not there.
+    let touch = |options: &str| {
+        let mount = format!("type=bind,src={path},dst=/m,readonly{options}");
+        daemon
+            .teu([
+                "run",
+                "--rm",
+                "--mount",
+                &mount,
+                "busybox",
+                "sh",
+                "-c",
+                "touch /m/below/x 2>/dev/null && echo written; grep -c ' /m/below ' /proc/mounts",
+            ])
+            .unwrap()
+    };
+    let out = |output: std::process::Output| String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    assert_eq!(out(touch("")), "1");
+    assert_eq!(out(touch(",bind-recursive=readonly,bind-propagation=rprivate")), "1");
+    assert_eq!(out(touch(",bind-recursive=writable")), "written\n1");
+    assert_eq!(out(touch(",bind-recursive=disabled")), "0");
+    daemon.ok(["run", "-d", "--name", "c1", "--privileged", "-v", &format!("{path}:/m:rshared"), "busybox", "sleep", "100000"]).unwrap();
+    daemon.ok(["run", "-d", "--name", "c2", "--privileged", "-v", &format!("{path}:/m:rslave"), "busybox", "sleep", "100000"]).unwrap();
+    daemon.ok(["exec", "c1", "mount", "-t", "tmpfs", "tmpfs", "/m/inside"]).unwrap();
+    let host_mounts = std::fs::read_to_string("/proc/mounts").unwrap();
+    assert!(host_mounts.contains(&format!("{path}/inside ")), "it moves out of a shared mount");
+    rustix::mount::mount(c"tmpfs", sub("outside"), c"tmpfs", rustix::mount::MountFlags::empty(), None::<&std::ffi::CStr>).unwrap();
+    for container in ["c1", "c2"] {
+        assert_eq!(daemon.ok(["exec", container, "grep", "-c", " /m/outside ", "/proc/mounts"]).unwrap(), "1", "{container}");
+    }
+    daemon.ok(["exec", "c2", "mount", "-t", "tmpfs", "tmpfs", "/m/outside"]).unwrap();
+    let again = std::fs::read_to_string("/proc/mounts").unwrap();
+    assert_eq!(again.matches(&format!("{path}/outside ")).count(), 1, "it does not move out of a slave");
+    daemon.ok(["rm", "-f", "c1", "c2"]).unwrap();
+    rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH).unwrap();
+}

@@ -24,6 +24,12 @@ pub struct Import<'a> {
 }
 
 impl Volumes {
+    /// Makes up a user for [`Volumes::open_files`] that nobody else is.
+    #[must_use]
+    pub fn new_user(&self, act: &str) -> String {
+        format!("{act}-{}", self.unique())
+    }
+
     /// Opens the files of a volume for reading, mounted for `user` if they need it; [`Volumes::unmount`] ends that.
     ///
     /// # Errors
