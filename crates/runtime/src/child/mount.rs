@@ -129,7 +129,9 @@ pub(crate) fn early(spec: &Spec) -> Outcome<Vec<Option<OwnedFd>>> {
         let maps = options.idmap.or_else(|| (!mount.uid_mappings.is_empty()).then_some(options.recursive));
         let peers =
             options.propagation.iter().any(|flags| flags.intersects(MountPropagationFlags::SHARED | MountPropagationFlags::DOWNSTREAM));
-        if !options.bind || maps.is_none() && !peers {
+        // Looking into another container's mounts leaves this process at the root that is on top by then.
+        let elsewhere = mount.source.as_deref().is_some_and(|source| elsewhere(source).is_some());
+        if !options.bind || maps.is_none() && !peers && !elsewhere {
             return Ok(None);
         }
         let tree = open_source(mount, &options)?;

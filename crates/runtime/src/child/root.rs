@@ -69,7 +69,8 @@ pub(crate) fn enter(spec: &Spec, root: OwnedFd, no_pivot: bool) -> Outcome<()> {
 /// taken off at once. **Source:** pivot_root(2), notes.
 fn pivot() -> Outcome<()> {
     rustix::process::pivot_root(".", ".").trying(|| "pivot_root".into())?;
-    mount_change(".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).trying(|| "detaching the host's root".into())?;
+    // The host's mounts are slaves since the beginning, so this reaches nobody. A change of `.` would meet the new root, whose
+    // shared mounts must stay so: only umount2(2) looks at what lies on top.
     unmount(".", UnmountFlags::DETACH).trying(|| "unmounting the host's root".into())
 }
 

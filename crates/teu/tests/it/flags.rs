@@ -87,9 +87,9 @@ const ISOLATION: &[(&[&str], Want)] = &[
     // Podman's word: there is no remapping of users here, and none is pretended.
     (&["--userns", "auto"], Refused("--userns: invalid USER mode")),
     (&["--cgroupns", "private"], Out("grep -c :/$ /proc/self/cgroup > /dev/null; grep -v :/$ /proc/self/cgroup", "")),
-    (&["--cgroupns", "host"], Out("cat /proc/self/cgroup", "*pids:/teu/*")),
+    (&["--cgroupns", "host"], Out("cat /proc/self/cgroup", "*pids:/teu*")),
     (&["--cgroupns", "odd"], Refused("--cgroupns: invalid CGROUP mode")),
-    (&["--cgroup-parent", "/teu-flags"], Out("cat /proc/self/cgroup", "*pids:/teu-flags/*")),
+    (&["--cgroupns", "host", "--cgroup-parent", "/teu-flags"], Out("cat /proc/self/cgroup", "*pids:/teu-flags/*")),
     (&["--runtime", "runc"], Out("echo", "")),
     (&["--runtime", "odd"], Refused("unknown or invalid runtime name: odd")),
     (&["--isolation", "default"], Out("echo", "")),
