@@ -195,3 +195,11 @@ pub(crate) fn publish_event(deps: &Deps, view: &Container, action: &str, further
     let id = view.id.to_string();
     deps.events.publish(EventKind::Container, action, id, attributes);
 }
+
+impl crate::engine::PreparedRun {
+    /// What a person should know of the new container.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}

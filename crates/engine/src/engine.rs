@@ -55,16 +55,10 @@ pub struct PreparedRun {
     cell: Arc<Cell>,
     auto_remove: bool,
     used: bool,
-    warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl PreparedRun {
-    /// What a person should know.
-    #[must_use]
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-
     /// The container's id.
     #[must_use]
     pub fn id(&self) -> ContainerId {
