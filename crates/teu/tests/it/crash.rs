@@ -152,7 +152,7 @@ fn no_half_copied_or_half_removed_volume_is_ever_seen() {
             command.args(args).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
         };
         let (shared, alone) = (format!("shared{round}:/data"), format!("alone{round}:/data"));
-        let mut clients = vec![
+        let mut clients = [
             spawn(&["create", "-v", &shared, "data:1", "true"]),
             spawn(&["create", "-v", &shared, "data:1", "true"]),
             spawn(&["create", "-v", &alone, "data:1", "true"]),
