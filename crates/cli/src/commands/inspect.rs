@@ -52,7 +52,7 @@ fn inspect(context: &mut Context, given: &Given, kind: &str) -> Outcome<u8> {
     for name in &given.args {
         match (find(&mut client, name, kind, given.on("size")), &template) {
             (Ok(object), None) => found.push(object),
-            (Ok(object), Some(template)) => match apply(template, &object) {
+            (Ok(object), Some(template)) => match apply(template, &object, kind == "volume" && !given.has("type")) {
                 Ok(text) => shown.extend([text.as_str(), "\n"]),
                 // A template that does not fit one object ends the command, as it does Docker's.
                 Err(failure) => {
@@ -72,8 +72,13 @@ fn inspect(context: &mut Context, given: &Given, kind: &str) -> Outcome<u8> {
     if failures.is_empty() { Ok(0) } else { Err(Failure::new(failures.join("\n"))) }
 }
 
-/// Applies a template to the object as Go's structure, and if that does not fit, to its bare JSON.
-fn apply(template: &Template, object: &Ordered) -> Outcome<String> {
+/// Applies a template to the object as Go's structure, and if that does not fit, to its bare JSON. `volume inspect` has
+/// no bare JSON at hand.
+fn apply(template: &Template, object: &Ordered, volume: bool) -> Outcome<String> {
+    if volume {
+        let shown = template.on(&Value::structure("volume.Volume", object), Mode::Lenient);
+        return shown.map_err(|error| Failure::new(error.to_string()));
+    }
     let typed = template.on(&Value::typed(object), Mode::Lenient);
     let shown = typed.or_else(|_| template.on(&Value::raw(object), Mode::Strict));
     shown.map_err(|error| Failure::new(error.to_string()))

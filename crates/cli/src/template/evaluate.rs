@@ -250,8 +250,8 @@ fn field(value: &Value, name: &str, term: &Term, mode: Mode) -> Outcome<Value> {
             None if mode == Mode::Strict => wrong(format!("map has no entry for key {name:?}")),
             None => Ok(Value::Null(Zero::Missing)),
         },
-        Value::Struct(kind, fields) => match fields.iter().find(|(known, _)| known == name) {
-            Some((_, value)) => Ok(value.clone()),
+        Value::Struct(kind, fields) => match Value::named(fields, name) {
+            Some(value) => Ok(value.clone()),
             None if !kind.is_empty() => wrong(format!("can't evaluate field {name} in type {kind}")),
             None => Value::optional(name).map_or_else(|| wrong(format!("map has no entry for key {name:?}")), Ok),
         },

@@ -104,6 +104,8 @@ fn structures_keep_their_order_and_maps_are_sorted() {
             "{{json .}}",
             r#"{"Id":"x","Config":{"Hostname":"h","Labels":{"a":"1","b":"2"},"Cmd":null,"Volumes":null},"HostConfig":{"PidsLimit":null},"Size":1}"#,
         ),
+        ("{{.ID}}", "x"),
+        ("{{.Id}}", "template: :1:2: executing \"\" at <.Id>: map has no entry for key \"Id\""),
         ("{{.Config}}", "{h map[a:1 b:2] [] map[]}"),
         ("{{.Config.Cmd}} {{.Config.Volumes}} {{.HostConfig.PidsLimit}}", "[] map[] <nil>"),
         ("{{.Config.Healthcheck}}{{if .Config.Healthcheck}}x{{end}}", "<nil>"),

@@ -66,6 +66,23 @@ const MAPS: [&str; 22] = [
     "Volumes",
 ];
 
+/// Fields that Go knows by another name than the JSON: the JSON's, and Go's.
+const RENAMED: [(&str, &str); 13] = [
+    ("Id", "ID"),
+    ("NanoCpus", "NanoCPUs"),
+    ("CpuShares", "CPUShares"),
+    ("CpuPeriod", "CPUPeriod"),
+    ("CpuQuota", "CPUQuota"),
+    ("CpuRealtimePeriod", "CPURealtimePeriod"),
+    ("CpuRealtimeRuntime", "CPURealtimeRuntime"),
+    ("CpuCount", "CPUCount"),
+    ("CpuPercent", "CPUPercent"),
+    ("Dns", "DNS"),
+    ("DnsOptions", "DNSOptions"),
+    ("DnsSearch", "DNSSearch"),
+    ("HostIp", "HostIP"),
+];
+
 /// Fields that are pointers in Go.
 const POINTERS: [&str; 14] = [
     "OomKillDisable",
@@ -170,6 +187,17 @@ impl Value {
     pub fn row(kind: &'static str, value: &serde_json::Value) -> Self {
         let fields = value.as_object().into_iter().flatten();
         Self::Row(kind, fields.map(|(name, value)| (name.clone(), Self::from(value))).collect())
+    }
+
+    /// A field of a structure by the name that Go knows it by.
+    pub(super) fn named<'a>(fields: &'a [(String, Self)], name: &str) -> Option<&'a Self> {
+        let json = match RENAMED.iter().find(|(json, go)| *json == name || *go == name) {
+            Some((json, go)) if *go == name => json,
+            // Go does not know the JSON's name; Docker then looks into the bare JSON.
+            Some(_) => return None,
+            None => name,
+        };
+        fields.iter().find(|(known, _)| known == json).map(|(_, value)| value)
     }
 
     /// A field that a structure has although its JSON does not show it.
