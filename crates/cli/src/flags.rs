@@ -125,6 +125,12 @@ impl Given {
         self.get(name).is_some_and(|value| value == "true")
     }
 
+    /// Whether no flag was given.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        self.values.is_empty()
+    }
+
     /// The last value of a flag.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {

@@ -3,8 +3,6 @@
 use docker_api::time::go_duration;
 use jiff::Timestamp;
 
-use crate::error::{Failure, Outcome};
-
 /// Bytes in decimal units with four figures, such as `4.26MB`.
 #[must_use]
 pub fn size(bytes: f64) -> String {
@@ -115,24 +113,33 @@ pub fn read_size(text: &str) -> Result<i64, String> {
     if bytes < 9.2e18 { Ok(bytes as i64) } else { Err(wrong()) }
 }
 
-/// A point in time for `--since` and `--until`: RFC 3339, seconds, or how long ago; as the API takes it.
+/// A point in time for `--since` and `--until`, as the API takes it: how long ago, RFC 3339 or a part of it, or seconds.
+///
 /// **Source:** moby, `api/types/time`, `GetTimestamp`.
 ///
 /// # Errors
-/// Docker's words for what is neither.
-pub fn moment(text: &str) -> Outcome<String> {
-    if let Some(nanos) = go_duration(text) {
+/// Docker's words.
+pub fn moment(text: &str) -> Result<String, String> {
+    let wrong = || format!("failed to parse value as time or duration: {text:?}");
+    if let Some(nanos) = go_duration(text.strip_prefix('-').unwrap_or(text)).filter(|_| text != "0") {
+        let nanos = if text.starts_with('-') { -nanos } else { nanos };
         let then = Timestamp::now().as_nanosecond() - i128::from(nanos);
-        return Ok(format!("{}.{:09}", then / 1_000_000_000, then % 1_000_000_000));
+        return Ok(format!("{}.{:09}", then.div_euclid(1_000_000_000), then.rem_euclid(1_000_000_000)));
     }
+    let shown = |time: Timestamp| format!("{}.{:09}", time.as_second(), time.subsec_nanosecond());
     if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()));
+        return Ok(shown(time));
     }
-    // Seconds, or a date without a zone, which the engine reads.
-    if text.starts_with(|first: char| first.is_ascii_digit()) {
-        return Ok(text.to_owned());
+    // A part of a time is meant in this machine's zone.
+    if text.contains('-') {
+        let whole = if text.contains('T') && !text.contains(':') { format!("{text}:00") } else { text.to_owned() };
+        let local = whole.parse::<jiff::civil::DateTime>().or_else(|_| whole.parse::<jiff::civil::Date>().map(|date| date.at(0, 0, 0, 0)));
+        let zoned = local.and_then(|local| local.to_zoned(jiff::tz::TimeZone::system()));
+        return zoned.map(|zoned| shown(zoned.timestamp())).map_err(|_| wrong());
     }
-    Err(Failure::new(format!("failed to parse value as time or duration: {text:?}")))
+    let number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let (seconds, part) = text.split_once('.').unwrap_or((text, "0"));
+    if number(seconds) && number(part) { Ok(text.to_owned()) } else { Err(wrong()) }
 }
 
 #[cfg(test)]
@@ -163,6 +170,17 @@ mod tests {
         ] {
             assert_eq!(duration(seconds), text);
         }
+    }
+
+    #[test]
+    fn moments_are_read_in_every_form() {
+        assert_eq!(moment("2001-02-03T04:05:06Z"), Ok("981173106.000000000".to_owned()));
+        assert_eq!(moment("1234.5"), Ok("1234.5".to_owned()));
+        assert_eq!(moment("0"), Ok("0".to_owned()));
+        assert!(
+            moment("2001-02-03").is_ok() && moment("2001-02-03T04:05").is_ok() && moment("2001-02-03T04").is_ok() && moment("10m").is_ok()
+        );
+        assert_eq!(moment("nosuch"), Err("failed to parse value as time or duration: \"nosuch\"".to_owned()));
     }
 
     #[test]

@@ -2,6 +2,10 @@
 //!
 //! **Source:** distribution/reference, `normalize.go`.
 
+mod check;
+
+pub use check::check;
+
 /// A name in its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {

@@ -137,7 +137,11 @@ impl Section {
     #[must_use]
     pub fn usages(&self, called: &str) -> Vec<String> {
         let shown = self.shown(called);
-        self.usages.iter().map(|usage| format!("{shown}{}", &usage[words_of(usage).len()..])).collect()
+        // Only the first way is told with the group, as Docker does.
+        let way = |(index, usage): (usize, &&str)| {
+            if index == 0 { format!("{shown}{}", &usage[words_of(usage).len()..]) } else { (*usage).to_owned() }
+        };
+        self.usages.iter().enumerate().map(way).collect()
     }
 
     /// Fewest and most words it takes, from how it is used.

@@ -17,7 +17,7 @@ use crate::actor::Order;
 use crate::deps::Deps;
 use crate::error::{ConnectError, CreateError, ExecError, LookupError, OpenError, OperationError, RemoveError, RenameError, StartError};
 use crate::event::Events;
-use crate::id::{ContainerId, ContainerName, ExecId};
+use crate::id::{ContainerId, ContainerName, ExecId, ParseNameError};
 use crate::registry::{Cell, lock};
 use crate::spec::{EndpointSettings, Signal, Spec};
 use crate::types::{
@@ -242,7 +242,7 @@ impl Engine {
     /// [`RenameError`].
     pub async fn rename(&self, container: &str, name: &str) -> Result<(), RenameError> {
         let cell = self.0.registry.find(container)?;
-        let name: ContainerName = name.parse()?;
+        let name: ContainerName = name.parse().map_err(|ParseNameError(text)| RenameError::Name(text))?;
         let old = cell.view().name.clone();
         if name == old {
             return Err(RenameError::Same);

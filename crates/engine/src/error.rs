@@ -488,7 +488,7 @@ pub enum OperationError {
     AlreadyPaused(ContainerName),
     /// It is not paused.
     #[error("Container {0} is not paused")]
-    NotPaused(ContainerName),
+    NotPaused(ContainerId),
     /// Its state forbids it.
     #[error("{0}")]
     Refused(String),
@@ -543,8 +543,8 @@ pub enum RenameError {
     #[error(transparent)]
     Lookup(#[from] LookupError),
     /// The name has signs that are not allowed.
-    #[error(transparent)]
-    Name(#[from] ParseNameError),
+    #[error("Error when allocating new name: Invalid container name (/{0}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")]
+    Name(String),
     /// It has this name already.
     #[error("Renaming a container with the same name as its current name")]
     Same,

@@ -26,6 +26,7 @@ pub struct App {
     pub(crate) volumes: Arc<volume::Volumes>,
     pub(crate) registries: registry::Client,
     pub(crate) builder: Arc<builder::Builder>,
+    pub(crate) joining: Arc<crate::joining::Joining>,
 }
 
 impl App {
@@ -40,8 +41,8 @@ impl App {
         root: &std::path::Path,
     ) -> Self {
         let registries = registry::Client::new(registry::Settings::default());
-        let (host, builder) = (Arc::new(Host::read()), Arc::new(builder));
-        Self { host, engine, networks, images, volumes, registries, builder, root: root.display().to_string().into() }
+        let (host, builder, joining) = (Arc::new(Host::read()), Arc::new(builder), Arc::default());
+        Self { host, engine, networks, images, volumes, registries, builder, joining, root: root.display().to_string().into() }
     }
 
     /// Reaches registries as the host's settings say.

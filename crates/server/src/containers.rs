@@ -37,7 +37,7 @@ const LIST_FILTERS: [&str; 16] = [
     "status",
     "volume",
 ];
-const STATUSES: [&str; 7] = ["created", "dead", "exited", "paused", "removing", "restarting", "running"];
+const STATUSES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
 impl App {
     pub(crate) async fn container_create(&self, mut call: Call) -> Result<Reply, ApiError> {
@@ -117,6 +117,9 @@ impl App {
     }
 
     pub(crate) async fn container_start(&self, name: &str) -> Result<Reply, ApiError> {
+        if let Ok(container) = self.lookup(name) {
+            self.joining.settled(&container.id.to_string()).await;
+        }
         let started = self.engine.start(name).await;
         started.map_err(|cause| of_kind(cause.kind(), &cause))?;
         Ok(reply::empty(StatusCode::NO_CONTENT))
@@ -322,7 +325,10 @@ impl<'a> Selection<'a> {
         let bad = |name: &str, value: &str| ApiError::invalid(format!("invalid filter '{name}={value}'"));
         for status in filters.get("status") {
             if !STATUSES.contains(&status.as_str()) {
-                return Err(bad("status", status));
+                return Err(ApiError::invalid(format!(
+                    "invalid filter 'status={status}': invalid value for state ({status}): must be one of {}",
+                    STATUSES.join(", ")
+                )));
             }
         }
         for health in filters.get("health") {

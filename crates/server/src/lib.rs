@@ -14,6 +14,7 @@ pub mod glob;
 mod host;
 mod images;
 mod jobs;
+mod joining;
 mod networks;
 mod patterns;
 pub mod query;

@@ -172,7 +172,7 @@ fn parse(body: NetworkCreateBody) -> Result<NetworkSpec, ApiError> {
             return Err(ApiError::new(StatusCode::FORBIDDEN, format!("only one instance of \"{}\" network is allowed", body.driver)));
         }
         "overlay" => return Err(ApiError::unsupported("this engine manages one host: there are no overlay networks")),
-        other => return Err(ApiError::not_found(format!("could not find plugin {other} in v1 plugin registry: plugin not found"))),
+        other => return Err(ApiError::not_found(format!("plugin \"{other}\" not found"))),
     };
     if body.enable_ipv4 == Some(false) {
         return Err(ApiError::unsupported("networks without IPv4 are not supported: leave IPv4 on and add --ipv6"));
@@ -227,7 +227,11 @@ fn optional<T: std::str::FromStr>(text: &str, what: &str) -> Result<Option<T>, A
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| ApiError::invalid(format!("invalid {what} {text}")))
+    let wrong = || match what {
+        "subnet" => format!("invalid network config:\ninvalid subnet {text}: invalid CIDR block notation"),
+        what => format!("invalid {what} {text}"),
+    };
+    text.parse().map(Some).map_err(|_| ApiError::invalid(wrong()))
 }
 
 fn addresses<T: std::str::FromStr>(texts: BTreeMap<String, String>) -> Result<BTreeMap<String, T>, ApiError> {

@@ -66,10 +66,13 @@ impl App {
         }
         let tty = container.spec.config.tty;
         let (engine, id) = (self.engine.clone(), container.id.to_string());
+        let on_the_way = self.joining.announce(&id);
         let takeover: Takeover = Box::new(move |client| {
             Box::pin(async move {
                 let copy = client.try_clone();
-                if let Err(cause) = engine.attach(&id, options, client).await {
+                let attached = engine.attach(&id, options, client).await;
+                drop(on_the_way);
+                if let Err(cause) = attached {
                     // The head is sent: the error can only go into the stream.
                     tell(copy, tty, &crate::error::chain(&cause)).await;
                 }

@@ -27,8 +27,10 @@ pub(crate) fn record(host: &str) -> Result<()> {
 
 fn import(host: &str, folder: &Path) -> Result<()> {
     let tar = busybox::archive(folder)?;
-    let mut command = Command::new("docker");
-    call(command.env("DOCKER_HOST", host).arg("import").arg(&tar).arg("busybox:latest"))
+    let docker = |words: &[&str]| call(Command::new("docker").env("DOCKER_HOST", host).args(words).stdout(Stdio::null()));
+    docker(&["import", &tar.to_string_lossy(), "busybox:latest"])?;
+    // What an earlier import left without a name would be seen by the script.
+    docker(&["image", "prune", "-f"])
 }
 
 pub(crate) fn run(host: &str) -> Result<()> {

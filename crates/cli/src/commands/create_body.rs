@@ -243,8 +243,6 @@ fn host_config(given: &Given, bindings: Value, volumes: &mut Map<String, Value>)
         host.insert(field.into(), given.get(flag).unwrap_or_default().into());
     }
     let lists = [
-        ("CapAdd", "cap-add"),
-        ("CapDrop", "cap-drop"),
         ("Dns", "dns"),
         ("DnsSearch", "dns-search"),
         ("GroupAdd", "group-add"),
@@ -254,6 +252,10 @@ fn host_config(given: &Given, bindings: Value, volumes: &mut Map<String, Value>)
     ];
     for (field, flag) in lists {
         let values = given.all(flag);
+        host.insert(field.into(), if values.is_empty() { Value::Null } else { json!(values) });
+    }
+    let (add, drop) = capabilities(given.all("cap-add"), given.all("cap-drop"));
+    for (field, values) in [("CapAdd", add), ("CapDrop", drop)] {
         host.insert(field.into(), if values.is_empty() { Value::Null } else { json!(values) });
     }
     host.insert("DnsOptions".into(), json!([given.all("dns-option"), given.all("dns-opt")].concat()));
@@ -286,6 +288,24 @@ fn host_config(given: &Given, bindings: Value, volumes: &mut Map<String, Value>)
     host.insert("Ulimits".into(), json!(given.all("ulimit").iter().map(|text| ulimit(text)).collect::<Outcome<Vec<_>>>()?));
     resources(given, &mut host)?;
     Ok(Value::Object(host))
+}
+
+/// Names of capabilities in their full form, sorted; what is added is not dropped.
+///
+/// **Source:** docker/cli, `opts/capabilities.go`, `EffectiveCapAddCapDrop`.
+fn capabilities(add: &[String], drop: &[String]) -> (Vec<String>, Vec<String>) {
+    let full = |names: &[String]| {
+        let full = |name: &String| match name.trim().to_uppercase() {
+            name if name == "ALL" || name == "RESET" || name.starts_with("CAP_") => name,
+            name => format!("CAP_{name}"),
+        };
+        let names: std::collections::BTreeSet<String> = names.iter().map(full).collect();
+        // All trumps every other.
+        if names.contains("ALL") { std::iter::once("ALL".to_owned()).collect() } else { names }
+    };
+    let add: std::collections::BTreeSet<String> = full(add);
+    let drop = full(drop).into_iter().filter(|name| !add.contains(name)).collect();
+    (add.into_iter().collect(), drop)
 }
 
 /// Limits that `run`, `create` and `update` share.

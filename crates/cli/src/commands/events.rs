@@ -24,8 +24,8 @@ fn events(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         .map_err(|error| Failure::Message { message: format!("Error parsing format: {}", error.plain()), code: 64, run: false })?;
     let mut client = context.client()?;
     let filters = filters(given)?;
-    let moment = |flag: &str| given.get(flag).map(human::moment).transpose();
-    let (since, until) = (moment("since")?, moment("until")?);
+    let time = |flag: &str| given.get(flag).map(human::moment).transpose().map_err(Failure::new);
+    let (since, until) = (time("since")?, time("until")?);
     let path = format!("/events{}", query(&[("since", since.as_deref()), ("until", until.as_deref()), ("filters", filters.as_deref())]));
     let body = client.stream("GET", &path, None)?;
     for line in BufReader::new(body).lines() {

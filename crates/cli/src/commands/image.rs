@@ -35,10 +35,8 @@ pub(super) fn split(reference: &str) -> (&str, &str) {
 
 /// Repository and tag of a name that is checked before anything is sent.
 pub(super) fn reference(name: &str) -> Outcome<(String, String)> {
+    crate::reference::check(name).map_err(Failure::new)?;
     let (repository, tag) = split(name);
-    if repository.chars().any(char::is_uppercase) && !repository.contains('/') {
-        return Err(Failure::new(format!("invalid reference format: repository name (library/{repository}) must be lowercase")));
-    }
     Ok((repository.to_owned(), tag.to_owned()))
 }
 
@@ -178,7 +176,10 @@ fn remove(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
 
 fn tag(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
-    let (repository, tag) = split(&given.args[1]);
+    let target = &given.args[1];
+    let wrong = |why| Failure::new(format!("Error parsing reference: {target:?} is not a valid repository/tag: {why}"));
+    crate::reference::check(target).map_err(wrong)?;
+    let (repository, tag) = split(target);
     client.call::<Value>(
         "POST",
         &format!("/images/{}/tag{}", path_of(&given.args[0]), query(&[("repo", Some(repository)), ("tag", Some(tag))])),

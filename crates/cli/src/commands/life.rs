@@ -31,7 +31,10 @@ pub(super) const ENTRIES: &[Entry] = &[
         act: |context, _, given| {
             let mut client = context.client()?;
             let path = format!("/containers/{}/rename{}", escape(&given.args[0]), query(&[("name", Some(&given.args[1]))]));
-            client.call::<Value>("POST", &path, None)?;
+            client.call::<Value>("POST", &path, None).map_err(|error| {
+                printer::error(&error.to_string());
+                Failure::new(format!("Error: failed to rename container named {}", given.args[0]))
+            })?;
             Ok(0)
         },
     },

@@ -22,8 +22,11 @@ fn logs(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let container: Value = client.call("GET", &format!("/containers/{name}/json"), None)?;
     let tty = container.pointer("/Config/Tty").and_then(Value::as_bool).unwrap_or_default();
     let flag = |name: &str| given.on(name).then_some("1");
-    let moment = |flag: &str| given.get(flag).map(human::moment).transpose();
-    let (since, until) = (moment("since")?, moment("until")?);
+    let time = |flag: &str| {
+        let moment = given.get(flag).map(human::moment).transpose();
+        moment.map_err(|why| Failure::new(format!("invalid value for \"{flag}\": {why}")))
+    };
+    let (since, until) = (time("since")?, time("until")?);
     let query = query(&[
         ("stdout", Some("1")),
         ("stderr", Some("1")),

@@ -147,6 +147,9 @@ fn read(text: &str) -> Result<Value, String> {
         }
         parts.option(&key, value, &field)?;
     }
+    if !parts.mount.contains_key("Target") {
+        return Err("target is required".into());
+    }
     parts.finish()
 }
 

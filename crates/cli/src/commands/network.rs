@@ -77,6 +77,7 @@ pub(super) const ENTRIES: &[Entry] = &[
                     Ok(Some(name.to_owned()))
                 }
             })
+            .map_err(|failure| Failure::new(format!("{}\nexit status 1", failure.text("").unwrap_or_default())))
         },
     },
     Entry {

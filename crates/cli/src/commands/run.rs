@@ -9,14 +9,28 @@ use super::{Entry, attach, create_body, registry};
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
 use crate::flags::{Command, Given, described};
-use crate::{config, json as field, printer, streams, terminal};
+use crate::{config, json as field, printer, reference, streams, terminal};
 
 pub(super) const ENTRIES: &[Entry] = &[
-    Entry { command: described("run"), act: |context, _, given| run(context, given).map_err(Failure::of_run) },
-    Entry { command: described("create"), act: create },
+    Entry {
+        command: described("run"),
+        act: |context, command, given| run(context, given).map_err(|failure| wrong_flag(command, failure).of_run()),
+    },
+    Entry {
+        command: described("create"),
+        act: |context, command, given| create(context, given).map_err(|failure| wrong_flag(command, failure)),
+    },
 ];
 
-fn create(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
+/// A flag whose value makes no sense shows how the command is used.
+fn wrong_flag(command: &Command, failure: Failure) -> Failure {
+    match failure {
+        Failure::Message { message, .. } if message.starts_with("invalid argument \"") => command.wrong(message),
+        other @ (Failure::Usage { .. } | Failure::Message { .. } | Failure::Silent(_)) => other,
+    }
+}
+
+fn create(context: &mut Context, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
     let id = create_container(context, &mut client, given, &["stdout", "stderr"])?;
     printer::line(&id);
@@ -26,6 +40,11 @@ fn create(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
 /// What the container shall be: the command's words, and the proxies of the client's configuration.
 fn configuration(context: &Context, given: &Given, wanted: &[&str]) -> Outcome<Value> {
     let mut body = create_body::body(given, wanted)?;
+    // A bare id names an image too.
+    let image = &given.args[0];
+    if image.len() != 64 {
+        reference::check(image).map_err(|why| Failure::Message { message: why, code: 125, run: false })?;
+    }
     create_body::add_proxies(&mut body, &context.host()?);
     Ok(body)
 }

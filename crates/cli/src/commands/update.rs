@@ -21,8 +21,7 @@ fn update(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     if let Some(policy) = given.get("restart") {
         body.insert("RestartPolicy".into(), create_body::restart_policy(policy)?);
     }
-    let empty = |value: &Value| value.as_str().is_some_and(str::is_empty);
-    if body.values().all(empty) {
+    if given.is_bare() {
         return Err(Failure::new("you must provide one or more flags when using this command"));
     }
     let body = Value::Object(body);

@@ -181,8 +181,7 @@ impl Actor {
 
     fn unpause(&mut self, reply: Reply<(), OperationError>) {
         if !matches!(self.record.life.state, State::Paused { .. }) {
-            let name = self.record.name.clone();
-            let _ = reply.send(Err(OperationError::NotPaused(name)));
+            let _ = reply.send(Err(OperationError::NotPaused(self.record.id)));
         } else if let Err(Pending::Unpause(reply)) = self.send(Command::Resume, &[], Pending::Unpause(reply)) {
             let _ = reply.send(Err(OperationError::SupervisorLost));
         }
