@@ -87,9 +87,9 @@ fn inside(context: &mut Context, command: &Command, words: &[String], current: &
     if current.starts_with('-') && (positional.is_empty() || !command.strict) {
         return flags(context, command, current);
     }
-    let usage = command.usage.split("[OPTIONS]").last().unwrap_or_default();
+    let usage = command.usage.lines().next().and_then(|usage| usage.split("[OPTIONS]").last()).unwrap_or_default();
     let usage = usage.strip_prefix(command.words).unwrap_or(usage).replace(" | ", "|");
-    let places: Vec<&str> = usage.lines().next().unwrap_or_default().split_whitespace().collect();
+    let places: Vec<&str> = usage.split_whitespace().collect();
     let place = places.get(positional.len()).or(places.last().filter(|place| place.contains("..."))).copied().unwrap_or_default();
     let place = place.trim_matches(['[', ']', '.']);
     let mut answer = objects(context, command.words, place, current);

@@ -4,6 +4,7 @@
 
 mod build;
 mod callers;
+mod completion;
 mod contexts;
 mod copy;
 mod crash;
