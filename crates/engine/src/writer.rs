@@ -43,6 +43,8 @@ pub(crate) struct Facts {
     pub(crate) devices: Vec<HostDevice>,
     /// Numbers of block devices by path.
     pub(crate) block_devices: Vec<(String, i64, i64)>,
+    /// Whether the kernel enforces AppArmor profiles.
+    pub(crate) apparmor: bool,
 }
 
 /// A device of the host as it will be in the container.

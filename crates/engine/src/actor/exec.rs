@@ -71,7 +71,9 @@ impl Actor {
         let user = if exec.user.is_empty() { &spec.config.user } else { &exec.user };
         let groups: &[String] = if exec.user.is_empty() { &spec.host.group_add } else { &[] };
         let (user, home) = identity::resolve(&files, user, groups)?;
-        Ok(writer::exec_process(spec, exec, (user, &home), &self.hostname()))
+        let mut process = writer::exec_process(spec, exec, (user, &home), &self.hostname());
+        process.apparmor_profile.take_if(|_| !super::facts::has_apparmor());
+        Ok(process)
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other answer or state is treated alike")]

@@ -111,6 +111,7 @@ impl Actor {
             shared_memory,
             devices,
             block_devices: block_devices(spec),
+            apparmor: has_apparmor(),
         })
     }
 
@@ -278,6 +279,11 @@ pub(crate) fn hostname(spec: &Spec, short_id: &str) -> String {
 
 fn write(path: &Path, text: &str) -> Result<(), StartError> {
     std::fs::write(path, text).map_err(|source| StartError::Prepare { path: path.display().to_string(), source })
+}
+
+/// **Source:** Linux, `security/apparmor/lsm.c`, parameter `enabled`.
+pub(super) fn has_apparmor() -> bool {
+    fs_err::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.first() == Some(&b'Y'))
 }
 
 fn block_devices(spec: &Spec) -> Vec<(String, i64, i64)> {

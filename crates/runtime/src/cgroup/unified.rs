@@ -54,6 +54,11 @@ pub(super) fn limit(group: &Cgroup, resources: &Resources) -> Result<(), CgroupE
     }
     for limit in &resources.hugepage_limits {
         set(folder, &format!("hugetlb.{}.max", limit.page_size), limit.limit)?;
+        // Reservations count too, where the kernel counts them. **Source:** runc, `cgroups/fs2/hugetlb.go`.
+        let reserved = format!("hugetlb.{}.rsvd.max", limit.page_size);
+        if folder.join(&reserved).exists() {
+            set(folder, &reserved, limit.limit)?;
+        }
     }
     for (device, limits) in &resources.rdma {
         let value = |value: Option<u32>| value.map_or("max".to_owned(), |value| value.to_string());
@@ -81,9 +86,16 @@ fn cpu(folder: &Path, cpu: &oci::runtime::Cpu) -> Result<(), CgroupError> {
     if let Some(shares) = cpu.shares.filter(|shares| *shares > 0) {
         set(folder, "cpu.weight", weight(shares))?;
     }
-    if cpu.quota.is_some() || cpu.period.is_some() {
-        let period = cpu.period.filter(|period| *period > 0).unwrap_or(100_000);
-        set(folder, "cpu.max", format_args!("{} {period}", or_max(cpu.quota.filter(|quota| *quota > 0))))?;
+    let period = cpu.period.filter(|period| *period > 0);
+    if cpu.quota.is_some() || period.is_some() {
+        // What is not given stays: the kernel keeps the period of a line without one, and is told the quota it has.
+        let own = || std::fs::read_to_string(folder.join("cpu.max")).ok()?.split_ascii_whitespace().next().map(str::to_owned);
+        let quota = match cpu.quota {
+            Some(quota) => or_max(Some(quota).filter(|quota| *quota > 0)),
+            None => own().unwrap_or_else(|| "max".into()),
+        };
+        let period = period.map_or_else(String::new, |period| format!(" {period}"));
+        set(folder, "cpu.max", format_args!("{quota}{period}"))?;
     }
     if let Some(burst) = cpu.burst {
         set(folder, "cpu.max.burst", burst)?;
@@ -120,12 +132,18 @@ fn memory(folder: &Path, limits: &Memory) -> Result<(), CgroupError> {
 }
 
 fn block_io(folder: &Path, limits: &BlockIo) -> Result<(), CgroupError> {
+    // 10…1000 of v1 are 1…10000 of v2, where BFQ is not in charge. **Source:** runc, `cgroups/utils.go`.
+    let (file, convert): (_, fn(u64) -> u64) = if folder.join("io.bfq.weight").exists() {
+        ("io.bfq.weight", |weight| weight)
+    } else {
+        ("io.weight", |weight| 1 + (weight.clamp(10, 1000) - 10) * 9999 / 990)
+    };
     if let Some(weight) = limits.weight.filter(|weight| *weight > 0) {
-        // 10…1000 of v1 are 1…10000 of v2, where BFQ is not in charge. **Source:** runc, `cgroups/utils.go`.
-        if folder.join("io.bfq.weight").exists() {
-            set(folder, "io.bfq.weight", weight)?;
-        } else {
-            set(folder, "io.weight", 1 + (weight.max(10) - 10) * 9999 / 990)?;
+        set(folder, file, convert(weight))?;
+    }
+    for device in &limits.weight_device {
+        if let Some(weight) = device.weight.filter(|weight| *weight > 0) {
+            set(folder, file, super::device_line(device.major, device.minor, convert(weight)))?;
         }
     }
     let rates: [(&str, &[ThrottleDevice]); 4] = [

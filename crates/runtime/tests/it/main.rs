@@ -7,4 +7,5 @@ mod isolation;
 mod joins;
 mod life;
 mod limits;
+mod mounts;
 mod notify;
