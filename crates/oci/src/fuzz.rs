@@ -51,6 +51,11 @@ mod tests {
         }
 
         #[test]
+        fn a_name_like_an_id(digits in "[0-9a-f]{64}", tag in "(:[a-z]{1,3})?") {
+            super::image_reference(format!("library/{digits}{tag}").as_bytes());
+        }
+
+        #[test]
         fn nearly_a_reference(text in "([a-zA-Z0-9.:-]{1,8}/)?[a-z0-9._/-]{1,12}(:[A-Za-z0-9_.-]{1,6})?(@sha256:[0-9a-f]{62,66})?") {
             super::image_reference(text.as_bytes());
         }

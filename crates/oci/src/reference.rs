@@ -126,8 +126,8 @@ impl ImageRef {
             return format!("{}/{}", self.domain, self.path);
         }
         match self.path.strip_prefix(OFFICIAL) {
-            // `docker.io/library/a/b` must not become `a/b`, which means another path.
-            Some(rest) if !rest.contains('/') => rest.to_owned(),
+            // `docker.io/library/a/b` must not become `a/b`, which means another path, nor a name an id.
+            Some(rest) if !rest.contains('/') && Digest::from_hex(rest).is_err() => rest.to_owned(),
             _ => self.path.clone(),
         }
     }
