@@ -7,9 +7,11 @@ use crate::bundle::{Bundle, mount};
 #[test]
 fn no_descriptor_of_the_host_is_inherited() {
     let _open = std::fs::File::open("/").unwrap();
-    let ended = Bundle::new("ls /proc/1/fd | wc -l; ls -l /proc/1/fd | grep -c -v pipe").run();
-    // 0, 1, 2, nothing else.
-    assert_eq!(ended.output.lines().next(), Some("3"), "{}", ended.output);
+    let mut bundle = Bundle::new("");
+    // Without a shell, which has pipes of its own.
+    bundle.process().args = ["ls", "/proc/self/fd"].map(Into::into).into();
+    // The last is the folder that is listed.
+    assert_eq!(bundle.run().output, "0\n1\n2\n3\n");
 }
 
 #[test]
