@@ -28,7 +28,7 @@ const BUSYBOX_BYTES_MAX: u64 = 32 << 20;
 const START: &str = "/bin/busybox --install -s /bin; exec \"$@\"";
 
 fn debug(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
-    let (mut client, ping) = context.greeted()?;
+    let mut client = context.client()?;
     let container: Value = client.call("GET", &format!("/containers/{}/json", escape(&given.args[0])), None)?;
     let own = given.get("image").is_none();
     let image = match given.get("image") {
@@ -46,7 +46,7 @@ fn debug(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     }
     let folder = if running {
         words.retain(|word| word != "--init");
-        join(&container, &id, ping.server.contains("teu"), &mut words)
+        join(&container, &id, &mut words)
     } else {
         "/container".to_owned()
     };
@@ -68,15 +68,15 @@ fn debug(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
 }
 
 /// Adds the flags that join a running container; answers where its files are.
-fn join(container: &Value, id: &str, ours: bool, words: &mut Vec<String>) -> String {
+fn join(container: &Value, id: &str, words: &mut Vec<String>) -> String {
     let mode = |name: &str| container.pointer(&format!("/HostConfig/{name}")).and_then(Value::as_str).unwrap_or_default();
     let joined = format!("container:{id}");
     let pid = if mode("PidMode") == "host" { "host" } else { &joined };
     words.extend(["--pid", pid, "--network", &joined, "--cap-add", "SYS_PTRACE", "--cap-add", "NET_ADMIN"].map(str::to_owned));
-    // Docker joins only those that were made to be shared.
+    // Only those that were made to be shared can be joined.
     if mode("IpcMode") == "host" {
         words.extend(["--ipc".to_owned(), "host".to_owned()]);
-    } else if ours || mode("IpcMode") == "shareable" {
+    } else if mode("IpcMode") == "shareable" {
         words.extend(["--ipc".to_owned(), joined.clone()]);
     }
     let number = container.pointer("/State/Pid").and_then(Value::as_i64).unwrap_or(1);
@@ -91,7 +91,7 @@ fn join(container: &Value, id: &str, ours: bool, words: &mut Vec<String>) -> Str
 fn beside(context: &mut Context, client: &mut Client, id: &str, words: &[String]) -> Outcome<u8> {
     let found = super::find("create").ok_or_else(|| Failure::new("create is missing"))?;
     // Removed by hand: the layers of one that the engine removes are not made to be mounted twice, for the copy and for the run.
-    let words: Vec<String> = words.iter().skip(1).filter(|word| *word != "--rm").cloned().collect();
+    let words: Vec<String> = words.iter().skip(2).cloned().collect();
     let given = found.command.parse(&words)?;
     let made = super::run::create_container(context, client, &given, &["stdin", "stdout", "stderr"])?;
     let started = copy_root(client, id, &made).and_then(|()| super::run(context, &["start".to_owned(), "-ai".to_owned(), made.clone()]));
