@@ -144,7 +144,13 @@ fn make(
         death: None,
     };
     let durability = if volatile { store::Durability::Volatile } else { store::Durability::Durable };
-    if let Err(error) = deps.table.put(&holder, &record, durability) {
+    let mut recorded = deps.table.put(&holder, &record, durability);
+    if recorded.is_err() {
+        // Files of removed containers may still fill the disk.
+        drop(deps.images.empty_trash());
+        recorded = deps.table.put(&holder, &record, durability);
+    }
+    if let Err(error) = recorded {
         made.undo(deps, id);
         return Err(error.into());
     }

@@ -194,7 +194,7 @@ pub fn find(method: &Method, path: &str) -> Result<Route, ApiError> {
         "images" => images(word, rest),
         "networks" => networks(word, rest),
         "volumes" => volumes(word, rest),
-        "teu" if method == Method::GET => own(rest),
+        "teu" if method == Method::GET => own(rest).or_else(|| single(word, path)),
         "teu" if rest == "images/verify" && method == Method::POST => Some(Route::ImageVerify),
         _ => single(word, path),
     };

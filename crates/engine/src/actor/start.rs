@@ -209,7 +209,15 @@ impl Actor {
             // Whether it was ever started decides if it starts with the host.
             let policy = host.restart_policy != crate::spec::RestartPolicy::No;
             let durability = if policy { store::Durability::Durable } else { store::Durability::Volatile };
-            self.save(durability)?;
+            match self.save(durability) {
+                Err(error) if policy => {
+                    // What is undone was never running.
+                    self.record.life.state = State::Starting;
+                    return Err(error.into());
+                }
+                // Without a policy its supervisor and its exit record tell the next engine as much.
+                Ok(()) | Err(_) => {}
+            }
         }
         Ok(())
     }

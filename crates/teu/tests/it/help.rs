@@ -1,4 +1,4 @@
-//! The help of each command must be Docker's, with examples added.
+//! The help of each command must be Docker's, with examples and flags of our own added.
 
 use std::process::Command;
 
@@ -23,6 +23,27 @@ fn help(mut program: Command, words: &[&str]) -> String {
         .replace("  teu ", "  docker ")
         .replace(", teu ", ", docker ")
         .replace("\tteu ", "\tdocker ")
+}
+
+/// A help text as its paragraphs' lines and its flags, each in one piece with single blanks.
+fn pieces(text: &str) -> Vec<String> {
+    let mut pieces: Vec<String> = Vec::new();
+    for line in text.lines().map(str::trim_end) {
+        let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        // What is indented deeply goes on with the description of a flag.
+        match pieces.last_mut().filter(|last| last.starts_with('-') && line.starts_with("        ") && !words.starts_with("--")) {
+            Some(last) => *last = format!("{last} {words}"),
+            None => pieces.push(words),
+        }
+    }
+    pieces
+}
+
+/// Ours without the flags that Docker does not have.
+fn common(ours: &str, theirs: &str) -> Vec<String> {
+    let flag = |piece: &str| piece.split_whitespace().find(|word| word.starts_with("--")).map(str::to_owned);
+    let known: Vec<String> = pieces(theirs).iter().filter_map(|piece| flag(piece)).collect();
+    pieces(ours).into_iter().filter(|piece| !piece.starts_with('-') || flag(piece).is_none_or(|flag| known.contains(&flag))).collect()
 }
 
 /// Words listed as commands in a help text.
@@ -54,7 +75,7 @@ fn the_help_of_every_command_is_dockers() {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (ours, theirs) = (help(daemon.command(), &words), help(daemon.docker(), &words));
         // Words of our own are answered by Docker's program with its overview, or that of their group.
-        (theirs.starts_with(&format!("Usage:  docker {}", words.join(" "))) && ours != theirs).then(|| format!("{}\nours:\n{ours}\ndocker's:\n{theirs}", words.join(" ")))
+        (theirs.starts_with(&format!("Usage:  docker {}", words.join(" "))) && common(&ours, &theirs) != pieces(&theirs)).then(|| format!("{}\nours:\n{ours}\ndocker's:\n{theirs}", words.join(" ")))
     };
     let compare = &compare;
     let differences: Vec<String> = std::thread::scope(|scope| {

@@ -164,7 +164,7 @@ fn a_network_with_ipv6_gives_addresses_and_ports_of_both_families() {
             "no configured subnet or ip-range contain the IP address fd00:8::1",
         ),
         (vec!["network", "create", "--subnet", "10.99.3.128/25", "x"], "Pool overlaps with other one on this address space"),
-        (vec!["network", "create", "-d", "nosuch", "x"], "could not find plugin nosuch in v1 plugin registry: plugin not found"),
+        (vec!["network", "create", "-d", "nosuch", "x"], "plugin \"nosuch\" not found"),
     ] {
         let refused = daemon.teu(&words).unwrap();
         let told = String::from_utf8_lossy(&refused.stderr).into_owned();

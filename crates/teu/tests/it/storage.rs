@@ -221,7 +221,7 @@ const BAD: &[(&[&str], i32, &str)] = &[
     ),
     (&["--mount", "type=tmpfs,src=a,dst=/x"], 125, "invalid mount config for type \"tmpfs\": field Source must not be specified"),
     (&["--mount", "type=foo,dst=/x"], 125, "invalid mount config for type \"foo\": mount type unknown"),
-    (&["--mount", "type=bind,src=/tmp"], 125, "invalid mount config for type \"bind\": field Target must not be empty"),
+    (&["--mount", "type=bind,src=/tmp"], 125, "invalid argument \"type=bind,src=/tmp\" for \"--mount\" flag: target is required"),
     (&["--mount", "type=image,dst=/x"], 125, "invalid mount config for type \"image\": field Source must not be empty"),
     (
         &["--mount", "type=bind,src=/tmp,dst=/x,bind-propagation=odd"],
