@@ -129,9 +129,8 @@ fn docker_engine_and_containerd_drive_the_runtime() {
         ("runc --init busybox sh -c 'cat /proc/1/cmdline | tr \"\\0\" \" \" | cut -c1-18'", "/sbin/docker-init \n=> 0"),
         ("runc --device /dev/fuse:/dev/f busybox stat -c '%F %t %T' /dev/f", "character special file a e5\n=> 0"),
         (
-            // Whether Docker hears of the cause before it hears of the end is a race between two of its own processes.
-            "docker run --name hog --network none -m 16m --memory-swap 16m busybox tail /dev/zero; docker inspect -f '{{.State.ExitCode}}' hog; docker rm hog",
-            "137\nhog\n=> 0",
+            "docker run --name hog --network none -m 16m --memory-swap 16m busybox tail /dev/zero; docker inspect -f '{{.State.OOMKilled}} {{.State.ExitCode}}' hog; docker rm hog",
+            "true 137\nhog\n=> 0",
         ),
         ("runc busybox nosuch >/dev/null 2>&1", "=> 127"),
         ("runc busybox /etc >/dev/null 2>&1", "=> 126"),
