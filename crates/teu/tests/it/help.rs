@@ -75,7 +75,8 @@ fn the_help_of_every_command_is_dockers() {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (ours, theirs) = (help(daemon.command(), &words), help(daemon.docker(), &words));
         // Words of our own are answered by Docker's program with its overview, or that of their group.
-        (theirs.starts_with(&format!("Usage:  docker {}", words.join(" "))) && common(&ours, &theirs) != pieces(&theirs)).then(|| format!("{}\nours:\n{ours}\ndocker's:\n{theirs}", words.join(" ")))
+        (theirs.starts_with(&format!("Usage:  docker {}", words.join(" "))) && common(&ours, &theirs) != pieces(&theirs))
+            .then(|| format!("{}\nours:\n{ours}\ndocker's:\n{theirs}", words.join(" ")))
     };
     let compare = &compare;
     let differences: Vec<String> = std::thread::scope(|scope| {
