@@ -41,7 +41,7 @@ pub(crate) fn after(dir: &Path, links: bool, bridge: &str) -> Result<Leftovers> 
             found.entry("links").or_default().push(line.to_owned());
         }
         let tables = std::process::Command::new("nft").args(["list", "tables"]).output()?.stdout;
-        for line in String::from_utf8(tables)?.lines().filter(|line| line.ends_with(&format!(" {bridge}"))) {
+        for line in String::from_utf8(tables)?.lines().filter(|line| line.contains(bridge)) {
             found.entry("rules").or_default().push(line.to_owned());
         }
     }

@@ -67,9 +67,10 @@ fn is_mount(path: &Path) -> bool {
 
 /// Deletes the bridge and the rules.
 pub(crate) fn network(bridge: &str) {
-    let table = format!("delete table inet {bridge}");
-    for (program, args) in [("ip", vec!["link", "delete", bridge]), ("nft", vec![table.as_str()])] {
-        // Neither need be there.
+    let rules = format!("delete table inet teu-{bridge}");
+    let admin = format!("delete table inet teu-{bridge}-admin");
+    for (program, args) in [("ip", vec!["link", "delete", bridge]), ("nft", vec![rules.as_str()]), ("nft", vec![admin.as_str()])] {
+        // None of them need be there.
         let _ = Command::new(program).args(args).stdin(Stdio::null()).stderr(Stdio::null()).status();
     }
 }
