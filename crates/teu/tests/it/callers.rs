@@ -1,7 +1,7 @@
 //! The OCI runtime under its real callers: Docker Engine with containerd, containerd alone, and Podman with conmon.
 //!
-//! They live in a root folder of their own (Debian packages `docker.io`, `docker-cli`, `podman`) at `PEERS_DIR`, by default
-//! `/var/tmp/peers`; without it the tests are skipped. Everything runs in a pid and mount namespace that ends with the test.
+//! They live in a root folder of their own (Debian packages `docker.io`, `docker-cli`, `podman`) below the directory that
+//! `PEERS_DIR` names; without it the tests are skipped. Everything runs in a pid and mount namespace that ends with the test.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -30,11 +30,12 @@ type Steps<'a> = &'a [(&'a str, &'a str)];
 
 /// Runs `before`, then each command in turn, then `after`; `None` where the callers are not installed.
 fn compare(before: &str, steps: Steps<'_>, after: &str) {
-    let peers = std::env::var_os("PEERS_DIR").map_or_else(|| PathBuf::from("/var/tmp/peers"), PathBuf::from).join("root");
-    if !peers.join("usr/bin/podman").exists() {
-        let _no_terminal = writeln!(std::io::stderr(), "skipped: no Docker and Podman in {}", peers.display());
+    let peers =
+        std::env::var_os("PEERS_DIR").map(|dir| PathBuf::from(dir).join("root")).filter(|root| root.join("usr/bin/podman").exists());
+    let Some(peers) = peers else {
+        let _no_terminal = writeln!(std::io::stderr(), "skipped: PEERS_DIR names no directory whose `root` holds Docker and Podman");
         return;
-    }
+    };
     let folder = tempfile::Builder::new().prefix("callers-").tempdir_in("/var/tmp").unwrap();
     testkit::busybox::archive(folder.path()).unwrap();
     let group = folder.path().file_name().unwrap().to_str().unwrap().to_owned();
