@@ -129,8 +129,7 @@ impl App {
     }
 
     pub(crate) async fn build_prune(&self, call: &Call) -> Result<Reply, ApiError> {
-        let filters = call.query.filters()?;
-        filters.only(&["until", "unused-for", "id", "type"])?;
+        call.query.filters()?.only(&[])?;
         let builder = Arc::clone(&self.builder);
         let all = call.query.flag("all");
         let pruned = blocking(move || builder.prune(None, all)).await?.map_err(|cause| ApiError::internal(cause.to_string()))?;

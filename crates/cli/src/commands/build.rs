@@ -99,6 +99,18 @@ fn wishes(context: &Context, given: &Given, archive: bool) -> Outcome<String> {
         .map(|entry| entry.split_once('=').map_or((entry.to_owned(), json!("")), |(name, value)| (name.to_owned(), json!(value))))
         .collect();
     let (arguments, labels) = (Value::Object(arguments).to_string(), Value::Object(labels).to_string());
+    for name in ["security-opt", "isolation"] {
+        if given.has(name) {
+            return Err(Failure::new(format!("--{name} is not served: all steps run with the engine's default confinement")));
+        }
+    }
+    if given.has("cache-from") {
+        printer::error("WARNING: --cache-from has no effect: the engine has one cache for all builds");
+    }
+    let ulimits = given.all("ulimit").iter().map(|text| super::create_body::ulimit(text)).collect::<Outcome<Vec<Value>>>()?;
+    let ulimits = (!ulimits.is_empty()).then(|| Value::Array(ulimits).to_string());
+    let swap = given.get("memory-swap").map(|text| if text == "-1" { Some(-1) } else { human::parse_size(text) });
+    let swap = swap.flatten().map(|bytes| bytes.to_string());
     let switch = |name: &str| given.on(name).then_some("1");
     let memory = given.get("memory").and_then(human::parse_size).map(|bytes| bytes.to_string());
     let shm = given.get("shm-size").and_then(human::parse_size).map(|bytes| bytes.to_string());
@@ -120,6 +132,8 @@ fn wishes(context: &Context, given: &Given, archive: bool) -> Outcome<String> {
         ("cpusetcpus", given.get("cpuset-cpus")),
         ("cpusetmems", given.get("cpuset-mems")),
         ("memory", memory.as_deref()),
+        ("memswap", swap.as_deref()),
+        ("ulimits", ulimits.as_deref()),
         ("shmsize", shm.as_deref()),
     ];
     pairs.extend(given.all("tag").iter().map(|name| ("t", Some(name.as_str()))));
@@ -360,6 +374,11 @@ impl Display {
 }
 
 fn prune(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
+    for name in ["filter", "keep-storage"] {
+        if given.has(name) {
+            return Err(Failure::new(format!("--{name} is not served: builder prune forgets all cached results, with --all the cache mounts, too")));
+        }
+    }
     let all = given.on("all");
     let warning = if all { "WARNING! This will remove all build cache." } else { "WARNING! This will remove all dangling build cache." };
     if !given.on("force") && !confirm(&format!("{warning} Are you sure you want to continue?"))? {

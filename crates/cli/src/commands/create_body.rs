@@ -359,7 +359,7 @@ fn security(option: &str) -> Outcome<String> {
     Ok(format!("seccomp={value}"))
 }
 
-fn ulimit(text: &str) -> Outcome<Value> {
+pub(super) fn ulimit(text: &str) -> Outcome<Value> {
     let wrong = |why: &str| Failure::Message {
         message: format!("invalid argument \"{text}\" for \"--ulimit\" flag: {why}"),
         code: 125,
