@@ -376,7 +376,9 @@ impl Display {
 fn prune(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     for name in ["filter", "keep-storage"] {
         if given.has(name) {
-            return Err(Failure::new(format!("--{name} is not served: builder prune forgets all cached results, with --all the cache mounts, too")));
+            return Err(Failure::new(format!(
+                "--{name} is not served: builder prune forgets all cached results, with --all the cache mounts, too"
+            )));
         }
     }
     let all = given.on("all");
