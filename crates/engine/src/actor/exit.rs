@@ -11,7 +11,7 @@ use crate::error::{OperationError, RemoveError};
 use crate::event::EventKind;
 use crate::id::ContainerId;
 use crate::registry::lock;
-use crate::spec::RestartPolicy;
+use crate::spec::{NetworkMode, RestartPolicy};
 use crate::state::{Input, State};
 use crate::types::Waited;
 use crate::view::MountPoint;
@@ -126,13 +126,18 @@ impl Actor {
             self.publish();
             return Err(error.into());
         }
-        let has_ports = !self.record.spec.host.port_bindings.is_empty() || self.record.spec.host.publish_all_ports;
+        let host = &self.record.spec.host;
+        let has_ports = !host.port_bindings.is_empty() || host.publish_all_ports;
+        let in_network = matches!(host.network_mode, NetworkMode::Network(_))
+            || self.record.spec.networks.keys().any(|name| name != "bridge" && name != "default");
         if let Some(detaching) = self.detaching.take()
-            && has_ports
+            && (has_ports || in_network)
         {
-            // Its ports are free when its name is. A panic there has been shown already.
+            // Its ports are free when its name is, and its networks can be removed. A panic there has been shown already.
             let _ = detaching.await;
         }
+        // Before the answer: its image and its volumes can be removed then.
+        release(&self.deps, id, &self.record.mounts);
         self.waiting_clients.clear();
         lock(&self.deps.execs).retain(|_, cell| cell.id != id);
         self.deps.registry.remove(id, &self.record.name);
@@ -145,8 +150,8 @@ impl Actor {
     }
 }
 
-/// Gives back all that a container held. Nothing here fails loudly: what is left is swept later.
-pub(crate) fn clear(deps: &Arc<Deps>, id: ContainerId, mounts: &[MountPoint], volumes: bool) {
+/// Ends the use of the image and the volumes. Nothing here fails loudly: what is left is swept later.
+fn release(deps: &Deps, id: ContainerId, mounts: &[MountPoint]) {
     let holder = id.to_string();
     drop(deps.images.remove_snapshot(&holder));
     deps.images.unpin(&holder);
@@ -154,6 +159,11 @@ pub(crate) fn clear(deps: &Arc<Deps>, id: ContainerId, mounts: &[MountPoint], vo
         deps.images.unpin(&crate::create::pin_of(&id, index));
     }
     deps.volumes.detach(&holder);
+}
+
+/// Gives back all that a container held, as [`release`] does.
+pub(crate) fn clear(deps: &Arc<Deps>, id: ContainerId, mounts: &[MountPoint], volumes: bool) {
+    release(deps, id, mounts);
     if volumes {
         for point in mounts.iter().filter(|m| m.anonymous && !m.name.is_empty()) {
             if deps.volumes.remove(&point.name, false).is_ok() {
