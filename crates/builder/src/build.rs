@@ -1,10 +1,8 @@
 //! A whole build: which stages are needed, and all of them at work at the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::Future;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,27 +16,15 @@ use tokio::task::JoinSet;
 use crate::cache::{Cache, Key, Pruned};
 use crate::dockerfile::{Dockerfile, Instruction, RunMountKind, Stage, expand};
 use crate::error::BuildError;
+use crate::source::{self, Contexts, Named, Sources};
 use crate::stage::{self, Outcome};
 use crate::{Event, Update};
-
-/// An answer that takes time.
-pub type Fetch<T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send>>;
-
-/// Where a build gets what is not in its context.
-pub trait Sources: Send + Sync {
-    /// Finds an image by name, and pulls it where it is missing or `pull` is set.
-    fn image(&self, name: &str, platform: Option<&Platform>, pull: bool) -> Fetch<ImageId>;
-    /// Fetches what is at a URL into a file of `directory`; answers its name there and its time in Unix seconds.
-    fn url(&self, url: &str, directory: &Path) -> Fetch<(String, Option<i64>)>;
-}
 
 /// What is to be built.
 #[derive(Debug, Default)]
 pub struct Request {
     /// The Dockerfile's bytes.
     pub dockerfile: Vec<u8>,
-    /// The context's directory; none is an empty context.
-    pub context: Option<PathBuf>,
     /// Stage to build; none is the last.
     pub target: Option<String>,
     /// Build arguments; none takes the value from nowhere and unsets the default.
@@ -53,10 +39,8 @@ pub struct Request {
     pub platform: Option<Platform>,
     /// What `RUN` gets where its instruction says nothing.
     pub host: engine::spec::HostConfig,
-    /// Secrets by id.
-    pub secrets: BTreeMap<String, Vec<u8>>,
-    /// Named contexts: directories by name.
-    pub contexts: BTreeMap<String, PathBuf>,
+    /// Named contexts.
+    pub contexts: BTreeMap<String, Named>,
 }
 
 /// Builds images.
@@ -147,6 +131,7 @@ impl Builder {
             updates,
             results,
             vertices: AtomicUsize::new(1),
+            contexts: Contexts::default(),
             work: Work(work),
         });
         let mut stages = JoinSet::new();
@@ -199,6 +184,7 @@ pub(crate) struct Context {
     updates: mpsc::Sender<Update>,
     results: Vec<watch::Receiver<Option<Result<Outcome, ()>>>>,
     vertices: AtomicUsize,
+    contexts: Contexts,
     pub(crate) work: Work,
 }
 
@@ -227,17 +213,10 @@ impl Context {
         find_stage(&self.file, name, before)
     }
 
-    /// Opens the main context.
-    pub(crate) fn open_context(&self) -> std::io::Result<OwnedFd> {
-        let empty = self.work.0.join("empty");
-        let path = match &self.request.context {
-            Some(path) => path,
-            None => {
-                std::fs::create_dir_all(&empty)?;
-                &empty
-            }
-        };
-        Ok(std::fs::File::open(path)?.into())
+    /// Opens the context, or the one with a name. `all` asks for files that the Dockerfile does not name, too.
+    pub(crate) async fn files(&self, name: Option<&str>, all: bool) -> Result<Arc<OwnedFd>, String> {
+        let paths = if all || name.is_some() { None } else { self.plan.reads.clone() };
+        self.contexts.open(&*self.sources, name, paths).await
     }
 }
 
@@ -260,6 +239,8 @@ pub(crate) struct Plan {
     pub(crate) globals: BTreeMap<String, String>,
     /// Platform of the result.
     pub(crate) platform: Platform,
+    /// What is read of the context; none is everything.
+    reads: Option<Vec<String>>,
 }
 
 impl Plan {
@@ -295,14 +276,15 @@ impl Plan {
             None => file.stages.len() - 1,
             Some(name) => find_stage(file, name, file.stages.len()).ok_or_else(|| BuildError::Target(name.clone()))?,
         };
-        let mut plan = Self { target, needed: BTreeSet::new(), bases, platforms, globals, platform };
-        plan.need(file, target);
+        let mut plan = Self { target, needed: BTreeSet::new(), bases, platforms, globals, platform, reads: None };
+        plan.need(file, request, target);
+        plan.reads = source::reads(file, &plan.needed);
         Ok(plan)
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "no other instruction names a stage")]
     /// Marks a stage and all that it needs; each needs only earlier ones.
-    fn need(&mut self, file: &Dockerfile, index: usize) {
+    fn need(&mut self, file: &Dockerfile, request: &Request, index: usize) {
         if !self.needed.insert(index) {
             return;
         }
@@ -318,11 +300,11 @@ impl Plan {
                 _ => {}
             }
         }
-        // A base is meant by its name only, a number would be an image.
+        // A base is meant by its name only, a number would be an image; a context stands before a stage of its name.
         for (position, name) in names.iter().enumerate() {
-            let number = position == 0 && name.parse::<usize>().is_ok();
-            if let Some(other) = find_stage(file, name, index).filter(|_| !number) {
-                self.need(file, other);
+            let none = position == 0 && name.parse::<usize>().is_ok() || request.contexts.contains_key(name);
+            if let Some(other) = find_stage(file, name, index).filter(|_| !none) {
+                self.need(file, request, other);
             }
         }
     }

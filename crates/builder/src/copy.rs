@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use crate::cache::Key;
 use crate::dockerfile::{Copy, Step};
 use crate::error::BuildError;
+use crate::source::Named;
 use crate::stage::{Work, absolute, fail};
 use crate::tree::{self, Attributes, Copier, ModeChange};
 
@@ -82,16 +83,12 @@ fn is_url(source: &str) -> bool {
 
 /// The tree that sources are looked for in.
 pub(crate) async fn origin(work: &Work<'_>, from: Option<&str>) -> Result<Arc<OwnedFd>, String> {
-    let Some(from) = from else {
-        return work.context.open_context().map(Arc::new).map_err(|error| format!("cannot open the context: {error}"));
-    };
-    if let Some(directory) = work.context.request.contexts.get(from) {
-        let opened = std::fs::File::open(directory).map_err(|error| format!("cannot open the context {from}: {error}"))?;
-        return Ok(Arc::new(opened.into()));
-    }
-    let image = match work.context.find_stage(from, work.index) {
-        Some(stage) => work.context.stage(stage).await.map_err(|error| error.to_string())?.image,
-        None => work.context.sources.image(from, work.context.request.platform.as_ref(), false).await?,
+    let Some(from) = from else { return work.context.files(None, work.triggered).await };
+    let image = match (work.context.request.contexts.get(from), work.context.find_stage(from, work.index)) {
+        (Some(Named::Files), _) => return work.context.files(Some(from), true).await,
+        (Some(Named::Image(name)), _) => work.context.sources.image(name, work.context.request.platform.as_ref(), false).await?,
+        (None, Some(stage)) => work.context.stage(stage).await.map_err(|error| error.to_string())?.image,
+        (None, None) => work.context.sources.image(from, work.context.request.platform.as_ref(), false).await?,
     };
     let images = work.context.builder.images.clone();
     let opened = tokio::task::spawn_blocking(move || images.open_image(&image)).await.map_err(|panic| panic.to_string())?;

@@ -7,12 +7,14 @@ mod cache;
 mod copy;
 mod error;
 mod run;
+mod source;
 mod stage;
 mod tree;
 
-pub use build::{Builder, Fetch, Request, Sources};
+pub use build::{Builder, Request};
 pub use cache::Pruned;
 pub use error::BuildError;
+pub use source::{Agent, Fetch, Named, Sources};
 
 /// What a build tells while it works.
 #[derive(Clone, Debug, PartialEq, Eq)]

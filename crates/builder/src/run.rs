@@ -10,6 +10,7 @@ use engine::spec::{Bind, LogConfig, MountSource, NetworkMode, Propagation, Spec}
 use engine::{AttachOptions, Engine, RunOptions};
 use image::ImageId;
 use sha2::{Digest as _, Sha256};
+use tokio::task::JoinSet;
 
 use crate::Event;
 use crate::copy::origin;
@@ -171,6 +172,8 @@ struct Mounts {
     locks: Vec<Arc<tokio::sync::Mutex<()>>>,
     /// What the result depends on.
     parts: Vec<String>,
+    /// Serve agents of ssh keys; they end with the command.
+    agents: JoinSet<()>,
 }
 
 impl Mounts {
@@ -204,11 +207,8 @@ impl Mounts {
             }
             RunMountKind::Cache => self.cache(work, &options, &target.unwrap_or_default()).await?,
             RunMountKind::Bind => self.files(work, &options, &target.unwrap_or_default()).await?,
-            RunMountKind::Secret => self.secret(work, &options, target)?,
-            RunMountKind::Ssh if get("required") == Some("true") => {
-                return Err("ssh mounts are not served: this client forwards no agent".to_owned());
-            }
-            RunMountKind::Ssh => {}
+            RunMountKind::Secret => self.secret(work, &options, target).await?,
+            RunMountKind::Ssh => self.agent(work, &options, target).await?,
         }
         Ok(())
     }
@@ -280,7 +280,7 @@ impl Mounts {
         Ok(())
     }
 
-    fn secret(
+    async fn secret(
         &mut self,
         work: &Work<'_>,
         options: &std::collections::BTreeMap<String, String>,
@@ -288,7 +288,7 @@ impl Mounts {
     ) -> Result<(), String> {
         let named = options.get("id").or_else(|| options.get("source")).cloned();
         let id = named.or_else(|| target.as_deref().and_then(|target| target.rsplit('/').next()).map(str::to_owned)).unwrap_or_default();
-        let Some(value) = work.context.request.secrets.get(&id) else {
+        let Some(value) = work.context.sources.secret(&id).await? else {
             if options.get("required").is_some_and(|it| it == "true") {
                 return Err(format!("secret {id}: not found; give it with --secret id={id},src=FILE"));
             }
@@ -306,9 +306,53 @@ impl Mounts {
         let (uid, gid, mode) =
             (number("uid", 0, 10).map_err(invalid)?, number("gid", 0, 10).map_err(invalid)?, number("mode", 0o400, 8).map_err(invalid)?);
         let path = work.context.work.0.join(format!("secret-{}-{}", work.index, self.binds.len()));
-        write_private(&path, value, mode).map_err(|error| error.to_string())?;
+        write_private(&path, &value, mode).map_err(|error| error.to_string())?;
         std::os::unix::fs::chown(&path, Some(uid), Some(gid)).map_err(|error| error.to_string())?;
         self.bind(path, &target.unwrap_or_else(|| format!("/run/secrets/{id}")), true);
+        Ok(())
+    }
+
+    /// A socket that leads to the client's agent. **Source:** Dockerfile reference, "RUN --mount=type=ssh".
+    async fn agent(
+        &mut self,
+        work: &Work<'_>,
+        options: &std::collections::BTreeMap<String, String>,
+        target: Option<String>,
+    ) -> Result<(), String> {
+        let id = options.get("id").map_or("default", String::as_str);
+        let Some(agent) = work.context.sources.agent(id).await? else {
+            if options.get("required").is_some_and(|it| it == "true") {
+                return Err(format!("no SSH key \"{id}\" is forwarded by the client; give it with --ssh {id}"));
+            }
+            return Ok(());
+        };
+        let number = |key: &str, default: u32, radix: u32| options.get(key).map_or(Ok(default), |text| u32::from_str_radix(text, radix));
+        let invalid = |_| format!("ssh {id}: uid, gid and mode must be numbers");
+        let (uid, gid, mode) =
+            (number("uid", 0, 10).map_err(invalid)?, number("gid", 0, 10).map_err(invalid)?, number("mode", 0o600, 8).map_err(invalid)?);
+        let failed = |error: std::io::Error| format!("cannot offer the ssh agent `{id}`: {error}");
+        // A name of the build's directory may be longer than the address of a socket: it is bound below a descriptor.
+        let directory = work.context.work.0.join("agents");
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(failed)?;
+        let name = format!("{}-{}", work.index, self.binds.len());
+        let open = std::fs::File::open(&directory).map_err(failed)?;
+        let short = PathBuf::from(format!("/proc/self/fd/{}/{name}", std::os::fd::AsRawFd::as_raw_fd(&open)));
+        // One of a step before, whose command has ended.
+        let _ = std::fs::remove_file(&short);
+        let listener = tokio::net::UnixListener::bind(&short).map_err(failed)?;
+        std::os::unix::fs::chown(&short, Some(uid), Some(gid)).map_err(failed)?;
+        std::fs::set_permissions(&short, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+        let target = target.unwrap_or_else(|| format!("/run/buildkit/ssh_agent.{}", self.agents.len()));
+        self.agents.spawn(async move {
+            let mut clients = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                clients.spawn(agent(client));
+            }
+        });
+        if !self.environment.iter().any(|entry| entry.starts_with("SSH_AUTH_SOCK=")) {
+            self.environment.push(format!("SSH_AUTH_SOCK={target}"));
+        }
+        self.bind(directory.join(name), &target, true);
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use crate::build::{Base, Context};
 use crate::cache::Key;
 use crate::dockerfile::{Command, Dockerfile, Instruction, Step, expand};
 use crate::error::BuildError;
+use crate::source::Named;
 use crate::{Event, copy, run, tree};
 
 /// What BuildKit writes into the history, so that tools know what a line means.
@@ -34,6 +35,8 @@ pub(crate) struct Work<'a> {
     /// What was done since the last layer, for the history.
     pending: Vec<String>,
     author: String,
+    /// Whether the base has triggers, which read of the context what the Dockerfile does not name.
+    pub(crate) triggered: bool,
     /// Number of the step that is done, and of all, as people are told.
     position: usize,
     total: usize,
@@ -48,6 +51,7 @@ pub(crate) async fn run(context: &Arc<Context>, index: usize) -> Result<Outcome,
     for trigger in std::mem::take(&mut config.on_build) {
         steps.push(Dockerfile::trigger(&trigger, stage.line, context.file.directives.escape)?);
     }
+    let triggered = !steps.is_empty();
     steps.extend(stage.steps.iter().cloned());
     let total = 1 + steps.iter().filter(|step| makes_layer(&step.instruction)).count();
     let mut work = Work {
@@ -59,6 +63,7 @@ pub(crate) async fn run(context: &Arc<Context>, index: usize) -> Result<Outcome,
         arguments: BTreeMap::new(),
         pending: Vec::new(),
         author: String::new(),
+        triggered,
         position: 1,
         total,
     };
@@ -87,9 +92,14 @@ async fn base(context: &Arc<Context>, index: usize) -> Result<Base, BuildError> 
         let found = context.builder.images.get(&image).ok_or_else(|| fail(format!("the image {image} has gone")))?;
         Ok(Base { image, config: found.config.config.clone(), key: Key::of_image(&image) })
     };
-    if let Some(other) = context.find_stage(name, index).filter(|_| !number) {
+    let named = context.request.contexts.get(name);
+    if named == Some(&Named::Files) {
+        return Err(fail(format!("the context {name} is a directory and cannot be a base; use COPY --from={name}")));
+    }
+    if let Some(other) = context.find_stage(name, index).filter(|_| !number && named.is_none()) {
         return of(context.stage(other).await?.image);
     }
+    let name = if let Some(Named::Image(name)) = named { name } else { name };
     let platform = context.plan.platforms[index].clone().or_else(|| context.request.platform.clone());
     if name == "scratch" {
         let platform = platform.unwrap_or_else(|| context.plan.platform.clone());

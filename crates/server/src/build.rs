@@ -10,7 +10,7 @@ use crate::reply::{self, Reply};
 use crate::request::Call;
 use crate::upload::Upload;
 use crate::{ApiError, images};
-use builder::{Event, Fetch, Request, Sources, Update};
+use builder::{Agent, Event, Fetch, Request, Sources, Update};
 use bytes::Bytes;
 use docker_api::archive::{ExtractOptions, Owner, Tree, extract};
 use docker_api::types::{ErrorDetail, HostConfig, Progress};
@@ -19,6 +19,7 @@ use image::ImageId;
 use oci::{ImageRef, Platform};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -73,12 +74,12 @@ impl App {
         };
         let hidden = call.query.flag("teu");
         let auths = auths(call.header(CONFIG_HEADER));
+        let secrets = secrets(call.header(SECRETS_HEADER))?;
         let directory = self.builder.work();
         let upload = Upload::new(call.into_body());
         let unpacked = blocking(move || unpack(directory, upload, &dockerfile, hidden)).await??;
         request.dockerfile = unpacked.1;
-        request.context = Some(unpacked.0.0.clone());
-        let sources: Arc<dyn Sources> = Arc::new(Here { app: self.clone(), auths });
+        let sources: Arc<dyn Sources> = Arc::new(Here { app: self.clone(), auths, context: unpacked.0.0.clone(), secrets });
         let (lines, answer) = reply::stream("application/json");
         let app = self.clone();
         tokio::spawn(async move {
@@ -179,7 +180,6 @@ fn request(call: &Call) -> Result<Request, ApiError> {
         pull: query.flag("pull"),
         platform: images::platform(query.text("platform"))?,
         host: host::parse(wanted)?,
-        secrets: secrets(call.header(SECRETS_HEADER))?,
         ..Request::default()
     })
 }
@@ -267,10 +267,12 @@ fn text(update: &Update, quiet: bool) -> String {
     }
 }
 
-/// The images of this host, and those of registries.
+/// The images of this host, those of registries, and what came with the request.
 struct Here {
     app: App,
     auths: BTreeMap<String, String>,
+    context: PathBuf,
+    secrets: BTreeMap<String, Vec<u8>>,
 }
 
 impl Sources for Here {
@@ -302,5 +304,24 @@ impl Sources for Here {
     fn url(&self, url: &str, _: &Path) -> Fetch<(String, Option<i64>)> {
         let url = url.to_owned();
         Box::pin(async move { Err(format!("{url} cannot be fetched: ADD of addresses is not served; use RUN with curl or wget")) })
+    }
+
+    fn files(&self, context: Option<&str>, _: Option<Vec<String>>) -> Fetch<OwnedFd> {
+        let (name, path) = (context.map(str::to_owned), self.context.clone());
+        Box::pin(async move {
+            match name {
+                Some(name) => Err(format!("the context {name} did not come with the request")),
+                None => std::fs::File::open(path).map(OwnedFd::from).map_err(|cause| format!("cannot open the context: {cause}")),
+            }
+        })
+    }
+
+    fn secret(&self, id: &str) -> Fetch<Option<Vec<u8>>> {
+        let value = self.secrets.get(id).cloned();
+        Box::pin(async move { Ok(value) })
+    }
+
+    fn agent(&self, _: &str) -> Fetch<Option<Agent>> {
+        Box::pin(async { Ok(None) })
     }
 }
