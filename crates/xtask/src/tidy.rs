@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use crate::{call, cargo, workspace};
 
 /// Every arrow of `docs/architecture.md`: a crate and what it may import. Development dependencies may also name `testkit`.
-const ARROWS: [(&str, &[&str]); 17] = [
+const ARROWS: [(&str, &[&str]); 18] = [
     ("sys", &[]),
     ("oci", &[]),
     ("store", &[]),
@@ -22,7 +22,8 @@ const ARROWS: [(&str, &[&str]); 17] = [
     ("engine", &["oci", "store", "image", "network", "volume", "supervisor"]),
     ("builder", &["docker-api", "oci", "store", "image", "engine"]),
     ("server", &["docker-api", "oci", "store", "image", "network", "volume", "registry", "engine", "builder"]),
-    ("cli", &["docker-api"]),
+    ("compose", &["docker-api"]),
+    ("cli", &["docker-api", "compose"]),
     (
         "teu",
         &[

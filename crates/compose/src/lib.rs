@@ -1,0 +1,3 @@
+//! Compose files → one canonical project.
+
+pub mod model;
