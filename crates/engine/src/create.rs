@@ -60,13 +60,13 @@ pub(crate) fn create(
 }
 
 fn find_image(deps: &Deps, spec: &Spec, platform: Option<&Platform>) -> Result<Image, CreateError> {
-    let image = deps.images.resolve(&spec.config.image)?;
-    match platform {
-        Some(wanted) if !wanted.matches(&image.config.platform()) => {
-            Err(CreateError::Platform { image: spec.config.image.clone(), platform: wanted.to_string() })
+    let name = &spec.config.image;
+    deps.images.resolve_for(name, platform).map_err(|error| match error {
+        image::ResolveError::Platform { wanted, .. } => CreateError::Platform { image: name.clone(), platform: wanted },
+        error @ (image::ResolveError::NotFound { .. } | image::ResolveError::Ambiguous { .. } | image::ResolveError::Name(_)) => {
+            error.into()
         }
-        _ => Ok(image),
-    }
+    })
 }
 
 /// Other containers and networks that it names must be there.

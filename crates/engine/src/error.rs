@@ -340,7 +340,9 @@ impl CreateError {
         match self {
             Self::Name(_) | Self::Invalid(_) | Self::VolumeName(_) | Self::Endpoint { .. } => ErrorKind::Invalid,
             Self::NameInUse { .. } => ErrorKind::Conflict,
-            Self::Image(image::ResolveError::NotFound { .. }) | Self::Platform { .. } => ErrorKind::NotFound,
+            Self::Image(image::ResolveError::NotFound { .. } | image::ResolveError::Platform { .. }) | Self::Platform { .. } => {
+                ErrorKind::NotFound
+            }
             Self::Image(_) => ErrorKind::Invalid,
             Self::Lookup(error) => error.kind(),
             Self::Pin(_) => ErrorKind::NotFound,

@@ -25,6 +25,8 @@ pub(crate) struct Disk {
     pub(crate) trash: PathBuf,
     /// Compressed layers while they come, one file a blob, named by its digest.
     pub(crate) ingest: PathBuf,
+    /// Configurations and layers of attestations, one file each, named by its digest.
+    pub(crate) documents: PathBuf,
     serial: AtomicU64,
 }
 
@@ -44,6 +46,7 @@ impl Disk {
             staging: make(root.join("staging"), 0o700)?,
             trash: make(root.join("trash"), 0o700)?,
             ingest: make(root.join("ingest"), 0o700)?,
+            documents: make(root.join("images/documents"), 0o700)?,
             serial: AtomicU64::new(0),
         };
         for name in names(&disk.staging).map_err(|source| (disk.staging.clone(), source))? {
@@ -63,6 +66,11 @@ impl Disk {
     /// Returns the tape of a layer.
     pub(crate) fn tape(&self, diff_id: &oci::Digest) -> PathBuf {
         self.tapes.join(diff_id.hex())
+    }
+
+    /// Returns the file of an attestation's document.
+    pub(crate) fn document(&self, digest: &oci::Digest) -> PathBuf {
+        self.documents.join(digest.hex())
     }
 
     /// Makes a new staging directory.

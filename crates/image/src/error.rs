@@ -38,9 +38,45 @@ pub enum ResolveError {
         /// The digits given.
         prefix: String,
     },
+    /// The name leads to images of other platforms alone.
+    #[error("image with reference {name} was found but its platform ({offered}) does not match the specified platform ({wanted})")]
+    Platform {
+        /// The name.
+        name: String,
+        /// The platform of the image that is here.
+        offered: String,
+        /// The platform that was asked for.
+        wanted: String,
+    },
     /// The text is no name.
     #[error(transparent)]
     Name(#[from] ParseReferenceError),
+}
+
+/// Says why an index was not recorded; nothing of it is visible.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The index, or a document of it, is not what it should be.
+    #[error("cannot record the index: {reason}")]
+    Invalid {
+        /// What is wrong.
+        reason: String,
+    },
+    /// An image of it is not here.
+    #[error("No such image: {id}")]
+    Image {
+        /// Its id.
+        id: ImageId,
+    },
+    /// A document cannot be written.
+    #[error("cannot write the documents of the index")]
+    Io(#[source] io::Error),
+    /// A record cannot be written.
+    #[error("cannot record the index")]
+    Record(#[source] store::PutError),
+    /// A name cannot be given.
+    #[error(transparent)]
+    Tag(#[from] TagError),
 }
 
 /// Says why an archive was not loaded; nothing of it is kept.
@@ -127,6 +163,9 @@ pub enum RemoveError {
         /// The text after `conflict: `.
         text: String,
     },
+    /// A name cannot lead to another platform.
+    #[error(transparent)]
+    Name(TagError),
     /// A record cannot be removed.
     #[error("cannot remove the record of the image")]
     Record(#[source] store::RemoveError),

@@ -3,6 +3,7 @@
 mod building;
 mod changed;
 mod exploring;
+pub(crate) mod indexes;
 pub(crate) mod loading;
 mod naming;
 mod removing;
@@ -22,7 +23,7 @@ use crate::error::{HistoryError, OpenError, PinError, SweepError};
 use crate::layer::{Backend, Layer, Mounts, Storage};
 use crate::model::{HistoryEntry, Image, ImageId, Swept};
 use crate::pull::{Known, Turns};
-use crate::state::{Entry, ImageRecord, NameRecord, State, time};
+use crate::state::{Entry, ImageRecord, IndexRecord, NameRecord, State, time};
 use crate::tree::Limits;
 
 /// All images below one data directory; methods may be called from any thread.
@@ -33,6 +34,7 @@ pub struct Images {
     mounts: Mounts,
     records: Table<ImageRecord>,
     names: Table<NameRecord>,
+    indexes: Table<IndexRecord>,
     state: Mutex<State>,
     /// Who fetches which blobs now.
     pub(crate) turns: Turns,
@@ -76,6 +78,7 @@ impl Images {
                 Err(error) => state.damaged.push(format!("name {key}: {error}")),
             }
         }
+        let indexes = open_indexes(&disk, &mut state)?;
         let holders = names(&disk.snapshots);
         let holders = holders.map_err(|source| OpenError::Directory { path: disk.snapshots.clone(), source })?;
         for holder in holders {
@@ -93,17 +96,19 @@ impl Images {
             mounts: Mounts::default(),
             records,
             names: name_table,
+            indexes,
             state: Mutex::new(state),
             turns: Turns::default(),
             known,
         })
     }
 
-    /// Returns all images, the newest first.
+    /// Returns the images, the newest first; of the platforms of an index the one that its name means, see [`Images::listed`].
     #[must_use]
     pub fn list(&self) -> Vec<Image> {
         let state = self.state();
-        let mut images: Vec<Image> = state.images.keys().filter_map(|id| state.image(id)).collect();
+        let primary = state.images.keys().filter(|id| !state.is_secondary(id));
+        let mut images: Vec<Image> = primary.filter_map(|id| state.image(id)).collect();
         images.sort_by(|one, other| other.created.cmp(&one.created).then(one.id.cmp(&other.id)));
         images
     }
@@ -257,6 +262,33 @@ impl Images {
         // Every change is complete before anything can panic, so a poisoned state is still sound.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Reads the indexes that names lead to, as far as what they name is here; other indexes and their documents are deleted.
+fn open_indexes(disk: &Disk, state: &mut State) -> Result<Table<IndexRecord>, OpenError> {
+    let (table, records, damaged) = Table::<IndexRecord>::open(disk.images.join("indexes")).map_err(OpenError::Table)?;
+    state.damaged.extend(damaged.into_iter().map(|bad| format!("index {}: {}", bad.key, bad.reason)));
+    for (key, mut record) in records {
+        let digest = oci::Digest::of(record.document.as_bytes());
+        let is_named = state.names.values().any(|name| name.index == Some(digest));
+        if !is_named || digest.hex() != key {
+            // It stays on disk at worst.
+            let _ = table.remove(&key, store::Durability::Volatile);
+            continue;
+        }
+        indexes::mend(state, &mut record, |file| disk.document(file).exists());
+        state.indexes.insert(digest, record);
+    }
+    let directory = |source| OpenError::Directory { path: disk.documents.clone(), source };
+    for name in names(&disk.documents).map_err(directory)? {
+        let digest = name.to_str().and_then(|hex| oci::Digest::from_hex(hex).ok());
+        let is_owned = digest.is_some_and(|digest| state.indexes.values().flat_map(IndexRecord::files).any(|file| *file == digest));
+        // A damaged record may be repaired later: its documents are then still wanted.
+        if !is_owned && state.damaged.is_empty() {
+            fs_err::remove_file(disk.documents.join(name)).map_err(directory)?;
+        }
+    }
+    Ok(table)
 }
 
 /// Checks a record against its key and the layers on disk.

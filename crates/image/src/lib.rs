@@ -26,10 +26,11 @@ mod walk;
 
 pub use compression::sniffing;
 pub use error::{
-    CommitError, HistoryError, ImportError, LoadError, OpenError, PinError, PruneError, RemoveError, RemoveSnapshotError, ResolveError,
-    SaveError, SnapshotError, SweepError, TagError,
+    CommitError, HistoryError, ImportError, IndexError, LoadError, OpenError, PinError, PruneError, RemoveError, RemoveSnapshotError,
+    ResolveError, SaveError, SnapshotError, SweepError, TagError,
 };
 pub use images::Images;
+pub use images::indexes::{IndexPlan, Listed, ListedEntry, ListedKind, Member};
 pub use layer::{Backend, ParseBackendError};
 pub use model::{
     Change, ChangeKind, CommitOptions, Explored, ExploredLayer, Fault, HistoryEntry, Image, ImageId, ImportOptions, Loaded, Progress,

@@ -59,6 +59,8 @@ pub struct Image {
     pub holders: Vec<String>,
     /// The image it was made of on this host.
     pub parent: Option<ImageId>,
+    /// The index that its newest name leads to, see [`crate::Images::listed`].
+    pub index: Option<Digest>,
 }
 
 /// What `load` reports while it works.

@@ -18,6 +18,7 @@ use oci::{Digest, ImageRef};
 use crate::archive::Planned;
 use crate::error::LoadError;
 use crate::images::Images;
+use crate::images::indexes::IndexPlan;
 use crate::images::loading::Lease;
 use crate::model::Loaded;
 pub(crate) use ingest::sweep;
@@ -51,6 +52,8 @@ pub struct PullPlan {
     pub names: Vec<ImageRef>,
     /// The repository that it comes from.
     pub repository: ImageRef,
+    /// The index that its names lead to, with the documents of it that come along; the image itself is added to them.
+    pub index: Option<IndexPlan>,
 }
 
 /// Bounds of a pull.
@@ -219,7 +222,8 @@ impl Images {
             }
         }
         let order = diff_ids.iter().filter_map(|diff_id| places.get(diff_id).copied()).collect();
-        let planned = Planned { config: plan.config, names: plan.names, layers: order, manifest: Some(plan.manifest), parent: None };
+        let (manifest, index) = (Some(plan.manifest), plan.index);
+        let planned = Planned { config: plan.config, names: plan.names, layers: order, manifest, parent: None, index };
         let loaded = self.commit(&lease, &layers, vec![planned]).map_err(PullError::Record)?;
         for (blob, diff_id) in plan.layers.iter().zip(&diff_ids) {
             ingest::remove(&self.disk, &blob.digest);

@@ -40,15 +40,66 @@ pub(crate) struct ImageRecord {
 /// A name on disk, under the full reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct NameRecord {
+    /// The image that is meant where no platform is asked for.
     pub(crate) image: ImageId,
+    /// The index that the name leads to, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) index: Option<Digest>,
     /// Seconds since 1970.
     pub(crate) tagged: u64,
 }
 
 impl NameRecord {
-    pub(crate) fn now(image: ImageId) -> Self {
+    pub(crate) fn now(image: ImageId, index: Option<Digest>) -> Self {
         let tagged = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        Self { image, tagged }
+        Self { image, index, tagged }
+    }
+}
+
+/// An index on disk, under the hex digits of its digest; it lives as long as a name leads to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IndexRecord {
+    /// The index, byte for byte.
+    pub(crate) document: String,
+    /// What is here of the documents that it, or an index in it, names.
+    pub(crate) members: BTreeMap<Digest, MemberRecord>,
+}
+
+/// A document that an index names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MemberRecord {
+    /// The document, byte for byte.
+    pub(crate) document: String,
+    pub(crate) content: MemberContent,
+}
+
+/// What a document of an index stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum MemberContent {
+    /// An image.
+    Image(ImageId),
+    /// An attestation or another artefact: the digests of its configuration and its layers, which are kept as files.
+    Artifact(Vec<Digest>),
+    /// A further index.
+    Index,
+}
+
+impl IndexRecord {
+    /// The images of the index that are here.
+    pub(crate) fn images(&self) -> impl Iterator<Item = ImageId> {
+        self.members.values().filter_map(|member| match member.content {
+            MemberContent::Image(id) => Some(id),
+            MemberContent::Artifact(_) | MemberContent::Index => None,
+        })
+    }
+
+    /// The files of the index's artefacts.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Digest> {
+        self.members.values().flat_map(|member| match &member.content {
+            MemberContent::Artifact(files) => files.as_slice(),
+            MemberContent::Image(_) | MemberContent::Index => &[],
+        })
     }
 }
 
@@ -65,6 +116,7 @@ pub(crate) type FileCache = HashMap<(ImageId, PathBuf), Option<Arc<[u8]>>>;
 pub(crate) struct State {
     pub(crate) images: BTreeMap<ImageId, Entry>,
     pub(crate) names: BTreeMap<ImageRef, NameRecord>,
+    pub(crate) indexes: BTreeMap<Digest, IndexRecord>,
     /// Pins by holder.
     pub(crate) pins: HashMap<String, ImageId>,
     /// Snapshots by holder.
@@ -84,6 +136,25 @@ impl State {
     /// Returns the names of an image, sorted.
     pub(crate) fn names_of(&self, id: &ImageId) -> Vec<ImageRef> {
         self.names.iter().filter(|(_, record)| record.image == *id).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Returns the index that the image's newest name leads to.
+    pub(crate) fn index_of(&self, id: &ImageId) -> Option<Digest> {
+        let names = self.names.values().filter(|record| record.image == *id);
+        names.max_by_key(|record| record.tagged).and_then(|record| record.index)
+    }
+
+    /// Says whether an image has no name of its own, but is one of several platforms of an index with a name.
+    pub(crate) fn is_secondary(&self, id: &ImageId) -> bool {
+        self.indexes.values().any(|index| index.images().any(|member| member == *id))
+            && !self.names.values().any(|record| record.image == *id)
+    }
+
+    /// Returns the other platforms of the indexes that the names of an image lead to, which live by these names alone.
+    pub(crate) fn siblings(&self, id: &ImageId) -> BTreeSet<ImageId> {
+        let indexes: BTreeSet<Digest> = self.names.values().filter(|name| name.image == *id).filter_map(|name| name.index).collect();
+        let members = indexes.iter().filter_map(|digest| self.indexes.get(digest)).flat_map(IndexRecord::images);
+        members.filter(|member| member != id && self.visible(member).is_some() && self.is_secondary(member)).collect()
     }
 
     pub(crate) fn holders_of(&self, id: &ImageId) -> BTreeSet<&str> {
@@ -133,6 +204,7 @@ impl State {
             created: entry.config.created.as_deref().and_then(time),
             last_tagged: last.and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds))),
             layers: entry.record.layers.iter().map(|layer| layer.diff_id).collect(),
+            index: self.index_of(id),
             parent: entry.record.parent.filter(|parent| self.visible(parent).is_some()),
             holders: self.holders_of(id).into_iter().map(str::to_owned).collect(),
         })

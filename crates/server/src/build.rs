@@ -280,9 +280,8 @@ impl Sources for Here {
         let (app, name, platform) = (self.app.clone(), name.to_owned(), platform.cloned());
         let auths = self.auths.clone();
         Box::pin(async move {
-            let known = |app: &App| app.images.resolve(&name).ok();
-            let fits = |image: &image::Image| platform.as_ref().is_none_or(|wanted| wanted.matches(&image.config.platform()));
-            if let Some(image) = known(&app).filter(|image| !pull && fits(image)) {
+            let known = |app: &App| app.images.resolve_for(&name, platform.as_ref()).ok();
+            if let Some(image) = known(&app).filter(|_| !pull) {
                 return Ok(image.id);
             }
             let reference = images::reference(&name, "").map_err(|cause| cause.message)?;
@@ -293,7 +292,7 @@ impl Sources for Here {
             };
             let header = auths.iter().find(|(server, _)| account(server)).map(|(_, header)| header.as_str()).unwrap_or_default();
             let pulled = app.pull_quietly(&reference, header, platform.clone()).await;
-            match (pulled, known(&app)) {
+            match (pulled, known(&app).or_else(|| app.images.resolve(&name).ok())) {
                 (Ok(()), Some(image)) => Ok(image.id),
                 (Ok(()), None) => Err(format!("{name} was pulled and has gone")),
                 (Err(cause), _) => Err(cause.message),

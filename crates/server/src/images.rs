@@ -1,6 +1,7 @@
 //! `/images/…`: listing, loading, naming and removing.
 
 mod import;
+mod manifests;
 
 use crate::app::App;
 use crate::jobs::{Archive, blocking, stream_job};
@@ -45,7 +46,14 @@ impl App {
                 && dangling.is_none_or(|wanted| wanted == image.repo_tags.is_empty())
                 && filters.labels_match(&image.config.config.labels);
             if bounds && keep_references(&mut image, &filters) {
-                rows.push(summary(&image, call.version));
+                let mut row = summary(&image, call.version);
+                if call.version >= ApiVersion::v1(48) {
+                    row.descriptor = self.descriptor_of(&image);
+                }
+                if call.version >= ApiVersion::v1(47) && call.query.flag("manifests") {
+                    row.manifests = Some(self.manifests_of(&image));
+                }
+                rows.push(row);
             }
         }
         let mut answer = reply::json(StatusCode::OK, &rows);
@@ -60,20 +68,22 @@ impl App {
     pub(crate) fn image_inspect(&self, name: &str, call: &Call) -> Result<Reply, ApiError> {
         let image = self.resolve_for(name, call)?;
         let mut shown = inspect(&image, call.version);
+        let wants_manifests = call.query.flag("manifests");
+        if wants_manifests && !call.query.text("platform").is_empty() {
+            return Err(ApiError::invalid("conflicting options: manifests and platform options cannot both be set"));
+        }
+        if call.version >= ApiVersion::v1(48) {
+            shown.descriptor = self.descriptor_of(&image);
+            shown.manifests = wants_manifests.then(|| self.manifests_of(&image));
+        }
         shown.graph_driver.data = Some(layer_paths(&self.images.layer_paths(&image.id)));
         Ok(reply::json(StatusCode::OK, &shown))
     }
 
-    /// Finds an image, and refuses one of another platform than the one asked for.
+    /// Finds an image, of several platforms the one that is asked for.
     fn resolve_for(&self, name: &str, call: &Call) -> Result<Image, ApiError> {
-        let image = self.resolve(name)?;
-        let offered = image.config.platform();
-        match platform(call.query.text("platform"))? {
-            Some(wanted) if !wanted.matches(&offered) => Err(ApiError::not_found(format!(
-                "image with reference {name} was found but its platform ({offered}) does not match the specified platform ({wanted})"
-            ))),
-            _ => Ok(image),
-        }
+        let wanted = platform(call.query.text("platform"))?;
+        self.images.resolve_for(name, wanted.as_ref()).map_err(|cause| resolve_error(&cause))
     }
 
     /// Says which of some layers are here: a client leaves them out of what it loads.
@@ -113,9 +123,20 @@ impl App {
         let options = RemoveOptions { force: call.query.flag("force"), no_prune: call.query.flag("noprune") };
         let running = self.running_holders();
         let images = std::sync::Arc::clone(&self.images);
-        let removed =
-            blocking(move || images.remove(&name, options, &|holder| running.contains(holder)).map_err(|cause| remove_error(&cause)))
-                .await??;
+        let platforms: Vec<Platform> =
+            call.query.all("platforms").map(platform).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        let removed = blocking(move || {
+            let running = |holder: &str| running.contains(holder);
+            if platforms.is_empty() {
+                return images.remove(&name, options, &running).map_err(|cause| remove_error(&cause));
+            }
+            let mut removed = Vec::new();
+            for platform in &platforms {
+                removed.extend(images.remove_platform(&name, platform, options, &running).map_err(|cause| remove_error(&cause))?);
+            }
+            Ok(removed)
+        })
+        .await??;
         self.removal_events(&removed);
         self.empty_image_trash();
         Ok(reply::json(StatusCode::OK, &removed_rows(removed)))
@@ -164,8 +185,10 @@ impl App {
                 }
             };
             let loaded = app.images.load(upload, platform.as_ref(), &mut progress).map_err(|cause| load_error(&cause))?;
+            let mut told = HashSet::new();
             for image in loaded {
-                for name in &image.names {
+                // The platforms of an index have one name.
+                for name in image.names.iter().filter(|name| told.insert((*name).clone())) {
                     output.line(&stream_text(format!("Loaded image: {}\n", name.familiar())));
                 }
                 if image.names.is_empty() {
@@ -185,13 +208,13 @@ impl App {
         };
         let wanted = platform(call.query.text("platform"))?;
         for name in &names {
-            let image = self.images.resolve(name).map_err(|cause| match cause {
+            let image = self.images.resolve_for(name, wanted.as_ref()).map_err(|cause| match cause {
                 image::ResolveError::NotFound { .. } => ApiError::not_found(format!("No such image: {name}")),
+                image::ResolveError::Platform { wanted, .. } => {
+                    ApiError::not_found(format!("no suitable export target found for platform {wanted}"))
+                }
                 cause @ (image::ResolveError::Ambiguous { .. } | image::ResolveError::Name(_)) => resolve_error(&cause),
             })?;
-            if let Some(wanted) = wanted.as_ref().filter(|wanted| !wanted.matches(&image.config.platform())) {
-                return Err(ApiError::not_found(format!("no suitable export target found for platform {wanted}")));
-            }
             self.image_event("save", &image.id, &image.id.to_string());
         }
         let (pieces, answer) = reply::stream("application/x-tar");
@@ -199,7 +222,7 @@ impl App {
         let images = std::sync::Arc::clone(&self.images);
         tokio::task::spawn_blocking(move || {
             let mut archive = Archive::new(pieces, started);
-            let saved = images.save(&names, &mut archive);
+            let saved = images.save(&names, wanted.as_ref(), &mut archive);
             // Behind the head a broken archive shows itself by its missing end.
             if let (Err(cause), Some(started)) = (saved, archive.into_started()) {
                 let _ = started.send(Err(ApiError::internal(error::chain(&cause))));
@@ -353,6 +376,8 @@ pub(crate) fn summary(image: &Image, version: ApiVersion) -> ImageSummary {
         shared_size: -1,
         size,
         virtual_size: (version < ApiVersion::v1(44)).then_some(size),
+        manifests: None,
+        descriptor: None,
     }
 }
 
@@ -383,6 +408,8 @@ fn inspect(image: &Image, version: ApiVersion) -> ImageInspect {
         root_fs: RootFs { kind: "layers".to_owned(), layers: image.layers.iter().map(ToString::to_string).collect() },
         metadata: ImageMetadata { last_tag_time: time::rfc3339_or_zero(image.last_tagged.map(time::unix_nanos)) },
         config: inspect_config(&config.config),
+        descriptor: None,
+        manifests: None,
     }
 }
 
@@ -423,7 +450,7 @@ fn not_found(cause: &(dyn std::error::Error + 'static)) -> ApiError {
 
 pub(crate) fn resolve_error(cause: &image::ResolveError) -> ApiError {
     let status = match cause {
-        image::ResolveError::NotFound { .. } => StatusCode::NOT_FOUND,
+        image::ResolveError::NotFound { .. } | image::ResolveError::Platform { .. } => StatusCode::NOT_FOUND,
         image::ResolveError::Ambiguous { .. } | image::ResolveError::Name(_) => StatusCode::BAD_REQUEST,
     };
     ApiError::from_error(status, cause)
@@ -433,7 +460,9 @@ fn remove_error(cause: &image::RemoveError) -> ApiError {
     match cause {
         image::RemoveError::Resolve(cause) => resolve_error(cause),
         image::RemoveError::Conflict { .. } => ApiError::conflict(error::chain(cause)),
-        image::RemoveError::Record(_) | image::RemoveError::Io { .. } => ApiError::internal(error::chain(cause)),
+        image::RemoveError::Record(_) | image::RemoveError::Name(_) | image::RemoveError::Io { .. } => {
+            ApiError::internal(error::chain(cause))
+        }
     }
 }
 

@@ -21,6 +21,63 @@ pub struct ImageSummary {
     pub size: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub virtual_size: Option<i64>,
+    /// The platforms and attestations of an index, since 1.47 where they are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<Vec<ManifestSummary>>,
+    /// What the name leads to, since 1.48.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<serde_json::Value>,
+}
+
+/// An entry of an image's index.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestSummary {
+    #[serde(rename = "ID")]
+    pub id: String,
+    pub descriptor: serde_json::Value,
+    /// Whether it can be used here.
+    pub available: bool,
+    pub size: ManifestSize,
+    /// `image`, `attestation` or `unknown`.
+    pub kind: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_data: Option<ManifestImage>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attestation_data: Option<ManifestAttestation>,
+}
+
+/// Bytes of an entry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestSize {
+    /// Documents that are kept as they came.
+    pub content: i64,
+    pub total: i64,
+}
+
+/// What an entry that is an image has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestImage {
+    pub platform: serde_json::Value,
+    pub containers: Vec<String>,
+    pub size: UnpackedSize,
+}
+
+/// Bytes of an image's files.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct UnpackedSize {
+    pub unpacked: i64,
+}
+
+/// What an attestation is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ManifestAttestation {
+    /// Digest of the manifest.
+    pub r#for: String,
 }
 
 /// The answer of `GET /images/{name}/json`.
@@ -50,6 +107,12 @@ pub struct ImageInspect {
     pub root_fs: RootFs,
     pub metadata: ImageMetadata,
     pub config: ImageInspectConfig,
+    /// What the name leads to, since 1.48.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub descriptor: Option<serde_json::Value>,
+    /// The platforms and attestations of an index, since 1.48 where they are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifests: Option<Vec<ManifestSummary>>,
 }
 
 /// The configuration of an image.

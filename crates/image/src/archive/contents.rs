@@ -17,8 +17,8 @@ use crate::stream::{Feed, Pending, StageError, StagedLayer, read_chunk};
 use crate::tar::{Archive, Kind, TarError, looks_like_tar};
 use crate::unpack::clean;
 
-/// Largest JSON document.
-const DOCUMENT_BYTES_MAX: u64 = 8 << 20;
+/// Largest JSON document: a bill of materials among the attestations may be long.
+const DOCUMENT_BYTES_MAX: u64 = 32 << 20;
 /// Bytes of all JSON documents of an archive together.
 const DOCUMENTS_BYTES_MAX: u64 = 64 << 20;
 /// Most entries of an archive.

@@ -1,12 +1,13 @@
 //! The second step: which images the documents describe.
 
-use oci::image::{Descriptor, ImageConfig, Index, Manifest};
+use oci::image::{Descriptor, ImageConfig, Index, Manifest, media_type};
 use oci::{Digest, ImageRef, Platform};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Contents;
 use crate::error::LoadError;
+use crate::images::indexes::{IndexPlan, ListedKind, Member};
 
 /// Most layers of an image. **Source:** Linux, `fs/overlayfs/params.h`, `OVL_MAX_STACK`.
 const LAYERS_MAX: usize = 500;
@@ -27,6 +28,8 @@ pub(crate) struct Planned {
     pub(crate) manifest: Option<String>,
     /// The image it was made of on this host.
     pub(crate) parent: Option<crate::model::ImageId>,
+    /// The index that its names lead to, with what else of it comes along.
+    pub(crate) index: Option<crate::images::indexes::IndexPlan>,
 }
 
 /// One entry of Docker's `manifest.json`.
@@ -40,14 +43,17 @@ struct DockerManifest {
     layers: Option<Vec<String>>,
 }
 
-/// Finds the images for `platform`; without one, all of a Docker archive, or those for this host of an OCI layout.
+/// Finds the images for `platform`; without one, all of them.
 /// A layer that the archive leaves out may be `known`.
 pub(crate) fn plan(contents: &Contents, platform: Option<&Platform>, known: &dyn Fn(&Digest) -> bool) -> Result<Vec<Planned>, LoadError> {
-    let planned = if let Some(bytes) = contents.document("manifest.json") {
+    let index = contents.document("index.json");
+    let planned = if let Some(bytes) = index.filter(|bytes| has_platforms(contents, bytes)) {
+        // Docker's document beside it names one platform of each index.
+        oci(contents, bytes, platform, known)?
+    } else if let Some(bytes) = contents.document("manifest.json") {
         docker(contents, bytes, platform, known)?
-    } else if let Some(bytes) = contents.document("index.json") {
-        let mut walk = Walk { contents, wanted: platform, known, manifests: 0 };
-        walk.index(&parse(bytes, "index.json")?, None, INDEX_DEPTH_MAX)?
+    } else if let Some(bytes) = index {
+        oci(contents, bytes, platform, known)?
     } else {
         return Err(invalid("invalid archive: does not contain a manifest.json"));
     };
@@ -56,6 +62,18 @@ pub(crate) fn plan(contents: &Contents, platform: Option<&Platform>, known: &dyn
         return Err(LoadError::Platform { platform: platform.to_string() });
     }
     Ok(planned)
+}
+
+/// Says whether an index names an index that is in the archive.
+fn has_platforms(contents: &Contents, bytes: &[u8]) -> bool {
+    let index: Option<Index> = serde_json::from_slice(bytes).ok();
+    let is_index = |entry: &Descriptor| matches!(entry.media_type.as_str(), media_type::INDEX | media_type::DOCKER_LIST);
+    index.is_some_and(|index| index.manifests.iter().any(|entry| is_index(entry) && contents.document(&path(&entry.digest)).is_some()))
+}
+
+fn oci(contents: &Contents, bytes: &[u8], platform: Option<&Platform>, known: &dyn Fn(&Digest) -> bool) -> Result<Vec<Planned>, LoadError> {
+    let mut walk = Walk { contents, wanted: platform, known, manifests: 0, members: Vec::new() };
+    walk.index(&parse(bytes, "index.json")?, None, INDEX_DEPTH_MAX)
 }
 
 fn docker(
@@ -79,7 +97,7 @@ fn docker(
         }
         let paths = entry.layers.unwrap_or_default();
         let layers = layers(contents, &config, paths.iter().map(String::as_str), known)?;
-        planned.push(Planned { config: text, names, layers, manifest: None, parent: None });
+        planned.push(Planned { config: text, names, layers, manifest: None, parent: None, index: None });
     }
     Ok(planned)
 }
@@ -89,6 +107,8 @@ struct Walk<'a> {
     wanted: Option<&'a Platform>,
     known: &'a dyn Fn(&Digest) -> bool,
     manifests: usize,
+    /// What else is there of the index that is being followed, with the manifest that it is about.
+    members: Vec<(Option<Digest>, Member)>,
 }
 
 impl Walk<'_> {
@@ -101,11 +121,18 @@ impl Walk<'_> {
             if self.manifests > MANIFESTS_MAX {
                 return Err(invalid("the index has too many manifests"));
             }
-            if descriptor.annotations.contains_key("vnd.docker.reference.type") {
-                continue;
+            match ListedKind::of(descriptor) {
+                ListedKind::Image => {}
+                ListedKind::Attestation(about) => {
+                    let artifact = self.artifact(descriptor);
+                    self.members.extend(artifact.map(|artifact| (Some(about), artifact)));
+                    continue;
+                }
+                ListedKind::Unknown => continue,
             }
             let name = reference(descriptor).or_else(|| name.cloned());
-            let unwanted = descriptor.platform.as_ref().is_some_and(|offered| !self.runs(offered, top));
+            let foreign = |offered: &Platform| !top && !matches!(offered.os.as_str(), "" | "linux");
+            let unwanted = descriptor.platform.as_ref().is_some_and(|offered| !self.runs(offered) || foreign(offered));
             if unwanted {
                 continue;
             }
@@ -120,7 +147,17 @@ impl Walk<'_> {
             let kind: Kind = parse(bytes, &path)?;
             if kind.manifests.is_some() {
                 let depth = depth.checked_sub(1).ok_or_else(|| invalid("indexes are nested too deep"))?;
-                planned.extend(self.index(&parse(bytes, &path)?, name.as_ref(), depth)?);
+                let mut images = self.index(&parse(bytes, &path)?, name.as_ref(), depth)?;
+                let document = utf8(bytes, &path)?;
+                if top {
+                    let members = self.members_about(&images);
+                    for image in &mut images {
+                        image.index = Some(IndexPlan { document: document.clone(), members: members.clone() });
+                    }
+                } else {
+                    self.members.push((None, Member::Index { document }));
+                }
+                planned.append(&mut images);
             } else if let Some(image) = self.manifest(bytes, &path, name, top)? {
                 planned.push(image);
             }
@@ -128,12 +165,25 @@ impl Walk<'_> {
         Ok(planned)
     }
 
-    /// The host's platform is preferred only inside an index: a lone image is loaded whatever it is for.
-    fn runs(&self, offered: &Platform, top: bool) -> bool {
-        match self.wanted {
-            Some(wanted) => wanted.matches(offered),
-            None => top || Platform::host().matches(offered),
-        }
+    /// Without a wish all platforms are taken.
+    fn runs(&self, offered: &Platform) -> bool {
+        self.wanted.is_none_or(|wanted| wanted.matches(offered))
+    }
+
+    /// Finds an attestation whose documents are all in the archive.
+    fn artifact(&self, descriptor: &Descriptor) -> Option<Member> {
+        let document = |digest: &Digest| self.contents.document(&path(digest));
+        let bytes = document(&descriptor.digest)?;
+        let manifest: Manifest = serde_json::from_slice(bytes).ok()?;
+        let blobs = std::iter::once(&manifest.config).chain(&manifest.layers).map(|blob| document(&blob.digest).map(<[u8]>::to_vec));
+        Some(Member::Artifact { manifest: String::from_utf8(bytes.to_vec()).ok()?, blobs: blobs.collect::<Option<_>>()? })
+    }
+
+    /// Takes the further indexes, and the attestations of these images.
+    fn members_about(&mut self, images: &[Planned]) -> Vec<Member> {
+        let here: Vec<Digest> = images.iter().filter_map(|image| image.manifest.as_ref()).map(|text| Digest::of(text.as_bytes())).collect();
+        let members = std::mem::take(&mut self.members).into_iter();
+        members.filter(|(about, _)| about.is_none_or(|about| here.contains(&about))).map(|(_, member)| member).collect()
     }
 
     fn manifest(&self, bytes: &[u8], path: &str, name: Option<ImageRef>, top: bool) -> Result<Option<Planned>, LoadError> {
@@ -141,18 +191,28 @@ impl Walk<'_> {
         if !matches!(manifest.config.media_type.as_str(), "" | oci::image::media_type::CONFIG | oci::image::media_type::DOCKER_CONFIG) {
             return Ok(None);
         }
-        let config_bytes = self
-            .contents
-            .document(&self::path(&manifest.config.digest))
-            .ok_or_else(|| invalid(format!("configuration {} is missing in the archive", manifest.config.digest)))?;
+        let Some(config_bytes) = self.contents.document(&self::path(&manifest.config.digest)) else {
+            return if top {
+                Err(invalid(format!("configuration {} is missing in the archive", manifest.config.digest)))
+            } else {
+                Ok(None)
+            };
+        };
         let (config_text, config) = configuration(config_bytes)?;
-        if !self.runs(&config.platform(), top) {
+        if !self.runs(&config.platform()) {
             return Ok(None);
         }
         let paths: Vec<String> = manifest.layers.iter().map(|layer| self::path(&layer.digest)).collect();
         let layers = layers(self.contents, &config, paths.iter().map(String::as_str), self.known)?;
-        let manifest = String::from_utf8(bytes.to_vec()).map_err(|_| invalid(format!("{path} is not UTF-8")))?;
-        Ok(Some(Planned { config: config_text, names: name.into_iter().collect(), layers, manifest: Some(manifest), parent: None }))
+        let manifest = utf8(bytes, path)?;
+        Ok(Some(Planned {
+            config: config_text,
+            names: name.into_iter().collect(),
+            layers,
+            manifest: Some(manifest),
+            parent: None,
+            index: None,
+        }))
     }
 }
 
@@ -207,6 +267,10 @@ fn configuration(bytes: &[u8]) -> Result<(String, ImageConfig), LoadError> {
     }
     let text = String::from_utf8(bytes.to_vec()).map_err(|_| invalid("the image configuration is not UTF-8"))?;
     Ok((text, config))
+}
+
+fn utf8(bytes: &[u8], path: &str) -> Result<String, LoadError> {
+    String::from_utf8(bytes.to_vec()).map_err(|_| invalid(format!("{path} is not UTF-8")))
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8], name: &str) -> Result<T, LoadError> {

@@ -24,7 +24,7 @@ impl Images {
         };
         let config = serde_json::to_string(&image)
             .map_err(|source| LoadError::Io { act: "write the configuration".to_owned(), source: source.into() })?;
-        let planned = Planned { config, names: Vec::new(), layers: Vec::new(), manifest: None, parent: None };
+        let planned = Planned { config, names: Vec::new(), layers: Vec::new(), manifest: None, parent: None, index: None };
         let loaded = self.commit(&Lease::new(self), &[], vec![planned])?;
         Ok(loaded[0].id)
     }

@@ -105,7 +105,7 @@ impl Images {
         blobs.extend(layer);
         describe(&mut document, options, diff_id).map_err(|source| failed("write the configuration", source))?;
         let config = Value::Object(document).to_string();
-        let planned = Planned { config, names: Vec::new(), layers: (0..blobs.len()).collect(), manifest: None, parent };
+        let planned = Planned { config, names: Vec::new(), layers: (0..blobs.len()).collect(), manifest: None, parent, index: None };
         let loaded = self.commit(&lease, &blobs, vec![planned]).map_err(CommitError::Load)?;
         Ok(loaded[0].id)
     }

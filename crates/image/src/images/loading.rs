@@ -14,7 +14,8 @@ use crate::archive::{Contents, LayerBlob, Planned, Source, bad_layer, plan};
 use crate::changes;
 use crate::compression::{Compression, sniffing};
 use crate::disk::open_directory;
-use crate::error::{ImportError, LoadError, TagError};
+use crate::error::{ImportError, IndexError, LoadError, TagError};
+use crate::images::indexes::{Member, default_image};
 use crate::layer::Storage;
 use crate::model::{ImageId, ImportOptions, Loaded, Progress};
 use crate::state::{Entry, ImageRecord, LayerRecord, State};
@@ -73,7 +74,7 @@ impl Images {
         };
         let config = serde_json::to_string(&image).map_err(|source| io_error("write the configuration", source.into()))?;
         let names = options.reference.map(oci::ImageRef::or_latest).into_iter().collect();
-        let planned = Planned { config, names, layers: vec![0], manifest: None, parent: None };
+        let planned = Planned { config, names, layers: vec![0], manifest: None, parent: None, index: None };
         let loaded = self.commit(&lease, &[layer], vec![planned])?;
         Ok(loaded[0].id)
     }
@@ -108,6 +109,10 @@ impl Images {
 
     fn record(&self, state: &mut State, layers: &[LayerBlob], planned: Planned) -> Result<Loaded, LoadError> {
         let id = ImageId(Digest::of(planned.config.as_bytes()));
+        let index = planned.index.map(|mut index| {
+            index.members.extend(planned.manifest.iter().map(|manifest| Member::Image { manifest: manifest.clone(), id }));
+            index
+        });
         if state.visible(&id).is_none() {
             let config: ImageConfig =
                 serde_json::from_str(&planned.config).map_err(|error| LoadError::Invalid { reason: error.to_string() })?;
@@ -129,11 +134,26 @@ impl Images {
             self.records.put(&id.0.hex(), &record, Durability::Durable).map_err(LoadError::Record)?;
             entry.record = record;
         }
+        let (mut meant, mut index_digest) = (id, None);
+        if let Some(index) = index {
+            let digest = self.merge_index(state, &index).map_err(|error| match error {
+                IndexError::Io(source) => io_error("write the documents of the index", source),
+                IndexError::Record(source) => LoadError::Record(source),
+                other @ (IndexError::Invalid { .. } | IndexError::Image { .. } | IndexError::Tag(_)) => {
+                    LoadError::Invalid { reason: other.to_string() }
+                }
+            })?;
+            meant = state.indexes.get(&digest).and_then(|index| default_image(state, index, Some(id))).unwrap_or(id);
+            index_digest = Some(digest);
+        }
         for name in &planned.names {
-            self.put_name(state, name, id).map_err(|error| match error {
+            self.put_name(state, name, meant, index_digest).map_err(|error| match error {
                 TagError::Record { source, .. } => LoadError::Record(source),
                 other @ (TagError::NotFound { .. } | TagError::Digest) => LoadError::Invalid { reason: other.to_string() },
             })?;
+        }
+        if index_digest.is_some() && planned.names.is_empty() {
+            self.drop_unnamed_indexes(state);
         }
         Ok(Loaded { id, names: planned.names })
     }

@@ -31,15 +31,19 @@ impl Images {
         if state.visible(id).is_none() {
             return Err(TagError::NotFound { id: *id });
         }
-        self.put_name(&mut state, &name.clone().or_latest(), *id)
+        let index = state.index_of(id);
+        self.put_name(&mut state, &name.clone().or_latest(), *id, index)
     }
 
-    pub(crate) fn put_name(&self, state: &mut State, name: &ImageRef, id: ImageId) -> Result<(), TagError> {
-        let record = NameRecord::now(id);
+    pub(crate) fn put_name(&self, state: &mut State, name: &ImageRef, id: ImageId, index: Option<Digest>) -> Result<(), TagError> {
+        let record = NameRecord::now(id, index);
         self.names
             .put(&name.to_string(), &record, Durability::Durable)
             .map_err(|source| TagError::Record { name: name.to_string(), source })?;
-        state.names.insert(name.clone(), record);
+        let former = state.names.insert(name.clone(), record);
+        if former.is_some_and(|former| former.index.is_some() && former.index != index) {
+            self.drop_unnamed_indexes(state);
+        }
         Ok(())
     }
 }
@@ -51,7 +55,8 @@ pub(super) fn find(state: &State, text: &str) -> Result<ImageId, ResolveError> {
     let not_found = |name: String| ResolveError::NotFound { name };
     let whole = text.parse::<Digest>().or_else(|_| Digest::from_hex(text)).ok().map(ImageId);
     if let Some(id) = whole {
-        return state.visible(&id).map(|_| id).ok_or_else(|| not_found(id.to_string()));
+        let of_index = || state.names.values().find(|record| record.index == Some(id.0)).map(|record| record.image);
+        return state.visible(&id).map(|_| id).or_else(of_index).ok_or_else(|| not_found(id.to_string()));
     }
     let name = text.parse::<ImageRef>()?.or_latest();
     if let Some(record) = state.names.get(&name) {

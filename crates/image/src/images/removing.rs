@@ -2,14 +2,17 @@
 //!
 //! **Source:** moby, `daemon/images/image_delete.go`.
 
-use oci::{Digest, ImageRef};
+use std::collections::{BTreeMap, BTreeSet};
+
+use oci::{Digest, ImageRef, Platform};
 use store::Durability;
 
 use super::Images;
+use super::indexes::default_image;
 use super::naming::find;
 use crate::error::{PruneError, RemoveError};
 use crate::model::{Image, ImageId, Pruned, RemoveOptions, Removed};
-use crate::state::{LayerRecord, State};
+use crate::state::{LayerRecord, MemberContent, State};
 
 /// Why an image is kept.
 struct Conflict {
@@ -51,7 +54,7 @@ impl Images {
         } else {
             if !force
                 && is_single(&names)
-                && let Some(holder) = state.holders_of(&id).first()
+                && let Some(holder) = holders(&state, &id).first()
             {
                 let text = format!(
                     "unable to remove repository reference \"{name}\" (must force) - container {} is using its referenced image {}",
@@ -71,13 +74,60 @@ impl Images {
                 rest.retain(|known| !same(known));
             }
             let remain = !rest.is_empty();
+            let siblings = if remain { BTreeSet::new() } else { state.siblings(&id) };
             self.untag(&mut state, gone, &mut removed)?;
             if remain {
                 return Ok(removed);
             }
             by_name = true;
+            for sibling in siblings {
+                self.delete(&mut state, sibling, options, true, running, &mut removed)?;
+            }
         }
         self.delete(&mut state, id, options, by_name, running, &mut removed)?;
+        Ok(removed)
+    }
+
+    /// Removes the image of one platform from the index that a name leads to; the name goes with the last one.
+    ///
+    /// # Errors
+    /// [`RemoveError`].
+    pub fn remove_platform(
+        &self,
+        name: &str,
+        platform: &Platform,
+        options: RemoveOptions,
+        running: &dyn Fn(&str) -> bool,
+    ) -> Result<Vec<Removed>, RemoveError> {
+        let id = self.resolve_for(name, Some(platform))?.id;
+        let mut state = self.state();
+        let other = state.indexes.iter().find_map(|(digest, index)| {
+            let mut rest = index.clone();
+            rest.members.retain(|_, member| member.content != MemberContent::Image(id));
+            let is_member = rest.members.len() < index.members.len();
+            Some((*digest, default_image(&state, &rest, None).filter(|_| is_member)?))
+        });
+        let Some((index, other)) = other else {
+            drop(state);
+            return self.remove(name, options, running);
+        };
+        let holders = state.holders_of(&id);
+        let conflict = holders.iter().find(|holder| !options.force || running(holder)).map(|holder| {
+            let how = if running(holder) { "running" } else { "stopped" };
+            format!("unable to delete {} (must be forced) - image is being used by {how} container {}", id.short(), short(holder))
+        });
+        let mut removed = Vec::new();
+        let (with, without): (Vec<ImageRef>, Vec<ImageRef>) =
+            state.names_of(&id).into_iter().partition(|name| state.names.get(name).is_some_and(|record| record.index == Some(index)));
+        let named = format!("unable to delete {} (must be forced) - image is referenced in multiple repositories", id.short());
+        if let Some(text) = conflict.or_else(|| (!without.is_empty() && !options.force).then_some(named)) {
+            return Err(RemoveError::Conflict { text });
+        }
+        for name in with {
+            self.put_name(&mut state, &name, other, Some(index)).map_err(RemoveError::Name)?;
+        }
+        self.untag(&mut state, without, &mut removed)?;
+        self.delete_image(&mut state, &id, &mut removed)?;
         Ok(removed)
     }
 
@@ -118,16 +168,21 @@ impl Images {
             state.names.remove(&name);
             removed.push(Removed::Untagged(name));
         }
+        self.drop_unnamed_indexes(state);
         Ok(())
     }
 
     /// Deletes an image without names: its record first, then the layers nothing else needs.
     fn delete_image(&self, state: &mut State, id: &ImageId, removed: &mut Vec<Removed>) -> Result<(), RemoveError> {
         let held = !state.holders_of(id).is_empty();
+        if !state.images.contains_key(id) {
+            return Ok(());
+        }
+        state.files.retain(|(image, _), _| image != id);
+        self.forget_member(state, id);
         let Some(entry) = state.images.get_mut(id) else {
             return Ok(());
         };
-        state.files.retain(|(image, _), _| image != id);
         removed.push(Removed::Deleted(id.0));
         if held {
             entry.record.hidden = true;
@@ -194,17 +249,27 @@ impl Images {
                 let Some(image) = state.image(id) else {
                     return false;
                 };
+                if state.is_secondary(id) {
+                    return false;
+                }
                 let named = !image.repo_tags.is_empty() || !image.repo_digests.is_empty();
-                image.holders.is_empty() && (!dangling_only || !named) && !state.has_children(id) && !keep(&image)
+                holders(&state, id).is_empty() && (!dangling_only || !named) && !state.has_children(id) && !keep(&image)
             });
             let Some(id) = victim else {
                 return Ok(pruned);
             };
-            let layers = state.images.get(&id).map(|entry| entry.record.layers.clone()).unwrap_or_default();
+            let mut victims = state.siblings(&id);
+            victims.insert(id);
+            let records = victims.iter().filter_map(|id| state.images.get(id)).flat_map(|entry| &entry.record.layers);
+            let layers: BTreeMap<Digest, LayerRecord> = records.map(|layer| (layer.diff_id, *layer)).collect();
             let names = state.names_of(&id);
             self.untag(&mut state, names, &mut pruned.removed)?;
-            self.delete_image(&mut state, &id, &mut pruned.removed)?;
-            let freed = layers.iter().filter(|layer| !state.needs(&layer.diff_id));
+            for victim in victims {
+                if !state.has_children(&victim) && state.names_of(&victim).is_empty() {
+                    self.delete_image(&mut state, &victim, &mut pruned.removed)?;
+                }
+            }
+            let freed = layers.values().filter(|layer| !state.needs(&layer.diff_id));
             pruned.reclaimed = pruned.reclaimed.saturating_add(freed.map(|layer| layer.size).sum());
         }
     }
@@ -217,7 +282,7 @@ fn conflict(state: &State, id: &ImageId, mask: Mask, running: &dyn Fn(&str) -> b
     if state.has_children(id) {
         return make("cannot", "image has dependent child images".to_owned(), false);
     }
-    let holders = state.holders_of(id);
+    let holders = holders(state, id);
     if let Some(holder) = holders.iter().find(|holder| running(holder)) {
         return make("cannot", format!("image is being used by running container {}", short(holder)), true);
     }
@@ -229,6 +294,12 @@ fn conflict(state: &State, id: &ImageId, mask: Mask, running: &dyn Fn(&str) -> b
     }
     let holder = holders.first()?;
     make("must", format!("image is being used by stopped container {}", short(holder)), true)
+}
+
+/// Who holds an image, or another platform of its index that would go with it.
+fn holders(state: &State, id: &ImageId) -> BTreeSet<String> {
+    let all = std::iter::once(*id).chain(state.siblings(id));
+    all.flat_map(|id| state.holders_of(&id).into_iter().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 /// Says whether the names are one tag at most, and digests of its repository.

@@ -28,6 +28,20 @@ impl Images {
                     verified.faults.push(Fault { what: format!("image {id}"), reason: "its configuration has another digest".to_owned() });
                 }
             }
+            for (digest, index) in &state.indexes {
+                if Digest::of(index.document.as_bytes()) != *digest {
+                    verified.faults.push(Fault { what: format!("index {digest}"), reason: "it has another digest".to_owned() });
+                }
+                for (digest, member) in &index.members {
+                    if Digest::of(member.document.as_bytes()) != *digest {
+                        let reason = "it has another digest".to_owned();
+                        verified.faults.push(Fault { what: format!("manifest {digest}"), reason });
+                    }
+                }
+                let wrong = index.files().filter_map(|file| Some((file, self.document(file).err()?)));
+                let wrong = wrong.map(|(file, error)| Fault { what: format!("document {file}"), reason: error.to_string() });
+                verified.faults.extend(wrong);
+            }
             let all = state.images.values().flat_map(|entry| &entry.record.layers);
             let all: std::collections::BTreeSet<Digest> = all.map(|layer| layer.diff_id).collect();
             for diff_id in &all {

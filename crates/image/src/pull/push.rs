@@ -62,7 +62,8 @@ impl Images {
         if state.visible(id).is_none() {
             return Err(TagError::NotFound { id: *id });
         }
-        self.put_name(&mut state, name, *id)
+        let index = name.digest().filter(|digest| state.indexes.contains_key(digest)).copied();
+        self.put_name(&mut state, name, *id, index)
     }
 
     /// Writes a layer as gzip, the same bytes each time, and checks that it is what it was.

@@ -171,7 +171,7 @@ fn a_committed_image_shows_the_files_of_its_container() {
     assert_eq!((history[0].id, history[1].id), (Some(id), Some(base_id)));
     // It is saved and loaded elsewhere, and keeps its parent alive here.
     let mut archive = Vec::new();
-    fixture.images.save(&[id.to_string()], &mut archive).unwrap();
+    fixture.images.save(&[id.to_string()], None, &mut archive).unwrap();
     assert_eq!(crate::load(&Fixture::new().images, &archive).unwrap()[0].id, id);
     let error = fixture.images.remove(&base_id.to_string(), image::RemoveOptions::default(), &|_| false).unwrap_err();
     assert!(error.to_string().contains("image has dependent child images"), "{error}");

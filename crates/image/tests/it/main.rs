@@ -9,6 +9,7 @@ mod explore;
 mod hostile;
 mod import;
 mod lifecycle;
+mod platforms;
 mod pull;
 mod seen;
 mod snapshots;

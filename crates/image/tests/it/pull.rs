@@ -59,6 +59,7 @@ fn plan(sample: &Sample) -> PullPlan {
         layers: manifest.layers,
         names: vec!["r.example/x:1".parse().unwrap()],
         repository: "r.example/x".parse().unwrap(),
+        index: None,
     }
 }
 

@@ -8,7 +8,7 @@ use crate::request::Call;
 use crate::{ApiError, images};
 use bytes::{Buf, Bytes};
 use docker_api::types::{Progress, ProgressDetail};
-use image::{BlobSource, PullLimits, PullPlan, PullStep};
+use image::{BlobSource, IndexPlan, Member, PullLimits, PullPlan, PullStep};
 use oci::image::{Descriptor, ImageConfig, Index, Manifest, media_type};
 use oci::{Digest, ImageRef, Platform};
 use registry::{Document, Session};
@@ -108,8 +108,9 @@ impl Pull {
         let top = self.handle.block_on(self.session.manifest(name)).map_err(|cause| failure(&cause, name))?;
         output.line(&begin);
         let digest = top.digest;
-        let document = self.choose(name, top)?;
-        let plan = self.plan(name, digest, &document)?;
+        let mut indexes = Vec::new();
+        let document = self.choose(name, top, &mut indexes)?;
+        let plan = self.plan(name, digest, &document, indexes)?;
         let here = self.app.images.resolve(&name.with_digest(digest).to_string()).ok().map(|image| image.id);
         let warning = self.mismatch(name, &plan)?;
         let source = Source { session: self.session.clone(), name: name.clone(), handle: self.handle.clone() };
@@ -136,17 +137,15 @@ impl Pull {
 
     /// Whether the image of this digest is here, for the platform; if so the tag leads to it afterwards.
     fn is_here(&self, name: &ImageRef, digest: Digest) -> bool {
-        let Ok(image) = self.app.images.resolve(&name.with_digest(digest).to_string()) else {
+        let Ok(image) = self.app.images.resolve_for(&name.with_digest(digest).to_string(), self.platform.as_ref()) else {
             return false;
         };
-        if self.platform.as_ref().is_some_and(|wanted| !wanted.matches(&image.config.platform())) {
-            return false;
-        }
-        name.digest().is_some() || image.repo_tags.contains(name) || self.app.images.tag(&image.id, name).is_ok()
+        let is_named = self.app.images.resolve_for(&name.to_string(), self.platform.as_ref()).is_ok_and(|named| named.id == image.id);
+        name.digest().is_some() || is_named || self.app.images.tag(&image.id, name).is_ok()
     }
 
-    /// Follows indexes to the manifest for the platform.
-    fn choose(&self, name: &ImageRef, mut document: Document) -> Result<Document, ApiError> {
+    /// Follows indexes to the manifest for the platform; gives the indexes, the first one first.
+    fn choose(&self, name: &ImageRef, mut document: Document, indexes: &mut Vec<String>) -> Result<Document, ApiError> {
         let wanted = self.platform.clone().unwrap_or_else(Platform::host);
         for _ in 0..INDEX_DEPTH_MAX {
             if !document.is_index() {
@@ -155,13 +154,14 @@ impl Pull {
             let index: Index = parse(&document.bytes, name, "index", &document.digest)?;
             let chosen = registry::choose(&index, &wanted);
             let chosen = chosen.map_err(|cause| ApiError::not_found(format!("{}: {cause}", name.familiar())))?.clone();
+            indexes.push(text(&document.bytes, name)?);
             let next = name.with_digest(chosen.digest);
             document = self.handle.block_on(self.session.manifest(&next)).map_err(|cause| failure(&cause, &next))?;
         }
         Err(ApiError::internal(format!("cannot use {}: its indexes are nested deeper than {INDEX_DEPTH_MAX}", name.familiar())))
     }
 
-    fn plan(&self, name: &ImageRef, top: Digest, document: &Document) -> Result<PullPlan, ApiError> {
+    fn plan(&self, name: &ImageRef, top: Digest, document: &Document, indexes: Vec<String>) -> Result<PullPlan, ApiError> {
         let manifest: Manifest = parse(&document.bytes, name, "manifest", &document.digest)?;
         if !matches!(manifest.config.media_type.as_str(), "" | media_type::CONFIG | media_type::DOCKER_CONFIG) {
             let kind = manifest.config.media_type.escape_debug().to_string();
@@ -174,7 +174,12 @@ impl Pull {
             names.push(name.clone());
         }
         let manifest_text = text(&document.bytes, name)?;
-        Ok(PullPlan { config, manifest: manifest_text, layers: manifest.layers, names, repository: name.repository() })
+        let mut indexes = indexes.into_iter();
+        let index = indexes.next().map(|document| {
+            let members = indexes.map(|document| Member::Index { document }).collect();
+            IndexPlan { document, members }
+        });
+        Ok(PullPlan { config, manifest: manifest_text, layers: manifest.layers, names, repository: name.repository(), index })
     }
 }
 
