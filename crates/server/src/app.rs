@@ -27,6 +27,7 @@ pub struct App {
     pub(crate) registries: registry::Client,
     pub(crate) builder: Arc<builder::Builder>,
     pub(crate) joining: Arc<crate::joining::Joining>,
+    pub(crate) doors: buildkit::Doors,
 }
 
 impl App {
@@ -41,8 +42,9 @@ impl App {
         root: &std::path::Path,
     ) -> Self {
         let registries = registry::Client::new(registry::Settings::default());
+        let doors = buildkit::Doors::new(reply::SERVER_VERSION);
         let (host, builder, joining) = (Arc::new(Host::read()), Arc::new(builder), Arc::default());
-        Self { host, engine, networks, images, volumes, registries, builder, joining, root: root.display().to_string().into() }
+        Self { host, engine, networks, images, volumes, registries, builder, joining, doors, root: root.display().to_string().into() }
     }
 
     /// Reaches registries as the host's settings say.
@@ -77,7 +79,17 @@ pub async fn serve(listener: UnixListener, remotes: Vec<Remote>, app: App, shutd
 }
 
 pub(crate) async fn serve_client(app: Arc<App>, stream: UnixStream) {
+    if speaks_http2(&stream).await {
+        return app.serve_builds(stream).await;
+    }
     connection::serve(stream, move |request| handle(Arc::clone(&app), request)).await;
+}
+
+/// Whether a client begins with HTTP/2 at once, as clients of BuildKit do. **Source:** RFC 9113, 3.4.
+async fn speaks_http2(stream: &UnixStream) -> bool {
+    let mut first = [0; 3];
+    let peeked = stream.readable().await.is_ok() && rustix::net::recv(stream, &mut first, rustix::net::RecvFlags::PEEK).is_ok();
+    peeked && &first == b"PRI"
 }
 
 /// What the head of a request says, or why it is refused.
@@ -89,7 +101,14 @@ fn handle(app: Arc<App>, request: Request<Incoming>) -> (bool, impl Future<Outpu
     let target = target(request);
     let may_hijack = matches!(
         target,
-        Ok((Route::Run | Route::ExecStart(_) | Route::Container(ContainerVerb::Attach | ContainerVerb::AttachWebSocket, _), _))
+        Ok((
+            Route::Run
+                | Route::Grpc
+                | Route::Session
+                | Route::ExecStart(_)
+                | Route::Container(ContainerVerb::Attach | ContainerVerb::AttachWebSocket, _),
+            _
+        ))
     );
     let outcome = async move {
         let outcome = match target {
@@ -123,6 +142,8 @@ impl App {
         let reply = match route {
             Route::Run => return self.run(call).await,
             Route::ExecStart(id) => return self.exec_start(id, call).await,
+            Route::Grpc => return self.grpc(&call),
+            Route::Session => return self.session(&call),
             Route::Container(ContainerVerb::Attach, name) => {
                 return self.container_attach(&name, &call);
             }
@@ -226,10 +247,10 @@ impl App {
             Route::KnownLayers => self.known_layers(call).await,
             Route::Build => self.build(call).await,
             Route::BuildPrune => self.build_prune(&call).await,
-            Route::BuildKit => {
-                Err(ApiError::unsupported("BuildKit's protocol is not served yet: set DOCKER_BUILDKIT=0, or use the engine's own client"))
-            }
+            Route::BuildCancel => Ok(self.build_cancel(&call)),
             Route::Run
+            | Route::Grpc
+            | Route::Session
             | Route::ExecStart(_)
             | Route::ExecResize(_)
             | Route::ExecInspect(_)

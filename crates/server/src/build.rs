@@ -267,6 +267,28 @@ fn text(update: &Update, quiet: bool) -> String {
     }
 }
 
+/// Finds an image, or pulls it with the account that `header` answers, in the form of a pull's header.
+pub(crate) async fn base_image(
+    app: &App,
+    name: &str,
+    platform: Option<Platform>,
+    pull: bool,
+    header: impl AsyncFnOnce(&ImageRef) -> String,
+) -> Result<ImageId, String> {
+    let known = |app: &App| app.images.resolve_for(name, platform.as_ref()).ok();
+    if let Some(image) = known(app).filter(|_| !pull) {
+        return Ok(image.id);
+    }
+    let reference = images::reference(name, "").map_err(|cause| cause.message)?;
+    let header = header(&reference).await;
+    let pulled = app.pull_quietly(&reference, &header, platform.clone()).await;
+    match (pulled, known(app).or_else(|| app.images.resolve(name).ok())) {
+        (Ok(()), Some(image)) => Ok(image.id),
+        (Ok(()), None) => Err(format!("{name} was pulled and has gone")),
+        (Err(cause), _) => Err(cause.message),
+    }
+}
+
 /// The images of this host, those of registries, and what came with the request.
 struct Here {
     app: App,
@@ -280,23 +302,15 @@ impl Sources for Here {
         let (app, name, platform) = (self.app.clone(), name.to_owned(), platform.cloned());
         let auths = self.auths.clone();
         Box::pin(async move {
-            let known = |app: &App| app.images.resolve_for(&name, platform.as_ref()).ok();
-            if let Some(image) = known(&app).filter(|_| !pull) {
-                return Ok(image.id);
-            }
-            let reference = images::reference(&name, "").map_err(|cause| cause.message)?;
-            let account = |server: &str| {
-                let host = server.split_once("://").map_or(server, |(_, rest)| rest);
-                let host = host.split('/').next().unwrap_or(host);
-                host == reference.domain() || (reference.domain() == "docker.io" && host == "index.docker.io")
-            };
-            let header = auths.iter().find(|(server, _)| account(server)).map(|(_, header)| header.as_str()).unwrap_or_default();
-            let pulled = app.pull_quietly(&reference, header, platform.clone()).await;
-            match (pulled, known(&app).or_else(|| app.images.resolve(&name).ok())) {
-                (Ok(()), Some(image)) => Ok(image.id),
-                (Ok(()), None) => Err(format!("{name} was pulled and has gone")),
-                (Err(cause), _) => Err(cause.message),
-            }
+            base_image(&app, &name, platform, pull, async |reference| {
+                let account = |server: &str| {
+                    let host = server.split_once("://").map_or(server, |(_, rest)| rest);
+                    let host = host.split('/').next().unwrap_or(host);
+                    host == reference.domain() || (reference.domain() == "docker.io" && host == "index.docker.io")
+                };
+                auths.iter().find(|(server, _)| account(server)).map(|(_, header)| header.clone()).unwrap_or_default()
+            })
+            .await
         })
     }
 

@@ -35,8 +35,8 @@ pub(crate) struct Hijack {
     pub container: Option<String>,
     /// The value of `Sec-WebSocket-Accept`, if it becomes a WebSocket.
     pub websocket: Option<String>,
-    /// Whether the client asked for `Upgrade`: 101, else 200.
-    pub upgrade: bool,
+    /// The protocol that the client asked for by `Upgrade`: 101, else 200.
+    pub upgrade: Option<&'static str>,
     /// Whether the client needs a pause between the head and the stream.
     pub hold: bool,
     /// Who gets the socket.
@@ -186,12 +186,13 @@ fn head(hijack: &Hijack) -> String {
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
         );
     }
-    let mut head = String::from(if hijack.upgrade {
-        "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
-    } else {
-        "HTTP/1.1 200 OK\r\n"
-    });
-    head.push_str(&format!("Content-Type: {}\r\n", hijack.content_type));
+    let mut head = hijack.upgrade.map_or_else(
+        || "HTTP/1.1 200 OK\r\n".to_owned(),
+        |protocol| format!("HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: {protocol}\r\n"),
+    );
+    if !hijack.content_type.is_empty() {
+        head.push_str(&format!("Content-Type: {}\r\n", hijack.content_type));
+    }
     if let Some(container) = &hijack.container {
         head.push_str(&format!("Teu-Container: {container}\r\n"));
     }

@@ -3,6 +3,7 @@
 mod app;
 mod archive;
 mod build;
+mod buildkit;
 mod commit;
 mod connection;
 mod containers;

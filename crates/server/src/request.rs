@@ -47,6 +47,11 @@ impl Call {
         value.and_then(|value| value.to_str().ok()).unwrap_or("")
     }
 
+    /// Gives all texts of a header that may stand several times.
+    pub(crate) fn header_all(&self, name: http::HeaderName) -> Vec<String> {
+        self.parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
+    }
+
     /// Takes the body for streaming.
     pub(crate) fn into_body(self) -> Incoming {
         self.body

@@ -44,8 +44,12 @@ pub enum Route {
     Build,
     /// `POST /build/prune`.
     BuildPrune,
-    /// `POST /session`, `/grpc` and `/build/cancel`.
-    BuildKit,
+    /// `POST /build/cancel`.
+    BuildCancel,
+    /// `POST /grpc`.
+    Grpc,
+    /// `POST /session`.
+    Session,
     /// `POST /commit`.
     Commit,
     /// `GET /containers/json`.
@@ -226,7 +230,9 @@ fn single(method: &str, path: &str) -> Option<Route> {
         ("POST", "commit") => Route::Commit,
         ("POST", "build") => Route::Build,
         ("POST", "build/prune") => Route::BuildPrune,
-        ("POST", "build/cancel" | "session" | "grpc") => Route::BuildKit,
+        ("POST", "build/cancel") => Route::BuildCancel,
+        ("POST", "grpc") => Route::Grpc,
+        ("POST", "session") => Route::Session,
         ("GET", "plugins") => Route::PluginList,
         ("GET", path) if path.starts_with("distribution/") => {
             let name = path.strip_prefix("distribution/")?.strip_suffix("/json")?;

@@ -50,7 +50,7 @@ impl App {
                 let _ = bridge(engine, id, (options, tty), client).await;
             })
         });
-        Ok(Outcome::Hijack(Hijack { content_type: "", container: None, websocket: Some(accept), upgrade: true, hold: false, takeover }))
+        Ok(Outcome::Hijack(Hijack { content_type: "", container: None, websocket: Some(accept), upgrade: None, hold: false, takeover }))
     }
 }
 

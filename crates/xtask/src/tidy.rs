@@ -8,11 +8,12 @@ use anyhow::{Result, bail};
 use crate::{call, cargo, workspace};
 
 /// Every arrow of `docs/architecture.md`: a crate and what it may import. Development dependencies may also name `testkit`.
-const ARROWS: [(&str, &[&str]); 18] = [
+const ARROWS: [(&str, &[&str]); 19] = [
     ("sys", &[]),
     ("oci", &[]),
     ("store", &[]),
     ("docker-api", &[]),
+    ("buildkit", &[]),
     ("runtime", &["sys", "oci"]),
     ("supervisor", &["sys", "oci", "runtime"]),
     ("image", &["sys", "oci", "store"]),
@@ -21,7 +22,7 @@ const ARROWS: [(&str, &[&str]); 18] = [
     ("registry", &["oci"]),
     ("engine", &["oci", "store", "image", "network", "volume", "supervisor"]),
     ("builder", &["docker-api", "oci", "store", "image", "engine"]),
-    ("server", &["docker-api", "oci", "store", "image", "network", "volume", "registry", "engine", "builder"]),
+    ("server", &["docker-api", "oci", "store", "image", "network", "volume", "registry", "engine", "builder", "buildkit"]),
     ("compose", &["docker-api"]),
     ("cli", &["docker-api", "compose"]),
     (

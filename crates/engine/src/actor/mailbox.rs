@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::error::{ConnectError, ExecError, OperationError, RemoveError, StartError};
 use crate::id::{ContainerName, ExecId};
 use crate::spec::{EndpointSettings, Signal};
-use crate::types::{ExecStartOptions, Update};
+use crate::types::Update;
 use crate::view::{Probe, Process, Stats};
 
 /// Orders that wait in a mailbox; more wait outside.
@@ -62,7 +62,8 @@ pub(crate) enum Order {
     },
     Exec {
         id: ExecId,
-        options: ExecStartOptions,
+        client: Option<OwnedFd>,
+        console_size: [u16; 2],
         reply: Reply<(), ExecError>,
     },
     Resize {

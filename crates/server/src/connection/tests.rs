@@ -25,7 +25,7 @@ fn echo_server(hold: bool) -> Socket {
                         content_type: "application/vnd.docker.raw-stream",
                         container: None,
                         websocket: None,
-                        upgrade,
+                        upgrade: upgrade.then_some("tcp"),
                         hold,
                         takeover: Box::new(|fd| Box::pin(async move { echo(fd) })),
                     })
