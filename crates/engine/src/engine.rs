@@ -408,7 +408,7 @@ impl Engine {
     /// [`ExecError`].
     pub async fn exec_start(&self, exec: &str, options: ExecStartOptions) -> Result<(), ExecError> {
         let (id, cell) = self.exec_cell(exec)?;
-        let order = |reply| Order::Exec { id, client: options.client, console_size: options.console_size, reply };
+        let order = |reply| Order::Exec { id, options, reply };
         self.order(&cell, order).await
     }
 

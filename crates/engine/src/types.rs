@@ -45,6 +45,8 @@ pub struct ExecStartOptions {
     pub client: Option<OwnedFd>,
     /// Rows and columns; zero is unknown.
     pub console_size: [u16; 2],
+    /// Frames of 8-byte headers.
+    pub multiplexed: bool,
 }
 
 /// Which log entries; times are Unix times in nanoseconds.

@@ -138,10 +138,11 @@ impl State {
         self.names.iter().filter(|(_, record)| record.image == *id).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Returns the index that the image's newest name leads to.
+    /// Returns the index that the image's newest tag leads to, or where it has none, a digest of a repository.
     pub(crate) fn index_of(&self, id: &ImageId) -> Option<Digest> {
-        let names = self.names.values().filter(|record| record.image == *id);
-        names.max_by_key(|record| record.tagged).and_then(|record| record.index)
+        let names = self.names.iter().filter(|(_, record)| record.image == *id);
+        let newest = names.max_by_key(|(name, record)| (name.tag().is_some(), record.tagged, record.index.is_some()));
+        newest.and_then(|(_, record)| record.index)
     }
 
     /// Says whether an image has no name of its own, but is one of several platforms of an index with a name.

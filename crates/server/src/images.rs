@@ -4,7 +4,7 @@ mod import;
 mod manifests;
 
 use crate::app::App;
-use crate::jobs::{Archive, blocking, stream_job};
+use crate::jobs::{Archive, blocking, told_job};
 use crate::reply::{self, Reply};
 use crate::request::Call;
 use crate::upload::Upload;
@@ -178,7 +178,7 @@ impl App {
         let platform = platform(call.query.text("platform"))?;
         let upload = Upload::new(call.into_body());
         let app = self.clone();
-        stream_job(move |output| {
+        told_job(move |output| {
             let mut progress = |step: image::Progress| {
                 if !quiet && let Some(line) = load_progress(&step) {
                     output.hint(&line);

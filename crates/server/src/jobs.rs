@@ -76,6 +76,15 @@ pub(crate) async fn quiet_job(job: impl FnOnce(&mut Output) -> Result<(), ApiErr
     blocking(move || job(&mut Output { lines, started: None })).await?
 }
 
+/// Runs a job whose error is the last line of the stream, always.
+pub(crate) async fn told_job(job: impl FnOnce(&mut Output) -> Result<(), ApiError> + Send + 'static) -> Result<Reply, ApiError> {
+    stream_job(move |output| {
+        output.start();
+        job(output)
+    })
+    .await
+}
+
 /// A writer into a body; its first bytes decide that the answer is a 200.
 pub(crate) struct Archive {
     pieces: mpsc::Sender<Bytes>,

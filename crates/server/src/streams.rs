@@ -87,7 +87,7 @@ impl App {
         let exec = exec.map_err(|cause| of_kind(cause.kind(), &cause))?;
         let console_size = body.console_size.unwrap_or_default();
         if body.detach {
-            let options = ExecStartOptions { client: None, console_size };
+            let options = ExecStartOptions { client: None, console_size, multiplexed: false };
             let started = self.engine.exec_start(&id, options).await;
             started.map_err(|cause| of_kind(cause.kind(), &cause))?;
             return Ok(Outcome::Reply(reply::empty(StatusCode::OK)));
@@ -95,11 +95,12 @@ impl App {
         if exec.running || exec.exit_code.is_some() {
             return Err(ApiError::conflict(format!("exec {id} has already run: create another one")));
         }
-        let (engine, tty) = (self.engine.clone(), exec.spec.tty);
+        // As Docker does: the form of the stream is what this request says, whatever the process has.
+        let (engine, tty) = (self.engine.clone(), body.tty);
         let takeover: Takeover = Box::new(move |client| {
             Box::pin(async move {
                 let copy = client.try_clone();
-                let options = ExecStartOptions { client: Some(client), console_size };
+                let options = ExecStartOptions { client: Some(client), console_size, multiplexed: !tty };
                 if let Err(cause) = engine.exec_start(&id, options).await {
                     tell(copy, tty, &crate::error::chain(&cause)).await;
                 }

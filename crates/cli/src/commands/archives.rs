@@ -58,17 +58,21 @@ fn import(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     Ok(0)
 }
 
-/// A platform as the API takes it.
+/// The platform of `--platform` as the API takes it.
 pub(super) fn platform(given: &Given) -> Option<String> {
-    let text = given.get("platform")?;
+    given.get("platform").map(platform_of)
+}
+
+/// A platform as the API takes it.
+pub(super) fn platform_of(text: &str) -> String {
     let mut parts = text.split('/');
     let (os, architecture, variant) = (parts.next(), parts.next(), parts.next());
-    Some(match (os, architecture, variant) {
+    match (os, architecture, variant) {
         (Some(os), Some(architecture), None) => json!({"os": os, "architecture": architecture}).to_string(),
         (Some(os), Some(architecture), Some(variant)) => json!({"os": os, "architecture": architecture, "variant": variant}).to_string(),
         // The engine says what is wrong with it.
         _ => text.to_owned(),
-    })
+    }
 }
 
 fn load(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {

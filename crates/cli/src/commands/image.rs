@@ -3,7 +3,7 @@
 use docker_api::client::{escape, query};
 use serde_json::{Value, json};
 
-use super::archives::read_json;
+use super::archives::{platform_of, read_json};
 use super::{Entry, confirm, filters};
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
@@ -69,7 +69,8 @@ fn images(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         filters["reference"][reference.as_str()] = true.into();
     }
     let filters = filters.as_object().is_some_and(|filters| !filters.is_empty()).then(|| filters.to_string());
-    let path = format!("/images/json{}", query(&[("all", given.on("all").then_some("1")), ("filters", filters.as_deref())]));
+    let pairs = [("all", given.on("all").then_some("1")), ("filters", filters.as_deref()), ("manifests", given.on("tree").then_some("1"))];
+    let path = format!("/images/json{}", query(&pairs));
     let answer = client.stream("GET", &path, None)?;
     if let Some(damaged) = answer.header("teu-damaged") {
         printer::error(&format!("WARNING: damaged records were set aside, their images are not shown: {damaged}"));
@@ -102,7 +103,7 @@ fn images(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
                 "Digest": digest,
                 "ID": id,
                 "CreatedSince": human::ago(created),
-                "CreatedAt": jiff::Timestamp::from_second(created).map(|time| time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()).unwrap_or_default(),
+                "CreatedAt": day(created),
                 "Size": size_short(image, "Size"),
                 "VirtualSize": size(image, "Size"),
                 "SharedSize": "N/A",
@@ -132,6 +133,10 @@ fn images(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     Ok(0)
 }
 
+fn day(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).map(|time| time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()).unwrap_or_default()
+}
+
 /// Images by their names; one with several names has them on lines of their own.
 fn tree(images: &[Value]) {
     printer::error("WARNING: This is an experimental feature. The output may change and shouldn't be depended on.");
@@ -149,17 +154,64 @@ fn tree(images: &[Value]) {
     for (names, image) in groups {
         let used = if number(image, "Containers") > 0 { "U" } else { "" };
         let (last, others) = names.split_last().unwrap_or((&"", &[]));
-        lines.extend(others.iter().map(|name| vec![(*name).to_owned(), String::new(), String::new(), String::new(), String::new()]));
-        let sizes = [size_short(image, "Size"), "0B".to_owned()];
-        lines.push([(*last).to_owned(), short(field(image, "Id"))].into_iter().chain(sizes).chain([used.to_owned()]).collect());
+        lines.extend(others.iter().map(|name| row(name, "", ["", ""], "")));
+        let manifests: Vec<&Value> = items(image, "Manifests").collect();
+        let sum = |size: &str| manifests.iter().map(|entry| size_at(entry, &format!("/Size/{size}"))).sum::<i64>();
+        let whole = if manifests.is_empty() { (number(image, "Size"), 0) } else { (sum("Total"), sum("Content")) };
+        let id = image.pointer("/Descriptor/digest").and_then(Value::as_str).filter(|_| manifests.len() > 1);
+        lines.push(row(last, &short(id.unwrap_or(field(image, "Id"))), [&bytes(whole.0), &bytes(whole.1)], used));
+        if manifests.len() > 1 {
+            lines.extend(manifests.iter().enumerate().map(|(index, entry)| entry_row(entry, index + 1 == manifests.len())));
+        }
     }
     printer::raw(crate::table::layout(&lines).as_bytes());
+}
+
+fn row(name: &str, id: &str, sizes: [&str; 2], extra: &str) -> Vec<String> {
+    [name, id, sizes[0], sizes[1], extra].map(str::to_owned).to_vec()
+}
+
+/// A platform or an attestation below its image; what is not here has no size.
+fn entry_row(entry: &Value, is_last: bool) -> Vec<String> {
+    let word = |pointer: &str| entry.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let what = match field(entry, "Kind") {
+        "image" => {
+            let parts = ["os", "architecture", "variant"].map(|part| word(&format!("/ImageData/Platform/{part}")));
+            parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+        }
+        "attestation" => format!("attestation of {}", short(word("/AttestationData/For"))),
+        _ => word("/Descriptor/mediaType").to_owned(),
+    };
+    let is_here = entry.get("Available").and_then(Value::as_bool).unwrap_or_default();
+    let size = |which: &str| if is_here { bytes(size_at(entry, &format!("/Size/{which}"))) } else { "-".to_owned() };
+    let used = entry.pointer("/ImageData/Containers").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+    let branch = if is_last { "└─" } else { "├─" };
+    let extra = if used {
+        "U"
+    } else if is_here {
+        ""
+    } else {
+        "not here"
+    };
+    row(&format!("{branch} {what}"), &short(field(entry, "ID")), [&size("Total"), &size("Content")], extra)
+}
+
+fn size_at(entry: &Value, pointer: &str) -> i64 {
+    entry.pointer(pointer).and_then(Value::as_i64).unwrap_or_default()
+}
+
+#[allow(clippy::cast_precision_loss, reason = "sizes are rounded to four figures")]
+fn bytes(count: i64) -> String {
+    human::size_short(count as f64)
 }
 
 fn remove(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
     let flag = |name: &str| given.on(name).then_some("1");
-    let query = query(&[("force", flag("force")), ("noprune", flag("no-prune"))]);
+    let platforms: Vec<String> = given.all("platform").iter().flat_map(|text| text.split(',')).map(platform_of).collect();
+    let mut pairs = vec![("force", flag("force")), ("noprune", flag("no-prune"))];
+    pairs.extend(platforms.iter().map(|platform| ("platforms", Some(platform.as_str()))));
+    let query = query(&pairs);
     super::each(&given.args, |name| {
         let removed: Value = client.call("DELETE", &format!("/images/{}{query}", path_of(name)), None)?;
         for item in removed.as_array().into_iter().flatten() {

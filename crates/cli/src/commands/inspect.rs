@@ -1,6 +1,6 @@
 //! `inspect`, for anything that has a name.
 
-use docker_api::client::{Client, Error, escape};
+use docker_api::client::{Client, Error, escape, query};
 
 use crate::ordered::Ordered;
 
@@ -23,12 +23,16 @@ pub(super) const ENTRIES: &[Entry] = &[
 const KINDS: [(&str, &str, &str); 4] =
     [("container", "/containers/", "/json"), ("image", "/images/", "/json"), ("network", "/networks/", ""), ("volume", "/volumes/", "")];
 
-fn find(client: &mut Client, name: &str, kind: &str, size: bool) -> Outcome<Ordered> {
+fn find(client: &mut Client, name: &str, kind: &str, given: &Given) -> Outcome<Ordered> {
     for (known, before, after) in KINDS.iter().filter(|(known, ..)| kind.is_empty() || *known == kind) {
         // Names of images have slashes, which are part of the path.
         let escaped = name.split('/').map(escape).collect::<Vec<_>>().join("/");
-        let size = if size && *known == "container" { "?size=1" } else { "" };
-        match client.call("GET", &format!("{before}{escaped}{after}{size}"), None) {
+        let query = match *known {
+            "container" => query(&[("size", given.on("size").then_some("1"))]),
+            "image" => query(&[("platform", super::archives::platform(given).as_deref())]),
+            _ => String::new(),
+        };
+        match client.call("GET", &format!("{before}{escaped}{after}{query}"), None) {
             Ok(value) => return Ok(value),
             Err(Error::Api { status: 404, .. }) if kind.is_empty() => {}
             Err(Error::Api { status: 404, message }) => {
@@ -50,7 +54,7 @@ fn inspect(context: &mut Context, given: &Given, kind: &str) -> Outcome<u8> {
     let mut client = context.client()?;
     let (mut found, mut shown, mut failures) = (Vec::new(), String::new(), Vec::new());
     for name in &given.args {
-        match (find(&mut client, name, kind, given.on("size")), &template) {
+        match (find(&mut client, name, kind, given), &template) {
             (Ok(object), None) => found.push(object),
             (Ok(object), Some(template)) => match apply(template, &object, kind == "volume" && !given.has("type")) {
                 Ok(text) => shown.extend([text.as_str(), "\n"]),

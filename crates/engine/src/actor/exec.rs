@@ -1,6 +1,6 @@
 //! Further processes in a running container.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use supervisor::protocol::{self, Command, DetachKeys, Outcome};
 
@@ -11,12 +11,13 @@ use crate::id::ExecId;
 use crate::identity;
 use crate::registry::lock;
 use crate::state::State;
+use crate::types::ExecStartOptions;
 use crate::view::ExecSpec;
 use crate::writer;
 
 impl Actor {
-    pub(super) fn exec(&mut self, id: ExecId, client: Option<OwnedFd>, console_size: [u16; 2], reply: Reply<(), ExecError>) {
-        let command = match self.exec_command(id, client.is_some(), console_size) {
+    pub(super) fn exec(&mut self, id: ExecId, options: &ExecStartOptions, reply: Reply<(), ExecError>) {
+        let command = match self.exec_command(id, options) {
             Ok(command) => command,
             Err(error) => {
                 self.exec_failed(id, &error);
@@ -25,7 +26,7 @@ impl Actor {
                 return;
             }
         };
-        let fds: Vec<_> = client.iter().map(AsFd::as_fd).collect();
+        let fds: Vec<_> = options.client.iter().map(AsFd::as_fd).collect();
         if let Err(Pending::Exec(_, reply)) = self.send(command, &fds, Pending::Exec(id, reply)) {
             let error = ExecError::SupervisorLost;
             self.exec_failed(id, &error);
@@ -34,7 +35,7 @@ impl Actor {
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other answer or state is treated alike")]
-    fn exec_command(&self, id: ExecId, has_client: bool, console_size: [u16; 2]) -> Result<Command, ExecError> {
+    fn exec_command(&self, id: ExecId, options: &ExecStartOptions) -> Result<Command, ExecError> {
         match self.record.life.state {
             State::Running { .. } => {}
             State::Paused { .. } => return Err(ExecError::Paused(self.record.name.to_string())),
@@ -49,15 +50,16 @@ impl Actor {
             exec.running = true;
             exec.spec.clone()
         };
-        if console_size != [0, 0] {
-            spec.console_size = console_size;
+        if options.console_size != [0, 0] {
+            spec.console_size = options.console_size;
         }
+        let has_client = options.client.is_some();
         let attach = protocol::Attach {
             keep_open: false,
             stdin: has_client && spec.attach_stdin,
             stdout: has_client && spec.attach_stdout,
             stderr: has_client && spec.attach_stderr,
-            multiplexed: !spec.tty,
+            multiplexed: options.multiplexed,
             detach_keys: detach_keys(&spec.detach_keys).map_err(ExecError::Invalid)?,
         };
         Ok(Command::Exec(Box::new(protocol::Exec { exec_id: id.to_string(), process: self.exec_process(&spec)?, attach })))

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::error::{ConnectError, ExecError, OperationError, RemoveError, StartError};
 use crate::id::{ContainerName, ExecId};
 use crate::spec::{EndpointSettings, Signal};
-use crate::types::Update;
+use crate::types::{ExecStartOptions, Update};
 use crate::view::{Probe, Process, Stats};
 
 /// Orders that wait in a mailbox; more wait outside.
@@ -62,8 +62,7 @@ pub(crate) enum Order {
     },
     Exec {
         id: ExecId,
-        client: Option<OwnedFd>,
-        console_size: [u16; 2],
+        options: ExecStartOptions,
         reply: Reply<(), ExecError>,
     },
     Resize {

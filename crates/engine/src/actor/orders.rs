@@ -44,8 +44,8 @@ impl Actor {
             Order::Update { update, reply } => self.update(*update, reply),
             Order::Remove { force, volumes, reply } => self.remove(force, volumes, reply).await,
             Order::Attach { attach, client, reply } => self.attach(attach, client, reply),
-            Order::Exec { id, client, console_size, reply } => {
-                self.exec(id, client, console_size, reply);
+            Order::Exec { id, options, reply } => {
+                self.exec(id, &options, reply);
             }
             Order::Resize { exec, height, width, reply } => {
                 self.resize(exec, [height, width], reply);

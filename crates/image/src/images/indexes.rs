@@ -167,7 +167,13 @@ impl Images {
         Ok(digest)
     }
 
-    /// Returns the index that a name leads to.
+    /// Returns the digest of the index that a name leads to.
+    #[must_use]
+    pub fn index_named(&self, name: &ImageRef) -> Option<Digest> {
+        self.state().names.get(&name.clone().or_latest())?.index
+    }
+
+    /// Returns an index that a name leads to.
     #[must_use]
     pub fn listed(&self, digest: &Digest) -> Option<Listed> {
         let state = self.state();

@@ -120,7 +120,7 @@ impl Images {
         let (with, without): (Vec<ImageRef>, Vec<ImageRef>) =
             state.names_of(&id).into_iter().partition(|name| state.names.get(name).is_some_and(|record| record.index == Some(index)));
         let named = format!("unable to delete {} (must be forced) - image is referenced in multiple repositories", id.short());
-        if let Some(text) = conflict.or_else(|| (!without.is_empty() && !options.force).then_some(named)) {
+        if let Some(text) = conflict.or_else(|| (without.iter().any(|name| name.tag().is_some()) && !options.force).then_some(named)) {
             return Err(RemoveError::Conflict { text });
         }
         for name in with {

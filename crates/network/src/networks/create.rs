@@ -30,7 +30,10 @@ const MODES_REFUSED: [&str; 3] = ["routed", "isolated", "nat-unprotected"];
 impl Networks {
     pub(super) fn create_network(&self, spec: NetworkSpec) -> Result<NetworkId, CreateError> {
         if !is_name(&spec.name) {
-            return Err(invalid(format!("invalid network name: \"{}\": only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed", spec.name)));
+            return Err(invalid(format!(
+                "invalid network name: {:?}: it must not be blank, and has neither slashes nor control characters",
+                spec.name
+            )));
         }
         let id = NetworkId::random().map_err(|source| Refused { what: "draw random numbers", source })?;
         let mut state = self.state();
@@ -272,9 +275,7 @@ fn invalid(reason: String) -> CreateError {
     CreateError::Invalid { reason }
 }
 
-/// Source: Docker, `names.RestrictedNamePattern`.
+/// Docker takes any text that is not blank; one that could not stand in a path or a line is refused all the same.
 fn is_name(name: &str) -> bool {
-    let mut bytes = name.bytes();
-    bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric())
-        && bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+    !name.trim().is_empty() && !name.chars().any(|letter| letter == '/' || letter.is_control())
 }

@@ -8,7 +8,7 @@ use crate::request::Call;
 use crate::{ApiError, images};
 use bytes::{Buf, Bytes};
 use docker_api::types::{Progress, ProgressDetail};
-use image::{BlobSource, IndexPlan, Member, PullLimits, PullPlan, PullStep};
+use image::{BlobSource, IndexPlan, ListedKind, Member, PullLimits, PullPlan, PullStep};
 use oci::image::{Descriptor, ImageConfig, Index, Manifest, media_type};
 use oci::{Digest, ImageRef, Platform};
 use registry::{Document, Session};
@@ -22,6 +22,10 @@ use tokio::runtime::Handle;
 const CONFIG_BYTES_MAX: u64 = 8 << 20;
 /// Deepest nesting of indexes.
 const INDEX_DEPTH_MAX: usize = 4;
+/// Largest statement of an attestation.
+const STATEMENT_BYTES_MAX: u64 = 64 << 20;
+/// Most manifests of an index that are pulled at once.
+const MANIFESTS_MAX: usize = 100;
 /// Pause between two lines of progress of a layer.
 const PROGRESS: Duration = Duration::from_millis(100);
 
@@ -32,6 +36,29 @@ struct Pull {
     handle: Handle,
     /// As asked for; absent means this host's.
     platform: Option<Platform>,
+}
+
+/// Which platforms are wanted.
+enum Wanted {
+    /// This one, or this host's.
+    One(Option<Platform>),
+    /// Each of these: `linux/amd64,linux/arm64`.
+    Several(Vec<Platform>),
+    /// All that the index has, with their attestations.
+    All,
+}
+
+impl Wanted {
+    fn parse(text: &str) -> Result<Self, ApiError> {
+        match text {
+            "all" => Ok(Self::All),
+            text if text.contains(',') && !text.starts_with('{') => {
+                let platforms = text.split(',').map(images::platform).collect::<Result<Vec<_>, _>>()?;
+                Ok(Self::Several(platforms.into_iter().flatten().collect()))
+            }
+            text => Ok(Self::One(images::platform(text)?)),
+        }
+    }
 }
 
 /// What became of a tag.
@@ -51,9 +78,9 @@ impl App {
         let name = images::reference(text, tag)?;
         let session = self.registries.session(name.domain(), credentials(call));
         let session = session.map_err(|cause| failure(&cause, &name))?;
-        let platform = images::platform(call.query.text("platform"))?;
-        let pull = Pull { app: self.clone(), session, handle: Handle::current(), platform };
-        stream_job(move |output| if all_tags { pull.all(&name, output) } else { pull.one(&name, output) }).await
+        let wanted = Wanted::parse(call.query.text("platform"))?;
+        let pull = Pull { app: self.clone(), session, handle: Handle::current(), platform: None };
+        stream_job(move |output| pull.wanted(&name, wanted, all_tags, output)).await
     }
 }
 
@@ -69,6 +96,65 @@ impl App {
 }
 
 impl Pull {
+    fn wanted(mut self, name: &ImageRef, wanted: Wanted, all_tags: bool, output: &mut Output) -> Result<(), ApiError> {
+        let platforms = match wanted {
+            Wanted::One(platform) => vec![platform],
+            Wanted::Several(platforms) => platforms.into_iter().map(Some).collect(),
+            Wanted::All if all_tags => return Err(ApiError::invalid("all platforms are pulled of one tag at a time")),
+            Wanted::All => return self.every(name, output),
+        };
+        for platform in platforms {
+            self.platform = platform;
+            if all_tags { self.all(name, output) } else { self.one(name, output) }?;
+        }
+        Ok(())
+    }
+
+    /// Pulls all images of an index for Linux, and its attestations.
+    fn every(mut self, name: &ImageRef, output: &mut Output) -> Result<(), ApiError> {
+        let top = self.handle.block_on(self.session.manifest(name)).map_err(|cause| failure(&cause, name))?;
+        if !top.is_index() {
+            return self.one(name, output);
+        }
+        let index: Index = parse(&top.bytes, name, "index", &top.digest)?;
+        if index.manifests.len() > MANIFESTS_MAX {
+            return Err(ApiError::internal(format!(
+                "cannot use {}: its index lists {} manifests, at most {MANIFESTS_MAX} are pulled at once",
+                name.familiar(),
+                index.manifests.len()
+            )));
+        }
+        for entry in index.manifests.iter().filter(|entry| ListedKind::of(entry) == ListedKind::Image) {
+            if let Some(platform) = entry.platform.clone().filter(|platform| platform.os == "linux") {
+                status(output, format!("Platform: {platform}"));
+                self.platform = Some(platform);
+                self.one(name, output)?;
+            }
+        }
+        let mut members = Vec::new();
+        for entry in index.manifests.iter().filter(|entry| matches!(ListedKind::of(entry), ListedKind::Attestation(_))) {
+            members.push(self.attestation(name, entry)?);
+        }
+        let plan = IndexPlan { document: text(&top.bytes, name)?, members };
+        let mut names = vec![name.with_digest(top.digest)];
+        names.extend(name.digest().is_none().then(|| name.clone()));
+        let put = self.app.images.put_index(&plan, &names);
+        put.map(drop).map_err(|cause| ApiError::internal(crate::error::chain(&cause)))
+    }
+
+    /// Fetches the manifest of an attestation and its statements.
+    fn attestation(&self, name: &ImageRef, entry: &Descriptor) -> Result<Member, ApiError> {
+        let name = name.with_digest(entry.digest);
+        let failed = |cause: registry::Error| failure(&cause, &name);
+        let document = self.handle.block_on(self.session.manifest(&name)).map_err(failed)?;
+        let manifest: Manifest = parse(&document.bytes, &name, "manifest", &document.digest)?;
+        let mut blobs = Vec::new();
+        for blob in std::iter::once(&manifest.config).chain(&manifest.layers) {
+            blobs.push(self.handle.block_on(self.session.small_blob(&name, blob, STATEMENT_BYTES_MAX)).map_err(failed)?.to_vec());
+        }
+        Ok(Member::Artifact { manifest: text(&document.bytes, &name)?, blobs })
+    }
+
     fn one(&self, name: &ImageRef, output: &mut Output) -> Result<(), ApiError> {
         let pulled = self.tag(name, output)?;
         status(output, format!("Digest: {}", pulled.digest));

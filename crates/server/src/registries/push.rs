@@ -1,5 +1,7 @@
 //! `POST /images/{name}/push`.
 
+mod index;
+
 use super::{credentials, pull, status};
 use crate::app::App;
 use crate::jobs::{Output, stream_job};
@@ -8,7 +10,7 @@ use crate::request::Call;
 use crate::{ApiError, error, images};
 use bytes::{Bytes, BytesMut};
 use docker_api::types::{Progress, ProgressDetail};
-use image::{ImageId, KnownBlob};
+use image::{ImageId, KnownBlob, Pushable, ResolveError};
 use oci::image::{Descriptor, Manifest, media_type};
 use oci::{Digest, ImageRef, Platform};
 use registry::{Kind, Mounted, Session, Upload};
@@ -76,26 +78,60 @@ impl Push {
     }
 
     fn image(&self, name: &ImageRef, id: ImageId, output: &mut Output) -> Result<(), ApiError> {
-        let gone = || ApiError::not_found(format!("No such image: {}", name.familiar()));
-        let image = self.app.images.get(&id).ok_or_else(gone)?;
-        if let Some(wanted) = self.platform.as_ref().filter(|wanted| !wanted.matches(&image.config.platform())) {
-            let text = format!("image with reference {} was found but does not provide the specified platform ({wanted})", name.familiar());
-            return Err(ApiError::not_found(text));
+        let listed = self.app.images.index_named(name).and_then(|digest| self.app.images.listed(&digest));
+        let whole = listed.as_ref().filter(|listed| self.platform.is_none() && listed.has_more());
+        let pushed = match whole {
+            Some(listed) => index::push(self, name, listed, output)?,
+            None => {
+                let image = self.app.images.resolve_for(&name.to_string(), self.platform.as_ref());
+                let image = image.map_err(|cause| self.not_here(name, &cause))?;
+                let pushable = self.app.images.pushable(&image.id).ok_or_else(|| gone(name))?;
+                let pushed = self.manifest_of(name, &pushable, output)?;
+                if listed.is_some_and(|listed| listed.entries.len() > 1) && self.platform.is_none() {
+                    let platform = image.config.platform();
+                    line(output, format!("Of the platforms of {} only {platform} is here: it is pushed alone", name.familiar()));
+                }
+                pushed
+            }
+        };
+        // The image is where it should be; a name that is not recorded is only not shown.
+        let _ = self.app.images.note_digest(&id, &name.with_digest(pushed.digest));
+        let tag = name.tag().unwrap_or("latest");
+        line(output, format!("{tag}: digest: {} size: {}", pushed.digest, pushed.size));
+        let aux = serde_json::json!({"Tag": tag, "Digest": pushed.digest, "Size": pushed.size});
+        output.line(&Progress { progress_detail: Some(ProgressDetail::default()), aux: Some(aux), ..Progress::default() });
+        self.app.image_event("push", &id, &name.familiar());
+        Ok(())
+    }
+
+    fn not_here(&self, name: &ImageRef, cause: &ResolveError) -> ApiError {
+        match (cause, &self.platform) {
+            (ResolveError::Platform { .. }, Some(wanted)) => ApiError::not_found(format!(
+                "image with reference {} was found but does not provide the specified platform ({wanted})",
+                name.familiar()
+            )),
+            _ => gone(name),
         }
-        let pushable = self.app.images.pushable(&id).ok_or_else(gone)?;
+    }
+
+    /// Pushes one image; `name` has a tag, or a digest where an index will name it.
+    fn manifest_of(&self, name: &ImageRef, pushable: &Pushable, output: &mut Output) -> Result<Descriptor, ApiError> {
         let layers = self.layers(&pushable.layers, output)?;
-        let (bytes, kind) = self.manifest(&pushable, &layers)?;
-        let digest = self.handle.block_on(self.session.put_manifest(name, &kind, &bytes)).map_err(|cause| self.refused(&cause))?;
+        let (bytes, kind) = self.manifest(pushable, &layers)?;
+        let name = if name.tag().is_some() { name.clone() } else { name.with_digest(Digest::of(&bytes)) };
+        let digest = self.handle.block_on(self.session.put_manifest(&name, &kind, &bytes)).map_err(|cause| self.refused(&cause))?;
         for (diff_id, layer) in pushable.layers.iter().zip(&layers) {
             self.app.images.note_blob(diff_id, KnownBlob::of(layer, &self.repository));
         }
-        // The image is where it should be; a name that is not recorded is only not shown.
-        let _ = self.app.images.note_digest(&id, &name.with_digest(digest));
-        let tag = name.tag().unwrap_or("latest");
-        line(output, format!("{tag}: digest: {digest} size: {}", bytes.len()));
-        let aux = serde_json::json!({"Tag": tag, "Digest": digest, "Size": bytes.len()});
-        output.line(&Progress { progress_detail: Some(ProgressDetail::default()), aux: Some(aux), ..Progress::default() });
-        self.app.image_event("push", &id, &name.familiar());
+        Ok(plain(digest, u64::try_from(bytes.len()).unwrap_or(u64::MAX), &kind))
+    }
+
+    /// Stores a small blob that the registry lacks.
+    fn ensure(&self, digest: &Digest, bytes: Bytes) -> Result<(), ApiError> {
+        let exists = self.handle.block_on(self.session.has_blob(&self.repository, digest)).map_err(|cause| self.refused(&cause))?;
+        if exists.is_none() {
+            self.handle.block_on(self.small(digest, bytes)).map_err(|cause| self.refused(&cause))?;
+        }
         Ok(())
     }
 
@@ -178,14 +214,11 @@ impl Push {
     }
 
     /// The manifest the image came with if its layers went as they are, else a new one.
-    fn manifest(&self, pushable: &image::Pushable, layers: &[Descriptor]) -> Result<(Bytes, String), ApiError> {
+    fn manifest(&self, pushable: &Pushable, layers: &[Descriptor]) -> Result<(Bytes, String), ApiError> {
         let config = Bytes::from(pushable.config.clone().into_bytes());
         let config_digest = Digest::of(&config);
         let size = u64::try_from(config.len()).unwrap_or(u64::MAX);
-        let exists = self.handle.block_on(self.session.has_blob(&self.repository, &config_digest)).map_err(|cause| self.refused(&cause))?;
-        if exists.is_none() {
-            self.handle.block_on(self.small(&config_digest, config)).map_err(|cause| self.refused(&cause))?;
-        }
+        self.ensure(&config_digest, config)?;
         let original = pushable.manifest.as_ref().and_then(|text| Some((text, serde_json::from_str::<Manifest>(text).ok()?)));
         if let Some((text, manifest)) = &original {
             let same = manifest.layers.iter().map(|layer| layer.digest).eq(layers.iter().map(|layer| layer.digest));
@@ -223,6 +256,10 @@ impl Push {
         let text = if unnamed { format!("denied: {cause}") } else { cause.to_string() };
         ApiError::new(status(cause), text)
     }
+}
+
+fn gone(name: &ImageRef) -> ApiError {
+    ApiError::not_found(format!("No such image: {}", name.familiar()))
 }
 
 /// Media types of one family for those of the other.

@@ -215,3 +215,126 @@ fn lists_of_manifests_are_made_annotated_and_pulled_by_platform() {
     assert!(missing.contains("no matching manifest for linux/s390x in the manifest list entries"), "{missing}");
     assert!(bench.fails(&["manifest", "rm", &list]).contains("No such manifest: "));
 }
+
+/// Writes an OCI layout with an index of two platforms and an attestation of each; gives the index's digest.
+fn layout(at: &Path) -> String {
+    use serde_json::json;
+    use testkit::faulty::{digest, tar};
+    let blobs = at.join("blobs/sha256");
+    std::fs::create_dir_all(&blobs).unwrap();
+    let put = |bytes: &[u8], kind: &str| {
+        let digest = digest(bytes);
+        std::fs::write(blobs.join(digest.trim_start_matches("sha256:")), bytes).unwrap();
+        json!({"mediaType": kind, "digest": digest, "size": bytes.len()})
+    };
+    let (manifest_kind, config_kind) = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.config.v1+json");
+    let mut entries = Vec::new();
+    let mut attestations = Vec::new();
+    for architecture in ["arm64", "amd64"] {
+        let tar = tar("architecture", architecture.as_bytes());
+        let layer = put(&tar, "application/vnd.oci.image.layer.v1.tar");
+        let config = json!({"architecture": architecture, "os": "linux", "config": {"Cmd": ["x"]}, "rootfs": {"type": "layers", "diff_ids": [digest(&tar)]}});
+        let manifest = json!({"schemaVersion": 2, "mediaType": manifest_kind, "config": put(config.to_string().as_bytes(), config_kind), "layers": [layer]});
+        let mut entry = put(manifest.to_string().as_bytes(), manifest_kind);
+        entry["platform"] = json!({"architecture": architecture, "os": "linux"});
+        let statement = put(format!("{{\"subject\":\"{architecture}\"}}").as_bytes(), "application/vnd.in-toto+json");
+        let about = json!({"schemaVersion": 2, "mediaType": manifest_kind, "config": put(b"{}", config_kind), "layers": [statement]});
+        let mut attestation = put(about.to_string().as_bytes(), manifest_kind);
+        attestation["platform"] = json!({"architecture": "unknown", "os": "unknown"});
+        attestation["annotations"] =
+            json!({"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": entry["digest"]});
+        entries.push(entry);
+        attestations.push(attestation);
+    }
+    entries.extend(attestations);
+    let index_kind = "application/vnd.oci.image.index.v1+json";
+    let top = put(json!({"schemaVersion": 2, "mediaType": index_kind, "manifests": entries}).to_string().as_bytes(), index_kind);
+    std::fs::write(at.join("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}").unwrap();
+    std::fs::write(at.join("index.json"), json!({"schemaVersion": 2, "manifests": [top]}).to_string()).unwrap();
+    top["digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+#[allow(clippy::too_many_lines, reason = "one scene, told once")]
+fn an_index_goes_through_the_store_with_all_platforms_and_attestations() {
+    let bench = Bench::new(Access::Open);
+    let (name, other) = (bench.name("multi:1"), bench.name("other:1"));
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let digest = layout(&directory.path().join("layout"));
+    let skopeo = |args: &[&str]| {
+        let output = Command::new("skopeo").arg("--insecure-policy").args(args).output().unwrap();
+        out(&output, args)
+    };
+    skopeo(&[
+        "copy",
+        "--all",
+        "--preserve-digests",
+        "--dest-tls-verify=false",
+        &format!("oci:{}", path("layout")),
+        &format!("docker://{name}"),
+    ]);
+    // This host's platform, then another one beside it; the name stays with this host's.
+    let platform = |args: &[&str]| bench.ok(&[&["image", "inspect", "-f", "{{.Architecture}}"], args].concat());
+    assert!(bench.ok(&["pull", &name]).contains(&format!("Digest: {digest}\n")));
+    assert_eq!(platform(&[&name]), "amd64\n");
+    let tree = bench.ok(&["image", "ls", "--tree"]);
+    assert!(tree.contains("├─ linux/arm64") && tree.contains("not here") && tree.contains("└─ attestation of "), "{tree}");
+    let arm = bench.ok(&["pull", "--platform", "linux/arm64", &name]);
+    assert!(arm.contains(&format!("Status: Downloaded newer image for {name}\n")), "{arm}");
+    assert!(bench.ok(&["pull", "--platform", "linux/arm64", &name]).contains(&format!("Status: Image is up to date for {name}\n")));
+    assert_eq!((platform(&[&name]), platform(&["--platform", "linux/arm64", &name])), ("amd64\n".to_owned(), "arm64\n".to_owned()));
+    let none = bench.fails(&["image", "inspect", "--platform", "linux/s390x", &name]);
+    assert!(none.contains("its platform (linux/amd64) does not match the specified platform (linux/s390x)"), "{none}");
+    assert_eq!(bench.ok(&["images", "-q", &name]).lines().count(), 1);
+    let id = bench.ok(&["create", "--platform", "linux/arm64", &name]);
+    assert_eq!(
+        bench.ok(&["inspect", "-f", "{{.Image}}", id.trim()]),
+        bench.ok(&["image", "inspect", "-f", "{{.Id}}", "--platform", "linux/arm64", &name])
+    );
+    let held = bench.fails(&["rmi", &name]);
+    assert!(held.contains("is using its referenced image"), "{held}");
+    bench.ok(&["rm", id.trim()]);
+    // What is not here is in the repository, so a push leaves the index as it is; elsewhere it is left out.
+    assert_eq!(digest_of(&bench.ok(&["push", &name])), digest);
+    bench.ok(&["tag", &name, &other]);
+    let less = bench.ok(&["push", &other]);
+    assert!(less.contains("it is left out") && digest_of(&less) != digest, "{less}");
+    // Everything, and everything again from an archive, in another engine.
+    let all = bench.ok(&["pull", "--platform", "all", &name]);
+    assert!(all.contains("Platform: linux/arm64\n"), "{all}");
+    bench.ok(&["tag", &name, &other]);
+    assert_eq!(digest_of(&bench.ok(&["push", &other])), digest);
+    bench.ok(&["save", "-o", &path("all.tar"), &name]);
+    let second = Daemon::with_busybox(crate::teu(), Network::Host).unwrap();
+    assert_eq!(second.ok(["load", "-i", &path("all.tar")]).unwrap(), format!("Loaded image: {name}"));
+    let third = bench.name("third:1");
+    second.ok(["tag", &name, &third]).unwrap();
+    let pushed = second.ok(["push", &third]).unwrap();
+    assert!(pushed.contains(": digest: "), "{pushed}");
+    // Others read it: as an index with all its platforms.
+    let raw = skopeo(&["inspect", "--raw", "--tls-verify=false", &format!("docker://{third}")]);
+    assert_eq!(raw.matches("\"architecture\"").count(), 4, "{raw}");
+    skopeo(&["copy", "--all", "--src-tls-verify=false", &format!("docker://{third}"), &format!("oci:{}", path("third"))]);
+    skopeo(&["copy", &format!("oci-archive:{}:{}", path("all.tar"), "1"), &format!("dir:{}", path("fourth"))]);
+    // The API: platforms, attestations, the registry's own answer.
+    let get = |path: &str| -> serde_json::Value {
+        let output =
+            Command::new("curl").args(["-s", "--unix-socket"]).arg(bench.daemon.socket()).arg(format!("http://teu{path}")).output();
+        serde_json::from_slice(&output.unwrap().stdout).unwrap()
+    };
+    let manifests = get(&format!("/v1.49/images/{name}/json?manifests=1"));
+    assert_eq!(manifests["Descriptor"]["digest"], digest.as_str(), "{manifests}");
+    let kinds: Vec<&str> = manifests["Manifests"].as_array().unwrap().iter().map(|entry| entry["Kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["image", "image", "attestation", "attestation"]);
+    assert!(manifests["Manifests"].as_array().unwrap().iter().all(|entry| entry["Available"] == true), "{manifests}");
+    let distribution = get(&format!("/v1.49/distribution/{name}/json"));
+    assert_eq!(distribution["Descriptor"]["digest"], digest.as_str());
+    assert!(bench.docker(&["image", "ls", "--tree"]).contains("linux/arm64"));
+    // One platform goes, then all.
+    bench.ok(&["rmi", "--platform", "linux/amd64", &name]);
+    assert_eq!(platform(&[&name]), "arm64\n");
+    bench.ok(&["rmi", "-f", &name, &other]);
+    assert!(!bench.ok(&["images", "-a"]).contains("multi"));
+    assert!(bench.ok(&["image", "verify"]).ends_with(", 0 faults\n"));
+}
