@@ -42,9 +42,13 @@ fn words_of(usage: &str) -> &str {
     usage.get(..end.saturating_sub(1)).unwrap_or(usage)
 }
 
-/// The sections' texts, each with its first line.
+/// The sections' texts, each with its first line. Each command looks for its own at each start, so the search is a quick one.
 fn sections() -> impl Iterator<Item = &'static str> {
-    TABLE.split("\n\n").map(str::trim_end).filter(|text| text.starts_with("= "))
+    let starts = memchr::memmem::find_iter(TABLE.as_bytes(), "\n\n= ").map(|before| before + 2);
+    std::iter::once(0).chain(starts).map(|start| {
+        let text = &TABLE[start..];
+        text[..memchr::memmem::find(text.as_bytes(), b"\n\n").unwrap_or(text.len())].trim_end()
+    })
 }
 
 /// All names of the command whose section begins so.

@@ -1,5 +1,6 @@
 //! Containers: what is wanted, what is, and the way between.
 
+pub mod apparmor;
 pub mod cdi;
 pub mod profile;
 pub mod spec;

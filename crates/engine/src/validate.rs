@@ -83,9 +83,11 @@ pub(crate) fn check_resources(resources: &Resources) -> Result<(), InvalidSpec> 
     let nano = r.nano_cpus != 0;
     fail(nano && r.cpu_period != 0, InvalidSpec::CpuConflict("Period"))?;
     fail(nano && r.cpu_quota != 0, InvalidSpec::CpuConflict("Quota"))?;
-    let cpus = std::thread::available_parallelism().map_or(1, |n| u64::try_from(n.get()).unwrap_or(1));
-    let nano_max = i64::try_from(cpus.saturating_mul(1_000_000_000)).unwrap_or(i64::MAX);
-    fail(r.nano_cpus < 0 || r.nano_cpus > nano_max, InvalidSpec::Cpus(cpus))?;
+    if nano {
+        let cpus = std::thread::available_parallelism().map_or(1, |n| u64::try_from(n.get()).unwrap_or(1));
+        let nano_max = i64::try_from(cpus.saturating_mul(1_000_000_000)).unwrap_or(i64::MAX);
+        fail(r.nano_cpus < 0 || r.nano_cpus > nano_max, InvalidSpec::Cpus(cpus))?;
+    }
     let period = r.cpu_period;
     fail(period != 0 && !(1000..=1_000_000).contains(&period), InvalidSpec::CpuPeriod)?;
     fail((1..1000).contains(&r.cpu_quota), InvalidSpec::CpuQuota)?;

@@ -43,8 +43,8 @@ pub(crate) struct Facts {
     pub(crate) devices: Vec<HostDevice>,
     /// Numbers of block devices by path.
     pub(crate) block_devices: Vec<(String, i64, i64)>,
-    /// Whether the kernel enforces AppArmor profiles.
-    pub(crate) apparmor: bool,
+    /// The AppArmor profile of its processes, where the kernel enforces one.
+    pub(crate) apparmor: Option<String>,
 }
 
 /// A device of the host as it will be in the container.

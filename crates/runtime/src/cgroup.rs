@@ -14,6 +14,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use oci::runtime::{Linux, Resources};
 use rustix::fs::OFlags;
@@ -24,6 +25,14 @@ pub use stats::{BlockCount, Stats};
 
 /// Where the hierarchies are.
 const ROOT: &str = "/sys/fs/cgroup";
+
+/// What [`look_ahead`] found.
+static AHEAD: OnceLock<(Mode, Vec<Hierarchy>)> = OnceLock::new();
+
+/// Finds the machine's hierarchies before a container needs them; for processes that create one container and end.
+pub fn look_ahead() {
+    let _known_already = AHEAD.set(hierarchies());
+}
 
 /// How this machine's cgroups are mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,17 +82,36 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes the groups of a container and sets its limits.
+    /// Says which groups a container gets. On v2 they are made at once, as its process is born inside; on v1 by
+    /// [`Cgroup::make`], while the process sets itself up.
     ///
     /// # Errors
-    /// If a folder cannot be made or a limit is refused; nothing is left then.
-    pub fn create(id: &str, linux: Option<&Linux>) -> Result<Self, CgroupError> {
+    /// As [`Cgroup::make`].
+    pub(crate) fn plan(id: &str, linux: Option<&Linux>) -> Result<Self, CgroupError> {
         let mut group = Self::place(id, linux);
-        let result = group.make(linux.and_then(|linux| linux.resources.as_ref()));
-        if result.is_err() {
-            let _what_was_made = group.remove();
+        let resources = linux.and_then(|linux| linux.resources.as_ref());
+        match group.mode {
+            Mode::Unified => {
+                let result = unified::make(&mut group, resources);
+                if result.is_err() {
+                    let _what_was_made = group.remove();
+                }
+                result?;
+            }
+            Mode::Hybrid => v1::plan(&mut group, resources),
         }
-        result.map(|()| group)
+        Ok(group)
+    }
+
+    /// Makes the planned groups and sets their limits, where that is not done yet.
+    ///
+    /// # Errors
+    /// If a folder cannot be made or a limit is refused; what was made is the caller's to remove.
+    pub(crate) fn make(&self, linux: Option<&Linux>) -> Result<(), CgroupError> {
+        match self.mode {
+            Mode::Unified => Ok(()),
+            Mode::Hybrid => v1::make(self, linux.and_then(|linux| linux.resources.as_ref())),
+        }
     }
 
     /// The groups of a container that exists.
@@ -101,15 +129,8 @@ impl Cgroup {
         let path = linux.and_then(|linux| linux.cgroups_path.clone()).unwrap_or_else(|| Path::new("/teu").join(id));
         // Only names below the root count, whatever the text says.
         let path = crate::child::normal_path(&path);
-        let (mode, hierarchies) = hierarchies();
+        let (mode, hierarchies) = AHEAD.get().cloned().unwrap_or_else(hierarchies);
         Self { mode, path, hierarchies, folders: Vec::new() }
-    }
-
-    fn make(&mut self, resources: Option<&Resources>) -> Result<(), CgroupError> {
-        match self.mode {
-            Mode::Unified => unified::make(self, resources),
-            Mode::Hybrid => v1::make(self, resources),
-        }
     }
 
     fn folder(&self, hierarchy: &Hierarchy) -> PathBuf {
@@ -250,6 +271,12 @@ impl Cgroup {
             Mode::Unified => unified::limit(self, resources),
             Mode::Hybrid => v1::update(self, resources),
         }
+    }
+
+    /// Bytes of memory that it may have at most (`u64::MAX` without a limit) and has had at most (0 if nobody counts).
+    #[must_use]
+    pub fn memory_bounds(&self) -> (u64, u64) {
+        self.controller("memory").map_or((u64::MAX, 0), |folder| stats::memory_bounds(self.mode, &folder))
     }
 
     /// What it has used.

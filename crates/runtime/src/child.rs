@@ -90,7 +90,11 @@ fn set_up(mut plan: Plan<'_>, parent: &End) -> Outcome<std::convert::Infallible>
     let process = spec.process.as_ref().ok_or_else(missing)?;
     // Nothing of the host may be read through /proc/PID until the program runs.
     sys::process::set_dumpable(false).trying(|| "prctl".into())?;
-    parent.wait_joined().map_err(Failure)?;
+    let mut admission = namespace::Admission::new(spec, parent);
+    if namespace::is_new(spec, NamespaceType::User) {
+        // Its ids are nobody's until the parent has mapped them.
+        admission.wait()?;
+    }
     rustix::process::setsid().trying(|| "setsid".into())?;
     let _no_keyrings_here = sys::process::join_session_keyring();
     let labels = Labels::open(process)?;
@@ -102,7 +106,8 @@ fn set_up(mut plan: Plan<'_>, parent: &End) -> Outcome<std::convert::Infallible>
         sys::process::loopback_up().trying(|| "bringing up lo".into())?;
     }
     sysctl::apply(spec)?;
-    let terminal = files(&plan, process, parent)?;
+    let terminal = files(&plan, process, parent, &mut admission)?;
+    admission.wait()?;
     namespace::names(spec)?;
     for warning in apply_limits(process)? {
         let _the_parent_may_be_gone = parent.send(b'w', &warning, None);
@@ -130,7 +135,12 @@ fn set_up(mut plan: Plan<'_>, parent: &End) -> Outcome<std::convert::Infallible>
 }
 
 /// The root file system with all its mounts, and the terminal that lives in it.
-fn files(plan: &Plan<'_>, process: &Process, parent: &End) -> Outcome<Option<terminal::Terminal>> {
+fn files(
+    plan: &Plan<'_>,
+    process: &Process,
+    parent: &End,
+    admission: &mut namespace::Admission<'_>,
+) -> Outcome<Option<terminal::Terminal>> {
     let spec = plan.spec;
     let wanted = matches!(plan.stdio, Stdio::Terminal);
     let size = process.console_size.as_ref();
@@ -139,9 +149,11 @@ fn files(plan: &Plan<'_>, process: &Process, parent: &End) -> Outcome<Option<ter
     }
     let sources = mount::early(spec)?;
     let root = root::mount(spec, plan.bundle, plan.root_tree)?;
-    mount::all(spec, &root, sources, plan.cgroup)?;
+    let late = mount::all(spec, &root, sources, plan.cgroup, admission)?;
     device::make(spec, &root)?;
+    mount::late(spec, &root, &late, plan.cgroup, admission)?;
     if let Some(hooks) = &spec.hooks {
+        admission.wait()?;
         parent.send(b'h', "", None).trying(|| "asking for hooks".into())?;
         parent.wait_joined().map_err(Failure)?;
         let state = crate::hook::state(plan.id, plan.bundle, spec, "creating", 0);

@@ -140,7 +140,7 @@ pub fn create(request: CreateRequest<'_>) -> Result<Container, CreateError> {
         }
         (None, None) => None,
     };
-    let cgroup = Cgroup::create(request.id, linux).map_err(|error| CreateError(error.to_string()))?;
+    let cgroup = Cgroup::plan(request.id, linux).map_err(|error| CreateError(error.to_string()))?;
     match fork(request, filter, cgroup) {
         Ok(container) => Ok(container),
         Err((failure, cgroup)) => {
@@ -200,9 +200,11 @@ fn fork(request: CreateRequest<'_>, filter: Option<&Program>, cgroup: Cgroup) ->
     }
 }
 
-/// Does for the child what it cannot do itself, until it is ready.
-fn guide(container: &mut Container, id: &str, bundle: &Path, spec: &Spec) -> Outcome<()> {
+/// Does for the child what it cannot do itself, and lets it go on.
+fn admit(container: &mut Container, spec: &Spec) -> Outcome<()> {
     let folder = format!("/proc/{}", container.pid.as_raw_nonzero());
+    // The child mounts its files meanwhile.
+    container.cgroup.make(spec.linux.as_ref()).map_err(|error| Failure(error.to_string()))?;
     container.cgroup.join(container.pid).trying(|| "entering the cgroup".into())?;
     if let Some(score) = spec.process.as_ref().and_then(|process| process.oom_score_adj) {
         lower_or_raise(&format!("{folder}/oom_score_adj"), score, &mut container.warnings)?;
@@ -210,7 +212,18 @@ fn guide(container: &mut Container, id: &str, bundle: &Path, spec: &Spec) -> Out
     if let Some(linux) = spec.linux.as_ref().filter(|_| has_new(spec, NamespaceType::User)) {
         write_mappings(&folder, &linux.uid_mappings, &linux.gid_mappings)?;
     }
-    container.end.send(b'j', "", None).trying(|| "telling the child".into())?;
+    container.end.send(b'j', "", None).trying(|| "telling the child".into())
+}
+
+/// Helps the child until it is ready.
+fn guide(container: &mut Container, id: &str, bundle: &Path, spec: &Spec) -> Outcome<()> {
+    if let Err(failure) = admit(container, spec) {
+        // A child that has ended meanwhile has said why; what could not be done with it is but the consequence.
+        return match container.end.receive_now() {
+            Ok(Some(Message::Failed(text))) => Err(Failure(text)),
+            _ => Err(failure),
+        };
+    }
     loop {
         match container.end.receive().trying(|| "waiting for the child".into())? {
             Message::Ready(terminal) => {

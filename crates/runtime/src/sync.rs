@@ -66,7 +66,8 @@ impl End {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
             match recvmsg(&self.0, &mut [io::IoSliceMut::new(&mut data)], &mut control, RecvFlags::CMSG_CLOEXEC) {
-                Err(rustix::io::Errno::INTR) => {}
+                // The other end has gone without reading our last word; what it said before is still there. **Source:** unix(7).
+                Err(rustix::io::Errno::INTR | rustix::io::Errno::CONNRESET) => {}
                 result => break result?,
             }
         };
@@ -94,6 +95,14 @@ impl End {
 }
 
 impl End {
+    /// Takes a message that has come already.
+    pub(crate) fn receive_now(&self) -> io::Result<Option<Message>> {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let ready = rustix::io::retry_on_intr(|| poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&at_once)))?;
+        if ready == 0 { Ok(None) } else { self.receive().map(Some) }
+    }
+
     /// Waits for the parent's word to go on.
     pub(crate) fn wait_joined(&self) -> Result<(), String> {
         match self.receive() {

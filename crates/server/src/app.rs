@@ -287,7 +287,15 @@ impl App {
             .map(|it| format!("WARNING: damaged record of container {} set aside: {} ({})", it.key, it.reason, it.path.display()));
         let images = self.images.damaged();
         let images = images.iter().map(|text| format!("WARNING: damaged record set aside: {text}"));
-        let warnings: Vec<String> = containers.chain(images).collect();
+        let support = engine::apparmor::support();
+        if support == engine::apparmor::Support::Full {
+            info.security_options.insert(0, "name=apparmor".to_owned());
+        }
+        let parser = (support == engine::apparmor::Support::NoParser).then(|| {
+            "WARNING: the kernel enforces AppArmor, but apparmor_parser is missing: containers run without the profile docker-default"
+                .to_owned()
+        });
+        let warnings: Vec<String> = containers.chain(images).chain(parser).collect();
         info.warnings = (!warnings.is_empty()).then_some(warnings);
         reply::json(http::StatusCode::OK, &info)
     }

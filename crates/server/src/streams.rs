@@ -246,6 +246,15 @@ async fn tell(client: std::io::Result<OwnedFd>, tty: bool, message: &str) {
 
 /// Writes the last bytes of a connection and ends our side. Nobody is told if the client is gone.
 async fn send(client: OwnedFd, bytes: Bytes) {
+    use rustix::net::{SendFlags, Shutdown};
+
+    // A few bytes mostly find room, and need no thread that may wait.
+    let sent = rustix::net::send(&client, &bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL).unwrap_or_default();
+    let bytes = bytes.slice(sent.min(bytes.len())..);
+    if bytes.is_empty() {
+        let _ = rustix::net::shutdown(&client, Shutdown::Write);
+        return;
+    }
     let sent = tokio::task::spawn_blocking(move || {
         let mut socket = std::os::unix::net::UnixStream::from(client);
         // A client that does not read must not keep a thread.

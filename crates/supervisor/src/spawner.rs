@@ -1,16 +1,20 @@
 //! The small process that is forked before the engine has threads, and forks supervisors.
 //!
 //! A fork costs in proportion to the memory of the process that forks, and is safe only in one with
-//! a single thread; the engine has much of the one and many of the other.
+//! a single thread; the engine has much of the one and many of the other. The next supervisor is forked in advance: it waits
+//! for a launch with all done that needs no container, and has the spawner fork another when it takes one.
 
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::pipe::PipeFlags;
 use rustix::process::Signal;
 use sys::cgroup::FastMigration;
 use sys::fork::Fork;
+use sys::process::Title;
 use sys::signal::{Disposition, set_disposition};
 
 use crate::protocol::{Launch, codec};
@@ -62,28 +66,57 @@ fn end(child: impl FnOnce() -> io::Result<()>) -> ! {
 fn run(engine: OwnedFd) -> io::Result<Infallible> {
     sys::fork::detach(engine.as_fd())?;
     rustix::thread::set_name(c"teu-spawner")?;
-    let _shows_the_engines = sys::process::set_title("teu spawner");
+    // Without it they show the engine's words.
+    let title = sys::process::Title::find().ok();
+    if let Some(title) = title {
+        title.write("teu spawner");
+    }
     // Supervisors are reaped by the kernel.
     set_disposition(Signal::CHILD, Disposition::Ignore)?;
     // Without it a container takes longer to start, and nothing else.
-    let migration = FastMigration::hold().ok();
+    let mut migration = FastMigration::hold().ok();
     loop {
-        let Some((message, fds)) = sys::seqpacket::receive(engine.as_fd())? else {
+        // Its other end belongs to the waiting supervisor alone: a byte says that it has work, the end that it is gone.
+        let (taken, take) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+        match sys::fork::fork() {
+            Ok(Fork::Child) => {
+                drop(taken);
+                if let Some(migration) = migration.take() {
+                    migration.leave_to_parent();
+                }
+                end(|| wait(engine, take, title))
+            }
+            Ok(Fork::Parent(_)) => drop(take),
+            // The next launch fails: its connection is closed, and the engine sees that.
+            Err(_) => drop(sys::seqpacket::receive(engine.as_fd())?),
+        }
+        let word = rustix::io::retry_on_intr(|| rustix::io::read(&taken, &mut [0; 1]));
+        if word != Ok(1) && is_closed(&engine)? {
             drop(migration);
             sys::process::exit_now(0);
-        };
-        // If the fork fails the connection is closed, and the engine sees that.
-        if let Ok(Fork::Child) = sys::fork::fork() {
-            drop(engine);
-            if let Some(migration) = migration {
-                migration.leave_to_parent();
-            }
-            end(|| {
-                set_disposition(Signal::CHILD, Disposition::Default)?;
-                rustix::process::setsid()?;
-                rustix::thread::set_name(c"teu-supervisor")?;
-                supervisor::main(&message, fds)
-            });
         }
     }
+}
+
+/// Whether the engine has closed its end.
+fn is_closed(engine: &OwnedFd) -> io::Result<bool> {
+    let mut ends = [PollFd::new(engine, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut ends, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })))?;
+    Ok(ends[0].revents().contains(PollFlags::HUP))
+}
+
+/// Becomes a supervisor with the next launch.
+fn wait(engine: OwnedFd, take: OwnedFd, title: Option<Title>) -> io::Result<()> {
+    set_disposition(Signal::CHILD, Disposition::Default)?;
+    rustix::process::setsid()?;
+    runtime::cgroup::look_ahead();
+    let Some((message, fds)) = sys::seqpacket::receive(engine.as_fd())? else {
+        return Ok(());
+    };
+    drop(engine);
+    // A spawner that has gone makes no more; this launch is none the worse.
+    let _has_work = rustix::io::write(&take, &[0]);
+    drop(take);
+    rustix::thread::set_name(c"teu-supervisor")?;
+    supervisor::main(&message, fds, title)
 }

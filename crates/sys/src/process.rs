@@ -239,33 +239,47 @@ pub fn join_session_keyring() -> io::Result<()> {
     check(unsafe { libc::syscall(libc::SYS_keyctl, 1, std::ptr::null::<libc::c_char>()) })
 }
 
-/// Writes a title over the process's arguments, where ps(1) and `/proc/PID/cmdline` read it; as much of it as there is room for.
-///
-/// The environment behind the arguments stays. For processes that were forked and executed nothing: what reads the arguments
-/// after this finds the title. **Source:** Linux, `fs/proc/base.c`, `get_mm_cmdline`: arguments whose last byte is not zero
-/// are a title that ends at its first zero.
-///
-/// # Errors
-/// If `/proc/self/stat` cannot be read, or does not say where the arguments are.
-pub fn set_title(title: &str) -> io::Result<()> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // Fields 48 and 49 of proc(5); the first after the name in parentheses is field 3.
-    let fields: Vec<&str> = stat.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace().collect()).unwrap_or_default();
-    let address = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<usize>().ok()).filter(|address| *address != 0);
-    let (Some(start), Some(end)) = (address(48), address(49)) else {
-        return Err(io::ErrorKind::NotFound.into());
-    };
-    let Some(room) = end.checked_sub(start).filter(|room| *room > 1) else {
-        return Err(io::ErrorKind::InvalidData.into());
-    };
-    let mut bytes: Vec<u8> = title.bytes().take(room - 1).collect();
-    bytes.resize(room - 1, 0);
-    // Either the mark of a title, or the end of one that fills the room.
-    bytes.push(if title.len() < room - 1 { b'.' } else { 0 });
-    // SAFETY: proc(5): the arguments lie from `start` to `end` in this process's stack, which is mapped and writable, and the
-    // copy has that length. They are read as C strings only, which still end: at the latest in the environment behind.
-    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start as *mut u8, bytes.len()) };
-    Ok(())
+/// The room of the process's arguments, where ps(1) and `/proc/PID/cmdline` read a title; a forked child has it at the same place.
+#[derive(Clone, Copy, Debug)]
+pub struct Title {
+    start: usize,
+    room: usize,
+}
+
+impl Title {
+    /// Finds the room.
+    ///
+    /// # Errors
+    /// If `/proc/self/stat` cannot be read, or does not say where the arguments are.
+    pub fn find() -> io::Result<Self> {
+        let stat = std::fs::read_to_string("/proc/self/stat")?;
+        // Fields 48 and 49 of proc(5); the first after the name in parentheses is field 3.
+        let fields: Vec<&str> = stat.rsplit_once(')').map(|(_, rest)| rest.split_ascii_whitespace().collect()).unwrap_or_default();
+        let address = |field: usize| fields.get(field - 3).and_then(|text| text.parse::<usize>().ok()).filter(|address| *address != 0);
+        let (Some(start), Some(end)) = (address(48), address(49)) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        match end.checked_sub(start).filter(|room| *room > 1) {
+            Some(room) => Ok(Self { start, room }),
+            None => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// Writes a title over the arguments, as much of it as there is room for. The environment behind them stays.
+    ///
+    /// For processes that were forked and executed nothing: what reads the arguments after this finds the title.
+    /// **Source:** Linux, `fs/proc/base.c`, `get_mm_cmdline`: arguments whose last byte is not zero are a title that ends at
+    /// its first zero.
+    pub fn write(self, title: &str) {
+        let mut bytes: Vec<u8> = title.bytes().take(self.room - 1).collect();
+        bytes.resize(self.room - 1, 0);
+        // Either the mark of a title, or the end of one that fills the room.
+        bytes.push(if title.len() < self.room - 1 { b'.' } else { 0 });
+        // SAFETY: proc(5): the arguments lie from `start` on in this process's stack, as `find` read it in this process or the
+        // one it was forked from; they are mapped and writable, and the copy has their length. They are read as C strings only,
+        // which still end: at the latest in the environment behind.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.start as *mut u8, bytes.len()) };
+    }
 }
 
 /// Ends the calling process at once, without running anything of its parent's, _exit(2).

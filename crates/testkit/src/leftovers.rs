@@ -19,8 +19,13 @@ pub type Leftovers = BTreeMap<&'static str, Vec<String>>;
 /// If the kernel's tables cannot be read.
 pub fn count(daemon: &Daemon) -> Result<Leftovers> {
     let mut found = Leftovers::new();
-    // The engine and its spawner, the engine's only child, are no leftovers.
-    let own = |pid: i32| pid.unsigned_abs() == daemon.pid() || parent(pid) == Some(daemon.pid());
+    // The engine and its children are no leftovers, nor is the process that the spawner has ready for the next container.
+    let engines = |pid: i32| pid.unsigned_abs() == daemon.pid() || parent(pid) == Some(daemon.pid());
+    let ready = |pid: i32| {
+        let spawner = parent(pid).and_then(|pid| i32::try_from(pid).ok());
+        spawner.is_some_and(|spawner| parent(spawner) == Some(daemon.pid())) && name(pid) == "teu-spawner"
+    };
+    let own = |pid: i32| engines(pid) || ready(pid);
     machine(daemon.dir(), daemon.bridge(), &own, &mut found)?;
     Ok(found)
 }
@@ -31,6 +36,10 @@ pub fn count(daemon: &Daemon) -> Result<Leftovers> {
 /// If the kernel's tables cannot be read.
 pub(crate) fn after(dir: &Path, links: bool, bridge: &str) -> Result<Leftovers> {
     let mut found = Leftovers::new();
+    // The spawner and the process it has ready end when they see that the engine has.
+    for pid in sweep::processes(dir).into_iter().filter(|pid| name(*pid) == "teu-spawner") {
+        await_end(pid);
+    }
     machine(dir, bridge, &|_| false, &mut found)?;
     if links {
         let list = std::process::Command::new("ip").args(["-o", "link"]).output()?.stdout;
@@ -64,8 +73,7 @@ fn machine(dir: &Path, bridge: &str, own: &dyn Fn(i32) -> bool, found: &mut Left
         }
     }
     for pid in sweep::processes(dir).into_iter().filter(|pid| !own(*pid)) {
-        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        add("supervisors", format!("{pid} {}", name.trim()));
+        add("supervisors", format!("{pid} {}", name(pid)));
     }
     for sub in ["run/containers", "run/endpoints", "root/containers", "root/records", "root/snapshots", "root/trash", "root/staging"] {
         for entry in std::fs::read_dir(dir.join(sub)).into_iter().flatten().flatten() {
@@ -87,6 +95,21 @@ pub fn settled(daemon: &Daemon) -> Result<Leftovers> {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     count(daemon)
+}
+
+/// Waits for the end of a process, but not for ever.
+fn await_end(pid: i32) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let pidfd =
+        rustix::process::Pid::from_raw(pid).and_then(|pid| rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok());
+    if let Some(pidfd) = pidfd {
+        // Who stays is counted.
+        let _ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&Timespec { tv_sec: 5, tv_nsec: 0 }));
+    }
+}
+
+fn name(pid: i32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned()
 }
 
 fn parent(pid: i32) -> Option<u32> {

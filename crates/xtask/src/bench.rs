@@ -1,6 +1,8 @@
 //! Times teu beside a Docker Engine, in turn, as whole commands a person would type.
 
+mod bare;
 mod commands;
+mod netlink;
 pub(crate) mod pull;
 
 use std::path::Path;
@@ -25,30 +27,28 @@ pub(crate) fn run(host: Option<&str>) -> Result<()> {
     let teu = release()?;
     let daemon = Daemon::with_busybox(&teu, Network::Host)?;
     let peer = host.map(|host| Peer::new(host, &daemon)).transpose()?;
-    println!("{:<34} {:>10} {:>10} {:>10} {:>8}", "median of 30, 25 ms apart", "teu", "docker", "bare", "ratio");
-    let bare = median(&mut || {
-        let mut command = Command::new("unshare");
-        command.args(["--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--fork", "/bin/busybox", "true"]);
-        command
-    })?;
-    let runs: [(&str, &[&str]); 6] = [
-        ("run --rm IMAGE true", &["run", "--rm", "busybox", "true"]),
-        ("run --rm --network none", &["run", "--rm", "--network", "none", "busybox", "true"]),
-        ("run --rm --network host", &["run", "--rm", "--network", "host", "busybox", "true"]),
-        ("run --rm -p 1 port", &["run", "--rm", "-p", "19000:80", "busybox", "true"]),
-        ("run --rm -p 20 ports", &["run", "--rm", "-p", "19000-19019:80-99", "busybox", "true"]),
-        ("run --rm -p 1000 ports", &["run", "--rm", "-p", "19000-19999:8000-8999", "busybox", "true"]),
+    println!("{:<34} {:>10} {:>10} {:>8} {:>10} {:>8}", "median of 30, 25 ms apart", "teu", "docker", "ratio", "bare", "to bare");
+    let bare = bare::Bare { image: daemon.dir().join("busybox"), folder: daemon.dir().to_owned(), bridge: daemon.bridge().to_owned() };
+    let runs: [(&str, &[&str], Option<bool>); 6] = [
+        ("run --rm IMAGE true", &["run", "--rm", "busybox", "true"], Some(true)),
+        ("run --rm --network none", &["run", "--rm", "--network", "none", "busybox", "true"], Some(false)),
+        ("run --rm --network host", &["run", "--rm", "--network", "host", "busybox", "true"], None),
+        ("run --rm -p 1 port", &["run", "--rm", "-p", "19000:80", "busybox", "true"], None),
+        ("run --rm -p 20 ports", &["run", "--rm", "-p", "19000-19019:80-99", "busybox", "true"], None),
+        ("run --rm -p 1000 ports", &["run", "--rm", "-p", "19000-19999:8000-8999", "busybox", "true"], None),
     ];
-    for (name, args) in runs {
-        row(name, &daemon, peer.as_ref(), args, Some(bare))?;
+    for (name, args, network) in runs {
+        let mut calls = || network.map(|network| bare.run(network)).transpose();
+        row(name, &daemon, peer.as_ref(), args, &mut calls)?;
     }
     let idle = ["run", "-d", "--name", "idle", "busybox", "sleep", "100000"];
     daemon.ok(idle)?;
     if let Some(peer) = &peer {
         peer.ok(&idle)?;
     }
-    row("exec C true", &daemon, peer.as_ref(), &["exec", "idle", "true"], None)?;
-    row("ps", &daemon, peer.as_ref(), &["ps"], None)?;
+    row("exec C true", &daemon, peer.as_ref(), &["exec", "idle", "true"], &mut || Ok(None))?;
+    row("ps", &daemon, peer.as_ref(), &["ps"], &mut || Ok(None))?;
+    runtimes(&daemon, &teu)?;
     logs(&daemon, peer.as_ref())?;
     commands::run(&daemon, peer.as_ref())?;
     many(&daemon)?;
@@ -87,23 +87,63 @@ impl<'a> Peer<'a> {
     }
 }
 
-/// One line of the table: both engines run the same words in turn.
-fn row(name: &str, daemon: &Daemon, peer: Option<&Peer<'_>>, args: &[&str], bare: Option<f64>) -> Result<()> {
-    let mut own = Vec::new();
-    let mut theirs = Vec::new();
+/// One line of the table: both engines run the same words in turn, with the bare system calls where there are such.
+fn row(name: &str, daemon: &Daemon, peer: Option<&Peer<'_>>, args: &[&str], bare: &mut dyn FnMut() -> Result<Option<f64>>) -> Result<()> {
+    let (mut own, mut theirs, mut least) = (Vec::new(), Vec::new(), Vec::new());
     for run in 0..=RUNS {
         let ours = time(daemon.command().args(args))?;
         let docker = peer.map(|peer| time(peer.command().args(args))).transpose()?;
+        std::thread::sleep(GAP);
+        let calls = bare()?;
         if run > 0 {
             own.push(ours);
             theirs.extend(docker);
+            least.extend(calls);
         }
     }
     let own = middle(own);
-    let docker = (!theirs.is_empty()).then(|| middle(theirs));
+    let middle = |values: Vec<f64>| (!values.is_empty()).then(|| middle(values));
     let show = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.1} ms"));
-    let ratio = docker.map_or("–".to_owned(), |docker| format!("{:.1}×", docker / own));
-    println!("{name:<34} {:>10} {:>10} {:>10} {ratio:>8}", show(Some(own)), show(docker), show(bare));
+    let times = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.1}×"));
+    let (docker, bare) = (middle(theirs), middle(least));
+    let ratios = [docker.map(|docker| docker / own), bare.map(|bare| own / bare)].map(times);
+    println!("{name:<34} {:>10} {:>10} {:>8} {:>10} {:>8}", show(Some(own)), show(docker), ratios[0], show(bare), ratios[1]);
+    Ok(())
+}
+
+/// Times the OCI runtime alone beside those that are installed: `run` of one bundle, without a network.
+fn runtimes(daemon: &Daemon, teu: &Path) -> Result<()> {
+    let bundle = daemon.dir().join("bundle");
+    std::fs::create_dir_all(bundle.join("rootfs"))?;
+    let status = Command::new("cp").arg("-a").arg(daemon.dir().join("busybox/.")).arg(bundle.join("rootfs")).status()?;
+    ensure!(status.success(), "cannot copy the image: {status}");
+    let spec = Command::new(teu).args(["oci", "spec"]).current_dir(&bundle).status()?;
+    ensure!(spec.success(), "teu oci spec: {spec}");
+    let path = bundle.join("config.json");
+    let text = std::fs::read_to_string(&path)?;
+    std::fs::write(&path, text.replace("\"terminal\": true", "\"terminal\": false").replace("\"sh\"", "\"true\""))?;
+    let candidates: [(&str, &Path, &[&str]); 3] =
+        [("teu oci run", teu, &["oci"]), ("crun run", Path::new("crun"), &[]), ("runc run", Path::new("runc"), &[])];
+    for (name, program, first) in candidates {
+        let mut times = Vec::new();
+        for run in 0..=RUNS {
+            let mut command = Command::new(program);
+            command.args(first).arg("run").arg(format!("bench-{}-{run}", std::process::id())).current_dir(&bundle);
+            match time(&mut command) {
+                Ok(took) if run > 0 => times.push(took),
+                Ok(_) => {}
+                // Not installed, or not for this machine's cgroups.
+                Err(error) if name != "teu oci run" => {
+                    println!("{name}: left out, {error:#}");
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if !times.is_empty() {
+            println!("{name:<34} {:>10}", format!("{:.1} ms", middle(times)));
+        }
+    }
     Ok(())
 }
 
@@ -115,10 +155,6 @@ fn time(command: &mut Command) -> Result<f64> {
     let took = begin.elapsed().as_secs_f64() * 1e3;
     ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(took)
-}
-
-fn median(command: &mut dyn FnMut() -> Command) -> Result<f64> {
-    Ok(middle((0..RUNS).map(|_| time(&mut command())).collect::<Result<_>>()?))
 }
 
 fn middle(mut values: Vec<f64>) -> f64 {

@@ -1,4 +1,4 @@
-//! All verbs of the project: `cargo xtask setup|demo|test|bench|oracle|crash|tidy`.
+//! All verbs of the project: `cargo xtask setup|demo|test|bench|oracle|crash|vm|tidy`.
 #![allow(clippy::disallowed_methods, reason = "these verbs start compilers, package tools and peers")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "these verbs talk to a person at a terminal")]
 
@@ -8,6 +8,7 @@ mod demo;
 mod oracle;
 mod setup;
 mod tidy;
+mod vm;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -25,6 +26,7 @@ cargo xtask VERB
   oracle HOST [record] run one script against teu and the Docker Engine at HOST and compare
   crash [KILLS]        kill -9 the engine at random moments under load and count what is left (default 200)
   crash images [KILLS] the same while clients load, import, commit, remove and prune images (default 100)
+  vm RUNNER [TEST...]  run the kernel's tests where RUNNER runs a shell command, such as a virtual machine with cgroup v2
   tidy                 check formatting, lints, file sizes and the arrows between crates
 ";
 
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         ["crash", "images"] => crash::images(100),
         ["crash", "images", kills] => kills.parse().context("KILLS is a number").and_then(crash::images),
         ["crash", kills] => kills.parse().context("KILLS is a number").and_then(crash::run),
+        ["vm", runner, filter @ ..] => vm::run(runner, filter),
         ["tidy"] => tidy::run(),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -74,7 +74,10 @@ impl Actor {
         let groups: &[String] = if exec.user.is_empty() { &spec.host.group_add } else { &[] };
         let (user, home) = identity::resolve(&files, user, groups)?;
         let mut process = writer::exec_process(spec, exec, (user, &home), &self.hostname());
-        process.apparmor_profile.take_if(|_| !super::facts::has_apparmor());
+        if !exec.privileged {
+            let profile = super::facts::apparmor_profile(spec).map_err(|error| ExecError::Invalid(error.to_string()))?;
+            process.apparmor_profile = profile;
+        }
         Ok(process)
     }
 

@@ -12,6 +12,7 @@ use oci::runtime::{Device, NamespaceType};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
 use super::Actor;
+use crate::apparmor;
 use crate::error::{InvalidSpec, StartError, UserError};
 use crate::identity::{self, Files};
 use crate::registry::Cell;
@@ -111,7 +112,7 @@ impl Actor {
             shared_memory,
             devices,
             block_devices: block_devices(spec),
-            apparmor: has_apparmor(),
+            apparmor: apparmor_profile(spec)?,
         })
     }
 
@@ -281,9 +282,12 @@ fn write(path: &Path, text: &str) -> Result<(), StartError> {
     std::fs::write(path, text).map_err(|source| StartError::Prepare { path: path.display().to_string(), source })
 }
 
-/// **Source:** Linux, `security/apparmor/lsm.c`, parameter `enabled`.
-pub(super) fn has_apparmor() -> bool {
-    fs_err::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.first() == Some(&b'Y'))
+/// The AppArmor profile of a container's processes. The text is Docker's.
+pub(super) fn apparmor_profile(spec: &Spec) -> Result<Option<String>, StartError> {
+    apparmor::profile(spec).map_err(|error| {
+        let default = apparmor::DEFAULT;
+        StartError::Refused(format!("AppArmor enabled on system but the {default} profile could not be loaded: {error}"))
+    })
 }
 
 fn block_devices(spec: &Spec) -> Vec<(String, i64, i64)> {

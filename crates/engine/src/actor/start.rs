@@ -157,13 +157,15 @@ impl Actor {
         let (launch, root) = self.launch(&sources)?;
         let socket = self.deps.spawner.launch(&launch, Some(root.as_fd())).map_err(StartError::Launch)?;
         self.connection = Some(Connection::new(socket).map_err(StartError::Launch)?);
+        // What was made in advance is joined while the supervisor works; its descriptor is open until that has entered it.
+        let prepared = self.netns.take();
+        let attached = prepared.as_ref().map(|netns| self.attach_network(Some(netns)));
         let (pid, netns) = tokio::time::timeout(CREATE_MAX, self.created()).await.map_err(|_| StartError::SupervisorLost)??;
-        drop(sources);
+        drop((sources, prepared));
         self.pid = Some(pid);
-        self.netns = None;
         // From here on its files are reached through it.
         self.publish();
-        self.attach_network(netns.as_ref())
+        attached.unwrap_or_else(|| self.attach_network(netns.as_ref()))
     }
 
     /// Waits for the word that the container exists.

@@ -86,19 +86,6 @@ fn no_new_privileges(spec: &Spec) -> bool {
     said.unwrap_or(false)
 }
 
-/// The AppArmor profile that was asked for. A privileged container has none. **Source:** moby, `daemon/oci_linux.go`, `WithApparmor`.
-fn apparmor(spec: &Spec) -> Option<String> {
-    let profile = spec.host.security_options.iter().rev().find_map(|o| match o {
-        SecurityOption::AppArmor(profile) => Some(profile.clone()),
-        SecurityOption::Seccomp(_)
-        | SecurityOption::NoNewPrivileges(_)
-        | SecurityOption::Label(_)
-        | SecurityOption::SystemPathsUnconfined
-        | SecurityOption::WritableCgroups(_) => None,
-    });
-    profile.filter(|_| !spec.host.privileged)
-}
-
 fn rlimits(spec: &Spec) -> Vec<Rlimit> {
     // −1 is RLIM_INFINITY, whose value is that of the two's complement.
     let value = |limit: i64| u64::try_from(limit).unwrap_or(u64::MAX);
@@ -132,7 +119,7 @@ pub(super) fn process(spec: &Spec, facts: &Facts) -> Process {
         capabilities: Some(capability_sets(capabilities(spec))),
         rlimits: rlimits(spec),
         no_new_privileges: no_new_privileges(spec),
-        apparmor_profile: apparmor(spec).filter(|_| facts.apparmor),
+        apparmor_profile: facts.apparmor.clone(),
         oom_score_adj: Some(spec.host.oom_score_adj),
         ..Process::default()
     }
@@ -158,7 +145,6 @@ pub(crate) fn exec_process(spec: &Spec, exec: &ExecSpec, user: (User, &str), hos
         capabilities: Some(capability_sets(granted)),
         rlimits: rlimits(spec),
         no_new_privileges: no_new_privileges(spec),
-        apparmor_profile: apparmor(spec).filter(|_| !exec.privileged),
         oom_score_adj: Some(spec.host.oom_score_adj),
         ..Process::default()
     }

@@ -102,6 +102,18 @@ fn number(folder: &Path, file: &str) -> u64 {
     if text.trim() == "max" { u64::MAX } else { text.trim().parse().unwrap_or_default() }
 }
 
+/// Limit and peak of the memory of a group.
+pub(super) fn memory_bounds(mode: Mode, folder: &Path) -> (u64, u64) {
+    match mode {
+        Mode::Unified => (number(folder, "memory.max"), number(folder, "memory.peak")),
+        Mode::Hybrid => {
+            let limit = number(folder, "memory.limit_in_bytes");
+            // Without a limit v1 shows the largest multiple of the page size.
+            (if limit >= 1 << 62 { u64::MAX } else { limit }, number(folder, "memory.max_usage_in_bytes"))
+        }
+    }
+}
+
 impl Stats {
     pub(super) fn read(group: &Cgroup) -> Self {
         match (group.mode, group.folders.first()) {
@@ -115,6 +127,7 @@ impl Stats {
         let cpu = text(folder, "cpu.stat");
         let micro = |key| keyed(&cpu, key).unwrap_or_default();
         let io = text(folder, "io.stat");
+        let (memory_limit, memory_peak) = memory_bounds(Mode::Unified, folder);
         Self {
             cpu_total: micro("usage_usec") * 1000,
             cpu_user: micro("user_usec") * 1000,
@@ -123,8 +136,8 @@ impl Stats {
             cpu_throttled_periods: micro("nr_throttled"),
             cpu_throttled: micro("throttled_usec") * 1000,
             memory_usage: number(folder, "memory.current"),
-            memory_peak: number(folder, "memory.peak"),
-            memory_limit: number(folder, "memory.max"),
+            memory_peak,
+            memory_limit,
             memory_inactive_file: keyed(&text(folder, "memory.stat"), "inactive_file").unwrap_or_default(),
             memory_failures: keyed(&text(folder, "memory.events"), "max").unwrap_or_default(),
             pids: number(folder, "pids.current"),
@@ -153,11 +166,8 @@ impl Stats {
             stats.cpu_throttled = keyed(&text, "throttled_time").unwrap_or_default();
         }
         if let Some(folder) = group.controller("memory") {
-            let limit = number(&folder, "memory.limit_in_bytes");
             stats.memory_usage = number(&folder, "memory.usage_in_bytes");
-            stats.memory_peak = number(&folder, "memory.max_usage_in_bytes");
-            // Without a limit v1 shows the largest multiple of the page size.
-            stats.memory_limit = if limit >= 1 << 62 { u64::MAX } else { limit };
+            (stats.memory_limit, stats.memory_peak) = memory_bounds(Mode::Hybrid, &folder);
             stats.memory_inactive_file = keyed(&text(&folder, "memory.stat"), "total_inactive_file").unwrap_or_default();
             stats.memory_failures = number(&folder, "memory.failcnt");
         }

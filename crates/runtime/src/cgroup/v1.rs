@@ -5,18 +5,26 @@ use std::path::{Path, PathBuf};
 
 use oci::runtime::{BlockIo, Cpu, DeviceRule, Memory, Resources};
 
-use super::{Cgroup, CgroupError, device_line, set};
+use super::{Cgroup, CgroupError, Hierarchy, device_line, set};
 
 /// Controllers that are joined by every container: they count, list and stop processes.
 const ALWAYS: [&str; 5] = ["pids", "freezer", "memory", "cpuacct", "blkio"];
 
-pub(super) fn make(group: &mut Cgroup, resources: Option<&Resources>) -> Result<(), CgroupError> {
+/// Says which folders the container gets.
+pub(super) fn plan(group: &mut Cgroup, resources: Option<&Resources>) {
     let mut needed: Vec<&str> = ALWAYS.to_vec();
     if let Some(resources) = resources {
         needed.extend(needs(resources));
     }
     for controller in needed {
-        add(group, controller)?;
+        group.folders.extend(further(group, controller));
+    }
+}
+
+/// Makes the planned folders and sets their limits.
+pub(super) fn make(group: &Cgroup, resources: Option<&Resources>) -> Result<(), CgroupError> {
+    for folder in &group.folders {
+        make_folder(group, folder)?;
     }
     // Whoever asks for a limit this machine has no controller for is told; `limit` below fails on the missing folder.
     match resources {
@@ -28,7 +36,9 @@ pub(super) fn make(group: &mut Cgroup, resources: Option<&Resources>) -> Result<
 pub(super) fn update(group: &mut Cgroup, resources: &Resources) -> Result<(), CgroupError> {
     let processes = group.processes().map_err(|error| CgroupError::new(&group.path, "listing processes", error))?;
     for controller in needs(resources) {
-        if let Some(folder) = add(group, controller)? {
+        if let Some(folder) = further(group, controller) {
+            make_folder(group, &folder)?;
+            group.folders.push(folder.clone());
             for pid in &processes {
                 // One that has ended meanwhile needs no place.
                 let _already_gone = std::fs::write(folder.join("cgroup.procs"), pid.as_raw_nonzero().to_string());
@@ -64,22 +74,22 @@ fn needs(resources: &Resources) -> Vec<&'static str> {
     needed
 }
 
-/// Makes the folder of a controller, if this machine has it; returns it if it is new to the container.
-fn add(group: &mut Cgroup, controller: &str) -> Result<Option<PathBuf>, CgroupError> {
-    let Some(hierarchy) = group.hierarchies.iter().find(|hierarchy| hierarchy.name.split(',').any(|part| part == controller)) else {
-        return Ok(None);
-    };
-    let folder = group.folder(hierarchy);
-    if group.folders.contains(&folder) {
-        return Ok(None);
+/// The folder of a controller, if this machine has it and it is new to the container.
+fn further(group: &Cgroup, controller: &str) -> Option<PathBuf> {
+    let hierarchy = group.hierarchies.iter().find(|hierarchy| has(hierarchy, controller))?;
+    Some(group.folder(hierarchy)).filter(|folder| !group.folders.contains(folder))
+}
+
+fn has(hierarchy: &Hierarchy, controller: &str) -> bool {
+    hierarchy.name.split(',').any(|part| part == controller)
+}
+
+fn make_folder(group: &Cgroup, folder: &Path) -> Result<(), CgroupError> {
+    std::fs::create_dir_all(folder).map_err(|error| CgroupError::new(folder, "making the group", error))?;
+    match group.hierarchies.iter().find(|hierarchy| has(hierarchy, "cpuset")) {
+        Some(hierarchy) if folder.starts_with(&hierarchy.mount) => inherit_cpuset(&hierarchy.mount, folder),
+        Some(_) | None => Ok(()),
     }
-    let mount = hierarchy.mount.clone();
-    std::fs::create_dir_all(&folder).map_err(|error| CgroupError::new(&folder, "making the group", error))?;
-    if controller == "cpuset" {
-        inherit_cpuset(&mount, &folder)?;
-    }
-    group.folders.push(folder.clone());
-    Ok(Some(folder))
 }
 
 /// A new cpuset is empty and takes no process: each level copies its parent's. **Source:** cpuset(7).

@@ -113,12 +113,52 @@ impl Options {
     }
 }
 
-/// Makes every mount in order.
-pub(crate) fn all(spec: &Spec, root: &OwnedFd, early: Vec<Option<OwnedFd>>, cgroup: &crate::cgroup::Cgroup) -> Outcome<()> {
-    for (mount, tree) in spec.mounts.iter().zip(early) {
+/// Makes the mounts in order, but for those of cgroups on which no other depends: they come last, see [`late`]. Answers their
+/// places in the list.
+pub(crate) fn all(
+    spec: &Spec,
+    root: &OwnedFd,
+    early: Vec<Option<OwnedFd>>,
+    cgroup: &crate::cgroup::Cgroup,
+    admission: &mut namespace::Admission<'_>,
+) -> Outcome<Vec<usize>> {
+    let mut late = Vec::new();
+    for (index, (mount, tree)) in spec.mounts.iter().zip(early).enumerate() {
+        if is_cgroups(mount) {
+            if spec.mounts[index + 1..].iter().all(|other| are_apart(mount, other)) {
+                late.push(index);
+                continue;
+            }
+            admission.wait()?;
+        }
         one(spec, root, mount, tree, cgroup).map_err(|failure| failed(mount, &failure))?;
     }
+    Ok(late)
+}
+
+/// Makes the mounts that [`all`] has left, once this process is in its cgroup.
+pub(crate) fn late(
+    spec: &Spec,
+    root: &OwnedFd,
+    places: &[usize],
+    cgroup: &crate::cgroup::Cgroup,
+    admission: &mut namespace::Admission<'_>,
+) -> Outcome<()> {
+    for mount in places.iter().filter_map(|place| spec.mounts.get(*place)) {
+        admission.wait()?;
+        one(spec, root, mount, None, cgroup).map_err(|failure| failed(mount, &failure))?;
+    }
     Ok(())
+}
+
+fn is_cgroups(mount: &Mount) -> bool {
+    matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2")) && !Options::parse(mount).bind
+}
+
+/// Whether neither mount lies on or below the other.
+fn are_apart(one: &Mount, other: &Mount) -> bool {
+    let (one, other) = (path::normal(&one.destination), path::normal(&other.destination));
+    !one.starts_with(&other) && !other.starts_with(&one)
 }
 
 /// Opens the sources that must be opened before the root is mounted: a process whose root is covered may make no user

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use oci::runtime::{Namespace, NamespaceType, Spec};
 use rustix::fs::{Mode, OFlags, open};
 
-use super::{Outcome, Trying as _};
+use super::{Failure, Outcome, Trying as _};
+use crate::sync::End;
 
 /// The kernel's flag of a kind.
 pub(crate) fn flag(kind: NamespaceType) -> u64 {
@@ -63,17 +64,40 @@ impl Joined {
     }
 }
 
-/// Joins namespaces and makes those that clone cannot.
+/// What waits for the parent's word that this process is in its cgroup. The parent makes that while this process sets itself up.
+#[derive(Debug)]
+pub(crate) struct Admission<'a> {
+    spec: &'a Spec,
+    parent: &'a End,
+    given: bool,
+}
+
+impl<'a> Admission<'a> {
+    pub(crate) fn new(spec: &'a Spec, parent: &'a End) -> Self {
+        Self { spec, parent, given: false }
+    }
+
+    /// Waits for the word, once, and makes the cgroup namespace: here and not by clone, for its root is the cgroup that this
+    /// process is in.
+    pub(crate) fn wait(&mut self) -> Outcome<()> {
+        if self.given {
+            return Ok(());
+        }
+        self.parent.wait_joined().map_err(Failure)?;
+        self.given = true;
+        if is_new(self.spec, NamespaceType::Cgroup) {
+            sys::process::unshare(flag(NamespaceType::Cgroup)).trying(|| "making a cgroup namespace".into())?;
+        }
+        Ok(())
+    }
+}
+
+/// Joins namespaces and makes those that clone cannot, but for that of the cgroups.
 pub(crate) fn enter(spec: &Spec, joined: Vec<Joined>) -> Outcome<()> {
-    use NamespaceType::{Cgroup, Time};
     for namespace in joined {
         namespace.enter().trying(|| format!("joining namespace {}", namespace.path.display()))?;
     }
-    if is_new(spec, Cgroup) {
-        // Made here, not by clone: its root is the cgroup that the parent has moved this process into.
-        sys::process::unshare(flag(Cgroup)).trying(|| "making a cgroup namespace".into())?;
-    }
-    if is_new(spec, Time) {
+    if is_new(spec, NamespaceType::Time) {
         make_time(spec)?;
     }
     Ok(())

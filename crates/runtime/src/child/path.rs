@@ -51,26 +51,23 @@ pub(crate) fn ensure(root: impl AsFd, path: &Path, kind: Kind) -> Outcome<OwnedF
     }
 }
 
-/// Makes a path step by step; each existing step is resolved afresh, so that a link planted meanwhile leads nowhere outside.
+/// Makes what is missing of a path. The longest part that exists is resolved afresh, so that a link planted meanwhile leads
+/// nowhere outside, and what is below it is made and opened name by name.
 fn make(root: impl AsFd, path: &Path, kind: Kind) -> Outcome<OwnedFd> {
     let what = || format!("making {} in the container", path.display());
-    let parts: Vec<_> = normal(path)
-        .components()
-        .filter_map(|part| if let Component::Normal(name) = part { Some(name.to_owned()) } else { None })
-        .collect();
-    let mut folder = resolve(&root, Path::new("/")).trying(what)?;
-    let mut walked = PathBuf::from("/");
-    for (index, name) in parts.iter().enumerate() {
-        walked.push(name);
-        match resolve(&root, &walked) {
-            Ok(fd) => {
-                folder = fd;
-                continue;
-            }
-            Err(Errno::NOENT) => {}
-            Err(error) => return Err(Failure(format!("{}: {error}", what()))),
+    let normal = normal(path);
+    let mut exists = normal.parent().unwrap_or(&normal);
+    let mut folder = loop {
+        match (resolve(&root, exists), exists.parent()) {
+            (Ok(folder), _) => break folder,
+            (Err(Errno::NOENT), Some(parent)) => exists = parent,
+            (Err(error), _) => return Err(Failure(format!("{}: {error}", what()))),
         }
-        if kind == Kind::File && index + 1 == parts.len() {
+    };
+    let missing = normal.strip_prefix(exists).unwrap_or(&normal);
+    let mut names = missing.components().filter_map(|part| if let Component::Normal(name) = part { Some(name) } else { None }).peekable();
+    while let Some(name) = names.next() {
+        if kind == Kind::File && names.peek().is_none() {
             let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
             rustix::fs::openat(&folder, name, flags, Mode::from_raw_mode(0o644)).trying(what)?;
         } else {

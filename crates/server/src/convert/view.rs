@@ -268,6 +268,7 @@ pub(crate) fn inspect(container: &Container, cgroup_v2: bool) -> ContainerInspec
         state: state(container),
         image: container.image_id.to_string(),
         resolv_conf_path: path(&container.resolv_conf_path),
+        app_armor_profile: engine::apparmor::shown(&container.spec),
         hostname_path: path(&container.hostname_path),
         hosts_path: path(&container.hosts_path),
         log_path: path(&container.log_path),

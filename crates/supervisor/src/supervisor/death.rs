@@ -44,10 +44,10 @@ impl Supervisor {
             return;
         }
         self.memory.kills = kills;
-        let stats = cgroup.stats();
+        let (most, had) = cgroup.memory_bounds();
         self.announce(Event::OutOfMemory(OutOfMemory {
-            limit: limit(stats.memory_limit),
-            peak: peak(stats.memory_peak),
+            limit: limit(most),
+            peak: peak(had),
             biggest_process: self.memory.biggest_process.clone(),
         }));
     }
@@ -55,7 +55,7 @@ impl Supervisor {
     /// Composes the exit record; the cgroup must still be there.
     pub(super) fn exit_record(&mut self, (code, signal): (i32, Option<i32>)) -> Exit {
         self.count_kills();
-        let stats = self.container.cgroup().stats();
+        let (most, had) = self.container.cgroup().memory_bounds();
         let oom_killed = self.memory.kills > 0;
         let by_engine = self.last_signal.filter(|(sent, _)| Some(*sent) == signal);
         let sender = match by_engine {
@@ -68,8 +68,8 @@ impl Supervisor {
             signal,
             sender,
             oom_killed,
-            memory_limit: limit(stats.memory_limit),
-            memory_peak: peak(stats.memory_peak),
+            memory_limit: limit(most),
+            memory_peak: peak(had),
             biggest_process: self.memory.biggest_process.take(),
             last_log_lines: if code == 0 { Vec::new() } else { self.last_log_lines() },
             started_at: self.started_at,

@@ -17,6 +17,7 @@ use crate::poller::{Poller, Ready, Source};
 use crate::protocol::{Event, Launch, Phase, Stdin, codec};
 use crate::streams::{Ends, InputEnd, Streams};
 use runtime::cgroup::OomWatch;
+use sys::process::Title;
 
 /// Where our own init is put. **Source:** Docker, `--init`: `/sbin/docker-init -- PROGRAM`.
 const INIT_PATH: &str = "/sbin/docker-init";
@@ -27,7 +28,7 @@ const OOM_SCORE: &str = "-999";
 const SHORT_ID: usize = 12;
 
 /// Runs a supervisor to its end. The message is a [`Launch`], the first descriptor the connection, the next the root, if any.
-pub(crate) fn main(message: &[u8], mut fds: Vec<OwnedFd>) -> io::Result<()> {
+pub(crate) fn main(message: &[u8], mut fds: Vec<OwnedFd>, title: Option<Title>) -> io::Result<()> {
     let launch = codec::decode::<Launch>(message, &mut fds);
     let mut fds = fds.into_iter();
     let control = fds.next().ok_or(io::ErrorKind::InvalidData)?;
@@ -37,9 +38,9 @@ pub(crate) fn main(message: &[u8], mut fds: Vec<OwnedFd>) -> io::Result<()> {
     let mut connections = Connections::default();
     connections.add(control, &mut poller)?;
     let launch = launch.map_err(|error| chain(&error));
-    if let Ok(launch) = &launch {
+    if let (Ok(launch), Some(title)) = (&launch, title) {
         let short = launch.id.get(..SHORT_ID).unwrap_or(&launch.id);
-        let _shows_the_spawners = sys::process::set_title(&format!("teu supervisor {short}"));
+        title.write(&format!("teu supervisor {short}"));
     }
     // The root is let go of here: from now on it belongs to the container's mounts alone.
     let result = launch.and_then(|launch| create(launch, root, &mut poller));

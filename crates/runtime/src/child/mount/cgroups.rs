@@ -1,13 +1,13 @@
 //! The container's view of its cgroups.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use oci::runtime::{Mount, NamespaceType, Spec};
-use rustix::fs::{CWD, symlinkat};
+use rustix::fs::{CWD, mkdirat, symlinkat};
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use super::{attach, make};
+use super::{attach, make, place};
 use crate::cgroup::{Cgroup, Mode};
 use crate::child::path::Kind;
 use crate::child::{Outcome, Trying as _, namespace, path};
@@ -32,17 +32,17 @@ pub(super) fn mount(spec: &Spec, root: &OwnedFd, mount: &Mount, cgroup: &Cgroup)
                 ..Default::default()
             };
             attach(spec, root, mount, &plain, tmpfs, Kind::Folder)?;
+            let folder = path::resolve(root, &mount.destination).trying(|| "opening the cgroup folder".into())?;
             for hierarchy in cgroup.joined() {
-                let tree = if new {
-                    make(hierarchy.kind, Some(Path::new("cgroup")), &hierarchy.options)?
-                } else {
-                    bind(&hierarchy.mount.join(cgroup.path().strip_prefix("/").unwrap_or(cgroup.path())))?
-                };
-                let inner = Mount { destination: mount.destination.join(&hierarchy.name), ..mount.clone() };
-                attach(spec, root, &inner, &options, tree, Kind::Folder)?;
-                let folder = path::resolve(root, &mount.destination).trying(|| "opening the cgroup folder".into())?;
-                for name in hierarchy.name.split(',').filter(|name| *name != hierarchy.name) {
-                    symlinkat(&hierarchy.name, &folder, name).trying(|| format!("linking {name}"))?;
+                // Seen from a new cgroup namespace the container's group is the root, as if the hierarchy were mounted there anew.
+                let tree = bind(&hierarchy.mount.join(cgroup.path().strip_prefix("/").unwrap_or(cgroup.path())))?;
+                sys::mount::set_attributes(tree.as_fd(), false, options.attributes).trying(|| "setting mount attributes".into())?;
+                let name = hierarchy.name.as_str();
+                mkdirat(&folder, name, rustix::fs::Mode::from_raw_mode(0o755)).trying(|| format!("making {name}"))?;
+                let target = path::resolve_plain(&folder, Path::new(name)).trying(|| format!("opening {name}"))?;
+                place(&tree, &target)?;
+                for part in name.split(',').filter(|part| *part != name) {
+                    symlinkat(name, &folder, part).trying(|| format!("linking {part}"))?;
                 }
             }
             // A hierarchy without a controller is systemd's: callers bind it here for containers that run systemd.
@@ -50,8 +50,7 @@ pub(super) fn mount(spec: &Spec, root: &OwnedFd, mount: &Mount, cgroup: &Cgroup)
             {
                 path::ensure(root, &mount.destination.join(&named.name), Kind::Folder)?;
             }
-            let folder = path::resolve(root, &mount.destination).trying(|| "opening the cgroup folder".into())?;
-            sys::mount::set_attributes(std::os::fd::AsFd::as_fd(&folder), false, options.attributes).trying(|| "making it read-only".into())
+            sys::mount::set_attributes(folder.as_fd(), false, options.attributes).trying(|| "making it read-only".into())
         }
     }
 }
