@@ -7,6 +7,7 @@ mod changes;
 mod checks;
 mod complete;
 mod completion;
+mod compose;
 mod contexts;
 mod cp;
 mod create_body;
@@ -85,6 +86,7 @@ fn entries() -> Vec<Entry> {
         why::ENTRIES,
         completion::ENTRIES,
         man::ENTRIES,
+        &compose::entries(),
     ]
     .concat()
 }
@@ -108,6 +110,20 @@ pub(crate) fn find(called: &str) -> Option<Found> {
     Some(Found { command, section, act: entry.act })
 }
 
+/// The words of the program `docker-compose`, as those of this one: called by a person, or as a plugin of Docker's client,
+/// which puts its own flags and `compose` before. `None` if it was only asked what it is; then that is told.
+///
+/// **Source:** docker/cli, `cli-plugins/metadata`.
+pub(crate) fn as_compose(words: Vec<String>) -> Option<Vec<String>> {
+    if words.first().is_some_and(|word| word == "docker-cli-plugin-metadata") {
+        printer::line(&compose::metadata());
+        return None;
+    }
+    let by_docker =
+        std::env::var_os("DOCKER_CLI_PLUGIN_ORIGINAL_CLI_COMMAND").is_some() || words.first().is_some_and(|word| word == "compose");
+    Some(if by_docker { words } else { std::iter::once("compose".to_owned()).chain(words).collect() })
+}
+
 /// Finds the command in the words and runs it.
 pub(crate) fn run(context: &mut Context, words: &[String]) -> Outcome<u8> {
     if complete::asked(words) {
@@ -125,6 +141,9 @@ pub(crate) fn run(context: &mut Context, words: &[String]) -> Outcome<u8> {
     };
     if first == "help" {
         return about(context, &rest[1..]);
+    }
+    if first == "compose" {
+        return compose::run(context, &rest[1..]);
     }
     for length in [2, 1] {
         let Some(head) = rest.get(..length) else {
@@ -257,6 +276,13 @@ pub(crate) fn members(group: &str) -> Listing {
     members.sort_unstable();
     members.dedup();
     members
+}
+
+/// Help of a group by itself.
+fn overview_of(context: &Context, group: &str) {
+    let section = words::find(group);
+    let about = section.and_then(|section| section.about.first().copied()).unwrap_or_default();
+    printer::raw(help::group(&context.name, group, about, &members(group)).as_bytes());
 }
 
 fn overview(context: &Context) {

@@ -28,7 +28,7 @@ pub struct Tls {
 }
 
 /// State of one invocation.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Context {
     /// Name the program was called by.
     pub name: String,

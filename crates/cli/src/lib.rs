@@ -42,8 +42,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>, environment: Environment) 
     let mut words = args.into_iter().map(|word| word.to_string_lossy().into_owned());
     let name = words.next().unwrap_or_default();
     let name = std::path::Path::new(&name).file_name().map_or("teu".into(), |name| name.to_string_lossy().into_owned());
-    let mut context = Context::new(name, environment);
-    let words: Vec<String> = words.collect();
+    let mut context = Context::new(name.clone(), environment);
+    let mut words: Vec<String> = words.collect();
+    if name == "docker-compose" {
+        words = match commands::as_compose(words) {
+            Some(words) => words,
+            None => return ExitCode::SUCCESS,
+        };
+        // Called by Docker's client, it is a command of that.
+        context.name = "docker".to_owned();
+    }
     match commands::run(&mut context, &words) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => fail(&context, &failure),

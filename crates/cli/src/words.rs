@@ -184,7 +184,7 @@ impl Section {
         flags.sort_by_key(|flag| flag.long);
         let usage = self.usages(called).join("\n\t");
         let (least, most) = self.counts();
-        let strict = usage.ends_with("[ARG...]") || usage.ends_with(" OPTIONS]");
+        let strict = usage.ends_with("[ARG...]") || usage.ends_with("[ARGS...]") || usage.ends_with(" OPTIONS]");
         Command {
             words: self.shown(called),
             usage: leak(usage),

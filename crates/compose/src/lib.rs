@@ -1,23 +1,30 @@
 //! Compose files → one canonical project → a plan of steps → their execution over Docker's API.
 
+pub mod body;
 mod canonical;
 mod cast;
 mod consistency;
 mod decode;
+pub mod desired;
+mod difference;
 mod dotenv;
 mod error;
+pub mod execute;
 mod extends;
 mod files;
 mod hash;
 mod include;
 mod interpolate;
+pub mod labels;
 mod load;
 mod merge;
 pub mod model;
 mod node;
 mod normalize;
 mod number;
+pub mod observe;
 mod paths;
+pub mod plan;
 mod print;
 mod resolve;
 mod scalar;
@@ -26,6 +33,7 @@ mod select;
 mod short;
 mod unique;
 mod untyped;
+pub mod watch;
 mod words;
 mod yaml;
 

@@ -6,6 +6,7 @@
 pub mod busybox;
 pub mod campaign;
 pub mod daemon;
+pub mod debian;
 pub mod faulty;
 pub mod image_campaign;
 pub mod leftovers;

@@ -19,7 +19,7 @@ const HELP: &str = "\
 cargo xtask VERB
 
   setup                install what a fresh Debian needs for the other verbs
-  demo                 run a real web server in a container, from nothing, and show it
+  demo [stay]          bring WordPress with NGINX and MariaDB up from nothing and read its first post; `stay`: until Enter
   test                 set up, tidy, then every test
   bench pull [HOST [TEU]]  time the pull of an image of 1 GB
   bench [HOST]         time teu beside the Docker Engine at HOST (a DOCKER_HOST) and the bare system calls
@@ -35,7 +35,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match words.as_slice() {
         ["setup"] => setup::run(),
-        ["demo"] => demo::run(),
+        ["demo"] => demo::run(false),
+        ["demo", "stay"] => demo::run(true),
         ["test"] => test(),
         ["bench", "pull", args @ ..] => bench::pull::alone(args),
         ["bench", host @ ..] => bench::run(host.first().copied()),

@@ -71,11 +71,12 @@ fn build(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     }
     let answer = client.upload_with("POST", &path, "application/x-tar", &mut |output| send(&input, output))?;
     let quiet = given.on("quiet");
-    let image = Display::new(quiet, given.get("progress")).show(answer)?;
+    let name = given.get("show-name");
+    let image = Display::new(quiet, given.get("progress"), name).show(answer)?;
     if let Some(file) = given.get("iidfile") {
         std::fs::write(file, &image).map_err(|error| Failure::new(format!("cannot write the image ID to {file}: {error}")))?;
     }
-    if quiet {
+    if quiet && name.is_none() {
         printer::line(&image);
     }
     Ok(0)
@@ -278,15 +279,24 @@ struct Display {
     quiet: bool,
     raw: bool,
     colours: bool,
+    /// What stands before each line.
+    name: String,
     steps: HashMap<u64, Shown>,
     /// What the failed step had said, for the error.
     last: Vec<String>,
 }
 
 impl Display {
-    fn new(quiet: bool, style: Option<&str>) -> Self {
+    fn new(quiet: bool, style: Option<&str>, name: Option<&str>) -> Self {
         let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { quiet, raw: style == Some("rawjson"), colours, steps: HashMap::new(), last: Vec::new() }
+        Self {
+            quiet,
+            raw: style == Some("rawjson"),
+            colours,
+            name: name.map(|name| format!("{name} ")).unwrap_or_default(),
+            steps: HashMap::new(),
+            last: Vec::new(),
+        }
     }
 
     /// Shows all; answers the image's id.
@@ -367,8 +377,8 @@ impl Display {
             return;
         }
         match self.colours && !style.is_empty() {
-            true => printer::error(&format!("#{vertex} \x1b[{style}m{text}\x1b[0m")),
-            false => printer::error(&format!("#{vertex} {text}")),
+            true => printer::error(&format!("#{}{vertex} \x1b[{style}m{text}\x1b[0m", self.name)),
+            false => printer::error(&format!("#{}{vertex} {text}", self.name)),
         }
     }
 }

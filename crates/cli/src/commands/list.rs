@@ -73,7 +73,8 @@ fn cut(text: &str, length: usize) -> String {
     if text.chars().count() <= length { text.to_owned() } else { text.chars().take(length - 1).chain(['…']).collect() }
 }
 
-fn row(container: &Value, whole: bool) -> Value {
+/// A container as lists show it.
+pub(super) fn row(container: &Value, whole: bool) -> Value {
     let names: Vec<&str> = items(container, "Names")
         .filter_map(Value::as_str)
         .map(|name| name.trim_start_matches('/'))

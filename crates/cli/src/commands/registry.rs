@@ -54,7 +54,7 @@ fn create_path(name: &Reference, platform: Option<&str>) -> String {
 }
 
 /// The repository as people write it.
-fn familiar(name: &Reference) -> String {
+pub(super) fn familiar(name: &Reference) -> String {
     if name.domain != "docker.io" {
         return name.repository();
     }
