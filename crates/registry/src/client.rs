@@ -254,6 +254,26 @@ impl Session {
         .await
     }
 
+    /// Lists what refers to a manifest; `None` where the registry cannot tell. **Source:** OCI distribution specification 1.1,
+    /// "Listing Referrers".
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn referrers(&self, name: &ImageRef, digest: &Digest) -> Result<Option<oci::image::Index>, Error> {
+        let scope = pull_scope(name);
+        self.first(Purpose::Resolve, async |endpoint| {
+            let url = with_namespace(endpoint, format!("{}/{}/referrers/{digest}", endpoint.base, name.path()));
+            let answer = match self.send(endpoint, &Call::new(Method::GET, url.clone(), &scope, self.settings().times.stall)).await {
+                Err(error) if error.kind() == crate::Kind::NotFound => return Ok(None),
+                Err(Error::Refused { status: StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED, .. }) => return Ok(None),
+                result => result?,
+            };
+            let bytes = self.read(answer.response, &url, MANIFEST_BYTES_MAX).await?;
+            Ok(serde_json::from_slice(&bytes).ok())
+        })
+        .await
+    }
+
     /// Lists the tags of a repository.
     ///
     /// # Errors

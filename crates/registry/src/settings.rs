@@ -17,6 +17,10 @@ pub struct Settings {
     pub mirrors: Vec<String>,
     /// Proxies on the way.
     pub proxy: Proxy,
+    /// The file of trust: which images must be signed. It is read for each pull.
+    pub policy_file: PathBuf,
+    /// Whether nothing is pulled where that file is missing.
+    pub policy_required: bool,
     /// How long is waited for what.
     pub times: Times,
     /// What the client calls itself.
@@ -30,6 +34,8 @@ impl Default for Settings {
             insecure: Vec::new(),
             mirrors: Vec::new(),
             proxy: Proxy::default(),
+            policy_file: "/etc/teu/policy.json".into(),
+            policy_required: false,
             times: Times::default(),
             agent: format!("teu/{}", env!("CARGO_PKG_VERSION")),
         }

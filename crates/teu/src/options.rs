@@ -34,6 +34,8 @@ pub(crate) struct Options {
     pub registry_mirrors: Vec<String>,
     /// Directories with certificates and mirrors of registries.
     pub certs_directories: Vec<PathBuf>,
+    /// The file that says which images must be signed.
+    pub policy: Option<PathBuf>,
     /// A file of settings in Docker's form.
     pub config_file: Option<PathBuf>,
     /// How new layers lie on the disk; absent, what suits the kernel.
@@ -55,26 +57,13 @@ impl Options {
         let (mut addresses, mut tls) = (Vec::new(), Tls::default());
         let (mut bridge, mut bip, mut pidfile, mut detached, mut storage_backend) = (None, None, None, false, None);
         let (mut insecure_registries, mut registry_mirrors, mut certs_directories) = (Vec::new(), Vec::new(), Vec::new());
-        let mut config_file = None;
+        let (mut config_file, mut policy) = (None, None);
         let mut parser = lexopt::Parser::from_args(arguments);
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("root" | "data-root") => root = parser.value()?.into(),
                 Long("run" | "exec-root") => run = parser.value()?.into(),
-                Long("socket" | "host") | Short('H') => {
-                    let value = parser.value()?;
-                    let text = value.to_str().context("the socket's path is no text")?;
-                    if text.starts_with("npipe://") {
-                        bail!("cannot listen on `{text}`: this is no Windows");
-                    }
-                    if let Some(address) = text.strip_prefix("tcp://") {
-                        addresses.push(address.trim_end_matches('/').to_owned());
-                        continue;
-                    }
-                    let path = text.strip_prefix("unix://").unwrap_or(text);
-                    // `fd://` takes the sockets that the service manager passes.
-                    socket = (!text.starts_with("fd://")).then(|| PathBuf::from(path));
-                }
+                Long("socket" | "host") | Short('H') => listen(&parser.value()?, &mut socket, &mut addresses)?,
                 Long("bridge") | Short('b') => bridge = Some(parser.value()?.string()?),
                 Long("cgroup-parent") => cgroup_parent = parser.value()?.string()?,
                 Long("bip") => bip = Some(parser.value()?.string()?),
@@ -82,6 +71,7 @@ impl Options {
                 Long("insecure-registry") => insecure_registries.push(parser.value()?.string()?),
                 Long("registry-mirror") => registry_mirrors.push(parser.value()?.string()?),
                 Long("certs-dir") => certs_directories.push(parser.value()?.into()),
+                Long("policy") => policy = Some(absolute(parser.value()?.into())?),
                 Long("config-file") => config_file = Some(parser.value()?.into()),
                 Long("log-level") | Short('l') => drop(parser.value()?),
                 Long("storage-backend") => {
@@ -114,12 +104,29 @@ impl Options {
             insecure_registries,
             registry_mirrors,
             certs_directories,
+            policy,
             config_file,
             storage_backend,
             detached,
         };
         Ok(options)
     }
+}
+
+/// Takes an address to listen on: a socket's path, or one for TCP.
+fn listen(value: &std::ffi::OsStr, socket: &mut Option<PathBuf>, addresses: &mut Vec<String>) -> anyhow::Result<()> {
+    let text = value.to_str().context("the socket's path is no text")?;
+    if text.starts_with("npipe://") {
+        bail!("cannot listen on `{text}`: this is no Windows");
+    }
+    if let Some(address) = text.strip_prefix("tcp://") {
+        addresses.push(address.trim_end_matches('/').to_owned());
+        return Ok(());
+    }
+    let path = text.strip_prefix("unix://").unwrap_or(text);
+    // `fd://` takes the sockets that the service manager passes.
+    *socket = (!text.starts_with("fd://")).then(|| PathBuf::from(path));
+    Ok(())
 }
 
 /// Reads `--name`, `--name=true` or `--name=false`.

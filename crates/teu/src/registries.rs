@@ -57,11 +57,14 @@ pub(crate) fn settings(options: &Options) -> anyhow::Result<registry::Settings> 
         };
         of_file.clone().or_else(|| std::env::var(name).ok())
     });
+    let usual = registry::Settings::default();
     Ok(registry::Settings {
         certs_directories: directories,
         insecure: file.insecure_registries,
         mirrors: file.registry_mirrors,
         proxy,
+        policy_required: options.policy.is_some(),
+        policy_file: options.policy.clone().unwrap_or(usual.policy_file),
         ..registry::Settings::default()
     })
 }

@@ -70,8 +70,7 @@ fn images(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     }
     let filters = filters.as_object().is_some_and(|filters| !filters.is_empty()).then(|| filters.to_string());
     let pairs = [("all", given.on("all").then_some("1")), ("filters", filters.as_deref()), ("manifests", given.on("tree").then_some("1"))];
-    let path = format!("/images/json{}", query(&pairs));
-    let answer = client.stream("GET", &path, None)?;
+    let answer = client.stream("GET", &format!("/images/json{}", query(&pairs)), None)?;
     if let Some(damaged) = answer.header("teu-damaged") {
         printer::error(&format!("WARNING: damaged records were set aside, their images are not shown: {damaged}"));
     }

@@ -11,7 +11,7 @@ use docker_api::types::{Progress, ProgressDetail};
 use image::{BlobSource, IndexPlan, ListedKind, Member, PullLimits, PullPlan, PullStep};
 use oci::image::{Descriptor, ImageConfig, Index, Manifest, media_type};
 use oci::{Digest, ImageRef, Platform};
-use registry::{Document, Session};
+use registry::{Document, Policy, Session, TrustError};
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
@@ -182,11 +182,14 @@ impl Pull {
     fn tag(&self, name: &ImageRef, output: &mut Output) -> Result<Pulled, ApiError> {
         let label = name.digest().map_or_else(|| name.tag().unwrap_or("latest").to_owned(), ToString::to_string);
         let begin = Progress { status: format!("Pulling from {}", name.path()), id: label, ..Progress::default() };
+        let policy = self.policy()?;
+        self.session.permit(&policy, name).map_err(|cause| distrusted(&cause, name))?;
         if self.app.images.resolve(&name.to_string()).is_ok() {
             let head = self.handle.block_on(self.session.head(name)).map_err(|cause| failure(&cause, name))?;
             if let Some(digest) = head.map(|found| found.digest)
                 && self.is_here(name, digest)
             {
+                self.trust(&policy, name, &[digest])?;
                 output.line(&begin);
                 return Ok(Pulled { digest, is_new: false, warning: None });
             }
@@ -196,6 +199,9 @@ impl Pull {
         let digest = top.digest;
         let mut indexes = Vec::new();
         let document = self.choose(name, top, &mut indexes)?;
+        // An index that is signed vouches for its manifests; else the manifest itself may be.
+        let digests = if document.digest == digest { vec![digest] } else { vec![digest, document.digest] };
+        self.trust(&policy, name, &digests)?;
         let plan = self.plan(name, digest, &document, indexes)?;
         let here = self.app.images.resolve(&name.with_digest(digest).to_string()).ok().map(|image| image.id);
         let warning = self.mismatch(name, &plan)?;
@@ -205,6 +211,15 @@ impl Pull {
         let loaded = loaded.map_err(|cause| pull_failure(&cause))?;
         self.app.image_event("pull", &loaded.id, &name.familiar());
         Ok(Pulled { digest, is_new: here != Some(loaded.id), warning })
+    }
+
+    fn policy(&self) -> Result<Policy, ApiError> {
+        let policy = Policy::read(self.app.registries.settings());
+        policy.map_err(|cause| ApiError::internal(crate::error::chain(&cause)))
+    }
+
+    fn trust(&self, policy: &Policy, name: &ImageRef, digests: &[Digest]) -> Result<(), ApiError> {
+        self.handle.block_on(self.session.trust(policy, name, digests)).map_err(|cause| distrusted(&cause, name))
     }
 
     /// Says so if the image is for another platform than the one that was asked for; Docker takes it nevertheless.
@@ -266,6 +281,15 @@ impl Pull {
             IndexPlan { document, members }
         });
         Ok(PullPlan { config, manifest: manifest_text, layers: manifest.layers, names, repository: name.repository(), index })
+    }
+}
+
+fn distrusted(cause: &TrustError, name: &ImageRef) -> ApiError {
+    match cause {
+        TrustError::Registry(cause) => failure(cause, name),
+        TrustError::Rejected { .. } | TrustError::Unsigned { .. } | TrustError::Untrusted { .. } => {
+            ApiError::new(http::StatusCode::FORBIDDEN, cause.to_string())
+        }
     }
 }
 

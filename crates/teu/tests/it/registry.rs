@@ -338,3 +338,122 @@ fn an_index_goes_through_the_store_with_all_platforms_and_attestations() {
     assert!(!bench.ok(&["images", "-a"]).contains("multi"));
     assert!(bench.ok(&["image", "verify"]).ends_with(", 0 faults\n"));
 }
+
+/// Signs as cosign does, with openssl: a payload and its signature in a manifest at the tag of the digest.
+struct Signer {
+    directory: tempfile::TempDir,
+}
+
+impl Signer {
+    fn new() -> Self {
+        let signer = Self { directory: tempfile::tempdir().unwrap() };
+        signer.openssl(&["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", &signer.path("key.pem")]);
+        signer.openssl(&["ec", "-in", &signer.path("key.pem"), "-pubout", "-out", &signer.path("key.pub")]);
+        signer
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn openssl(&self, args: &[&str]) {
+        let output = Command::new("openssl").args(args).output().unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+    }
+
+    /// The payload's bytes and its signature in base64.
+    fn sign(&self, name: &str, digest: &str) -> (String, String) {
+        let payload = serde_json::json!({"critical": {
+            "identity": {"docker-reference": name}, "image": {"docker-manifest-digest": digest},
+            "type": "cosign container image signature"}, "optional": null});
+        std::fs::write(self.path("payload"), payload.to_string()).unwrap();
+        self.openssl(&["dgst", "-sha256", "-sign", &self.path("key.pem"), "-out", &self.path("signature"), &self.path("payload")]);
+        self.openssl(&["base64", "-A", "-in", &self.path("signature"), "-out", &self.path("base64")]);
+        (payload.to_string(), std::fs::read_to_string(self.path("base64")).unwrap())
+    }
+
+    /// Puts the signature into the repository, at cosign's tag.
+    fn push(&self, repository: &str, digest: &str, (payload, signature): &(String, String)) {
+        use serde_json::json;
+        use testkit::faulty::digest as digest_of;
+        let at = self.directory.path().join("layout");
+        let blobs = at.join("blobs/sha256");
+        std::fs::create_dir_all(&blobs).unwrap();
+        let put = |bytes: &str, kind: &str| {
+            let digest = digest_of(bytes.as_bytes());
+            std::fs::write(blobs.join(digest.trim_start_matches("sha256:")), bytes).unwrap();
+            json!({"mediaType": kind, "digest": digest, "size": bytes.len()})
+        };
+        let mut layer = put(payload, "application/vnd.dev.cosign.simplesigning.v1+json");
+        layer["annotations"] = json!({"dev.cosignproject.cosign/signature": signature});
+        let config = json!({"architecture": "", "os": "", "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]}}).to_string();
+        let manifest_kind = "application/vnd.oci.image.manifest.v1+json";
+        let manifest = json!({"schemaVersion": 2, "mediaType": manifest_kind, "layers": [layer],
+            "config": put(&config, "application/vnd.oci.image.config.v1+json")});
+        let top = put(&manifest.to_string(), manifest_kind);
+        std::fs::write(at.join("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}").unwrap();
+        std::fs::write(at.join("index.json"), json!({"schemaVersion": 2, "manifests": [top]}).to_string()).unwrap();
+        let target = format!("docker://{repository}:{}.sig", digest.replace(':', "-"));
+        let source = format!("oci:{}", at.display());
+        let args = ["--insecure-policy", "copy", "--preserve-digests", "--dest-tls-verify=false", &source, &target];
+        let output = Command::new("skopeo").args(args).output().unwrap();
+        out(&output, &args);
+    }
+}
+
+#[test]
+fn images_that_the_policy_wants_signed_are_pulled_only_with_a_good_signature() {
+    let bench = Bench::new(Access::Open);
+    let (signer, stranger) = (Signer::new(), Signer::new());
+    let (repository, name) = (bench.name("team/app"), bench.name("team/app:1"));
+    bench.ok(&["tag", "busybox", &name]);
+    let digest = digest_of(&bench.ok(&["push", &name]));
+    bench.ok(&["rmi", &name]);
+    let policy = |requirement: serde_json::Value| {
+        let scope = bench.name("team");
+        let text = serde_json::json!({"default": [{"type": "reject"}], "transports": {"docker": {scope: [requirement]}}});
+        std::fs::write(bench.daemon.dir().join("policy.json"), text.to_string()).unwrap();
+    };
+    let signed_by = |signer: &Signer, identity: &str| serde_json::json!({"type": "sigstoreSigned", "keyPath": signer.path("key.pub"), "signedIdentity": {"type": identity}});
+    let layers =
+        || bench.registry.log().lines().filter(|line| line.contains("/blobs/") && line.contains("http.request.method=GET")).count();
+    policy(signed_by(&signer, "matchRepository"));
+    let before = layers();
+    // Nothing but manifests was asked for.
+    let unsigned = bench.fails(&["pull", &name]);
+    let expected = format!("the signature policy asks for a signature of {name}, but {digest} has none in its repository\n");
+    assert!(unsigned.ends_with(&expected), "{unsigned}");
+    assert_eq!(layers(), before);
+    let rejected = bench.fails(&["pull", &bench.name("other:1")]);
+    assert!(rejected.ends_with(&format!("the signature policy rejects {}\n", bench.name("other:1"))), "{rejected}");
+    // Signatures that do not count: another key, another digest, another repository, a changed payload.
+    let other = testkit::faulty::digest(b"other");
+    let (payload, _) = signer.sign(&repository, &other);
+    for (signature, reason) in [
+        (stranger.sign(&repository, &digest), "signature 1: it was made with another key, or its payload was changed".to_owned()),
+        (signer.sign(&repository, &other), format!("signature 1: it is for the digest {other}")),
+        (signer.sign("elsewhere/app", &digest), "signature 1: it is for the name `elsewhere/app`".to_owned()),
+        ((payload.replace(&other, &digest), signer.sign(&repository, &other).1), "or its payload was changed".to_owned()),
+        (("{".to_owned(), "?".to_owned()), "it makes no sense: it is not in base64".to_owned()),
+    ] {
+        signer.push(&repository, &digest, &signature);
+        let refused = bench.fails(&["pull", &name]);
+        assert!(refused.contains(&format!("no signature of {name} ({digest}) counts: ")) && refused.contains(&reason), "{refused}");
+    }
+    assert!(!bench.ok(&["images"]).contains("team/app"));
+    // A good one; the repository without its tag, as cosign signs, is not the exact name.
+    signer.push(&repository, &digest, &signer.sign(&repository, &digest));
+    policy(signed_by(&signer, "matchExact"));
+    let exact = bench.fails(&["pull", &name]);
+    assert!(exact.contains("which has no tag: `\"signedIdentity\": {\"type\": \"matchRepository\"}` accepts that"), "{exact}");
+    policy(signed_by(&signer, "matchRepository"));
+    let ran = bench.teu(&["run", "--rm", &name, "echo", "trusted"]);
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "trusted\n", "{ran:?}");
+    // What is here already is looked at again where the policy has changed.
+    policy(signed_by(&stranger, "matchRepository"));
+    assert!(bench.fails(&["pull", &name]).contains("it was made with another key"));
+    // A file that makes no sense lets nothing pass.
+    policy(serde_json::json!({"type": "signedBy", "keyType": "GPGKeys", "keyPath": "/k"}));
+    let wrong = bench.fails(&["pull", &name]);
+    assert!(wrong.contains("makes no sense: unknown variant `signedBy`"), "{wrong}");
+}
