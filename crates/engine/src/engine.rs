@@ -412,14 +412,20 @@ impl Engine {
         self.order(&cell, order).await
     }
 
-    /// One exec.
+    /// One exec. Who has seen the end of its output finds its exit code here.
     ///
     /// # Errors
     /// [`ExecError::NotFound`].
-    pub fn exec_inspect(&self, exec: &str) -> Result<ExecView, ExecError> {
+    pub async fn exec_inspect(&self, exec: &str) -> Result<ExecView, ExecError> {
         let (id, cell) = self.exec_cell(exec)?;
-        let found = lock(&cell.execs).get(&id).cloned();
-        found.ok_or_else(|| ExecError::NotFound(exec.to_owned()))
+        let found = || lock(&cell.execs).get(&id).cloned().ok_or_else(|| ExecError::NotFound(exec.to_owned()));
+        let view = found()?;
+        if !view.running {
+            return Ok(view);
+        }
+        // Its exit may be on the way from the supervisor; one that is lost has nothing to tell.
+        let _ = self.order::<_, OperationError>(&cell, Order::Settle).await;
+        found()
     }
 
     /// Changes the size of an exec's terminal.

@@ -43,6 +43,7 @@ pub use event::{Event, EventKind, EventStream, Events};
 pub use id::{ContainerId, ContainerName, ExecId, ParseIdError, ParseNameError};
 pub use supervisor::logs::{LogEntry, Stream};
 pub use supervisor::protocol::Sender;
+pub use supervisor::unread_by_peer;
 pub use types::{
     AttachOptions, Created, ExecStartOptions, LogStream, LogsOptions, Overview, Pruned, RunOptions, Top, Update, WaitCondition, WaitHandle,
     Waited,

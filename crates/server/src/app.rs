@@ -152,7 +152,7 @@ impl App {
             Route::ContainerCreate => self.container_create(call).await?,
             Route::ContainerList => self.container_list(&call).await?,
             Route::ContainerPrune => self.container_prune(&call).await?,
-            Route::ExecInspect(id) => self.exec_inspect(&id)?,
+            Route::ExecInspect(id) => self.exec_inspect(&id).await?,
             Route::ExecResize(id) => self.exec_resize(&id, &call).await?,
             Route::Why(name) => self.why(&name)?,
             Route::ImageVerify => self.image_verify().await?,

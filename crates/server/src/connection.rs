@@ -14,12 +14,12 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
@@ -37,7 +37,8 @@ pub(crate) struct Hijack {
     pub websocket: Option<String>,
     /// The protocol that the client asked for by `Upgrade`: 101, else 200.
     pub upgrade: Option<&'static str>,
-    /// Whether the client needs a pause between the head and the stream.
+    /// Whether the client must have read the head before the stream may follow: docker-py reads the head with a
+    /// buffer that it then throws away.
     pub hold: bool,
     /// Who gets the socket.
     pub takeover: Takeover,
@@ -60,9 +61,10 @@ struct Shared {
     hijacked: Notify,
 }
 
-/// How long docker-py must not see the stream behind the head.
-/// It reads the head with a buffer that it then throws away.
-const HEAD_ALONE: Duration = Duration::from_millis(2);
+/// How long a client may take to read the head, before the stream follows all the same.
+const HEAD_MAX: Duration = Duration::from_millis(500);
+/// How often it is asked whether it has. The kernel has no event for it.
+const HEAD_STEP: Duration = Duration::from_micros(200);
 
 /// Serves one connection. `handle` says of each request whether it may hijack, and answers it.
 pub(crate) async fn serve<H, F>(stream: UnixStream, handle: H)
@@ -121,7 +123,10 @@ async fn hand_over(mut stream: UnixStream, early: Bytes, hijack: Hijack) {
         return;
     }
     if hijack.hold {
-        tokio::time::sleep(HEAD_ALONE).await;
+        let asked = Instant::now();
+        while engine::unread_by_peer(stream.as_fd()).is_ok_and(|bytes| bytes > 0) && asked.elapsed() < HEAD_MAX {
+            tokio::time::sleep(HEAD_STEP).await;
+        }
     }
     if early.is_empty() {
         if let Some(fd) = into_fd(stream) {

@@ -269,8 +269,8 @@ impl App {
         Ok(reply::json(StatusCode::CREATED, &answer))
     }
 
-    pub(crate) fn exec_inspect(&self, id: &str) -> Result<Reply, ApiError> {
-        let exec = self.engine.exec_inspect(id);
+    pub(crate) async fn exec_inspect(&self, id: &str) -> Result<Reply, ApiError> {
+        let exec = self.engine.exec_inspect(id).await;
         let exec = exec.map_err(|cause| of_kind(cause.kind(), &cause))?;
         Ok(reply::json(StatusCode::OK, &view::exec(&exec)))
     }

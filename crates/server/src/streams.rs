@@ -83,7 +83,7 @@ impl App {
 
     pub(crate) async fn exec_start(&self, id: String, mut call: Call) -> Result<Outcome, ApiError> {
         let body: ExecStartBody = call.json().await?;
-        let exec = self.engine.exec_inspect(&id);
+        let exec = self.engine.exec_inspect(&id).await;
         let exec = exec.map_err(|cause| of_kind(cause.kind(), &cause))?;
         let console_size = body.console_size.unwrap_or_default();
         if body.detach {

@@ -20,6 +20,7 @@ mod time;
 
 pub use control::{Control, Received, connect};
 pub use exit::{ReadExitError, read_exit};
+pub use sys::socket::unread_by_peer;
 
 /// Compiles a seccomp profile into the bytes that [`protocol::Launch::seccomp`] takes.
 ///

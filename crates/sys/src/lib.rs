@@ -22,3 +22,5 @@ pub mod seqpacket;
 pub mod signal;
 #[allow(unsafe_code, reason = "signalfd, dispositions and masks have no safe wrapper")]
 pub mod signalfd;
+#[allow(unsafe_code, reason = "SIOCOUTQ has no safe wrapper")]
+pub mod socket;

@@ -83,6 +83,8 @@ pub(crate) enum Order {
         force: bool,
         reply: Reply<(), ConnectError>,
     },
+    /// Hears all that has happened up to now, before the answer.
+    Settle(Reply<(), OperationError>),
     Stats(Reply<Option<Stats>, OperationError>),
     Processes(Reply<Vec<Process>, OperationError>),
     ProbeDone {

@@ -50,6 +50,10 @@ impl Actor {
             Order::Resize { exec, height, width, reply } => {
                 self.resize(exec, [height, width], reply);
             }
+            Order::Settle(reply) => {
+                // Without a supervisor there is nothing to hear: the reply is dropped, which is an answer.
+                let _ = self.send(Command::State, &[], Pending::Done(reply));
+            }
             Order::Stats(reply) => {
                 if self.pid.is_none() {
                     let _ = reply.send(Ok(None));

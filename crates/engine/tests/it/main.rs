@@ -138,7 +138,7 @@ async fn life(engine: &Engine) {
     let start = ExecStartOptions::default();
     engine.exec_start(&exec, start).await.unwrap();
     while events.next().await.unwrap().action != "exec_die" {}
-    assert_eq!(engine.exec_inspect(&exec).unwrap().exit_code, Some(3));
+    assert_eq!(engine.exec_inspect(&exec).await.unwrap().exit_code, Some(3));
     engine.pause("lives").await.unwrap();
     assert_eq!(engine.inspect("lives").unwrap().status, Status::Paused);
     engine.unpause("lives").await.unwrap();

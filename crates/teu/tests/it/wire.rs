@@ -1,4 +1,4 @@
-//! The API on the wire, byte by byte, without containers.
+//! The API on the wire, byte by byte.
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
@@ -163,5 +163,45 @@ fn noise_on_the_socket_does_no_harm() {
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let _ = stream.read_to_end(&mut Vec::new());
         assert_eq!(request(&daemon, "GET", "/_ping", None).0, 200);
+    }
+}
+
+/// Makes an exec in the container `wired` and gives its identity.
+fn exec(daemon: &Daemon, command: &str) -> String {
+    let body = format!("{{\"AttachStdout\":true,\"Cmd\":[\"sh\",\"-c\",\"{command}\"]}}");
+    let (status, answer) = request(daemon, "POST", "/containers/wired/exec", Some(&body));
+    assert_eq!(status, 201, "{answer}");
+    let (_, rest) = answer.split_once("\"Id\":\"").unwrap();
+    rest.split('"').next().unwrap().to_owned()
+}
+
+/// The request that starts an exec, as the client library for Python sends it.
+fn start(id: &str) -> String {
+    let body = "{\"Tty\":false,\"Detach\":false}";
+    format!(
+        "POST /exec/{id}/start HTTP/1.1\r\nHost: d\r\nUser-Agent: docker-sdk-python/7.1.0\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[test]
+fn client_libraries_get_all_output_and_the_exit_code_at_its_end() {
+    let daemon = Daemon::with_busybox(crate::teu(), Network::Private).unwrap();
+    daemon.ok(["run", "-d", "--name", "wired", "--network", "none", "busybox", "sleep", "1000"]).unwrap();
+    for round in 0..20 {
+        let id = exec(&daemon, "echo out; exit 7");
+        let mut stream = UnixStream::connect(daemon.socket()).unwrap();
+        stream.write_all(start(&id).as_bytes()).unwrap();
+        // One read with a large buffer, which this library throws away behind the head: nothing may be there.
+        let mut head = [0; 8192];
+        let length = stream.read(&mut head).unwrap();
+        let text = String::from_utf8_lossy(&head[..length]).into_owned();
+        assert!(text.starts_with("HTTP/1.1 101 ") && text.ends_with("\r\n\r\n"), "{round}: {text}");
+        let mut output = Vec::new();
+        stream.read_to_end(&mut output).unwrap();
+        assert_eq!(output, b"\x01\0\0\0\0\0\0\x04out\n", "{round}");
+        let (_, shown) = request(&daemon, "GET", &format!("/exec/{id}/json"), None);
+        assert!(shown.contains("\"Running\":false") && shown.contains("\"ExitCode\":7"), "{round}: {shown}");
     }
 }
