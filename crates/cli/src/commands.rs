@@ -26,7 +26,7 @@ mod list;
 mod logs;
 mod man;
 mod manifest;
-mod mount;
+pub(crate) mod mount;
 mod network;
 mod network_map;
 mod port;

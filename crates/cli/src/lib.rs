@@ -7,6 +7,7 @@ pub mod contexts;
 pub mod credentials;
 pub mod error;
 pub mod flags;
+pub mod fuzz;
 pub mod help;
 pub mod human;
 pub mod json;

@@ -27,6 +27,10 @@ pub struct List<'a> {
     pub columns: &'a [Column],
     /// Headings of further fields, for `table {{.Field}}`.
     pub headings: &'a [Column],
+    /// Fields of `--format raw` and what stands before each; none if that is a template like any other.
+    pub raw: &'a [Column],
+    /// The one field of `--quiet`.
+    pub quiet: Option<&'static str>,
 }
 
 /// Prints rows. `columns` are those of the plain table; `headings` name further fields for `table {{.Field}}`.
@@ -34,7 +38,7 @@ pub struct List<'a> {
 /// # Errors
 /// If the template makes no sense.
 pub fn print(format: Option<&str>, rows: &[Value], columns: &[Column], headings: &[Column]) -> Outcome<()> {
-    List { kind: "*formatter.SubContext", format, whole: false, columns, headings }.print(rows)
+    List { kind: "*formatter.SubContext", format, columns, headings, ..List::default() }.print(rows)
 }
 
 impl List<'_> {
@@ -55,7 +59,8 @@ impl List<'_> {
         let format = self.format.unwrap_or_default();
         let (tabular, cells) = format.strip_prefix("table").map_or((false, format), |cells| (true, cells));
         match cells.trim() {
-            "" if format.is_empty() || tabular => Ok(self.table(rows)),
+            "" if format.is_empty() || tabular => Ok(self.quiet.map_or_else(|| self.table(rows), |field| ids(rows, field))),
+            "raw" if !self.raw.is_empty() => Ok(rows.iter().map(|row| self.block(row)).collect()),
             "json" => Ok(rows.iter().map(|row| crate::json::line(row) + "\n").collect()),
             cells => {
                 let template = Template::of_list(cells).map_err(|error| self.failed("parse", &error))?;
@@ -72,6 +77,16 @@ impl List<'_> {
                 let split = |line: &str| line.split('\t').map(str::to_owned).collect();
                 Ok(table::layout(&std::iter::once(&heading).chain(&lines).map(|line| split(line)).collect::<Vec<_>>()))
             }
+        }
+    }
+
+    /// A row in lines. **Source:** docker/cli, `formatter.RawFormatKey`, where an empty field has no blank before it.
+    fn block(&self, row: &Value) -> String {
+        let line =
+            |(field, name): &Column| format!("{name}: {}", row.get(field).map(shown).unwrap_or_default()).trim_end().to_owned() + "\n";
+        match self.quiet {
+            Some(only) => self.raw.iter().filter(|(field, _)| *field == only).map(line).collect(),
+            None => self.raw.iter().map(line).chain(["\n".to_owned()]).collect(),
         }
     }
 
@@ -128,6 +143,11 @@ pub fn pairs(map: &Value) -> String {
     pairs.collect::<Vec<_>>().join(",")
 }
 
+/// One field of each row.
+fn ids(rows: &[Value], field: &str) -> String {
+    rows.iter().map(|row| row.get(field).map(shown).unwrap_or_default() + "\n").collect()
+}
+
 fn shown(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
@@ -180,12 +200,20 @@ mod tests {
 
     fn text(format: &str) -> String {
         let rows = [json!({"ID": "1", "Names": "a"}), json!({"ID": "2", "Names": "b>c"})];
-        let list = List { kind: CONTAINERS, format: Some(format), columns: COLUMNS, headings: &[("Size", "SIZE")], whole: false };
+        let list = List {
+            kind: CONTAINERS,
+            format: Some(format),
+            columns: COLUMNS,
+            headings: &[("Size", "SIZE")],
+            raw: &[("ID", "container_id"), ("Labels", "labels")],
+            ..List::default()
+        };
         list.text(&rows).unwrap_or_else(|failure| failure.text("").unwrap_or_default())
     }
 
     #[test]
     fn rows_take_every_form() {
+        assert_eq!(text("raw"), "container_id: 1\nlabels:\n\ncontainer_id: 2\nlabels:\n\n");
         assert_eq!(text("{{.ID}}\\t{{.Names}}"), "1\ta\n2\tb>c\n");
         assert_eq!(text("json"), "{\"ID\":\"1\",\"Names\":\"a\"}\n{\"ID\":\"2\",\"Names\":\"b\\u003ec\"}\n");
         assert_eq!(text("table {{.Names}}\\t{{upper .ID}}"), "NAMES     CONTAINER ID\na         1\nb>c       2\n");

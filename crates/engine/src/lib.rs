@@ -2,6 +2,7 @@
 
 pub mod apparmor;
 pub mod cdi;
+pub mod fuzz;
 pub mod profile;
 pub mod spec;
 

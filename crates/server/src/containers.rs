@@ -86,7 +86,7 @@ impl App {
 
     /// Shows the image's id where its name means another image by now.
     fn name_image(&self, container: &Container, row: &mut ContainerSummary) {
-        let same = self.images.resolve(&row.image).is_ok_and(|image| image.id == container.image_id);
+        let same = self.images.identify(&row.image).is_ok_and(|id| id == container.image_id);
         if !same {
             row.image = container.image_id.to_string();
         }
@@ -344,11 +344,7 @@ impl<'a> Selection<'a> {
             before: bound("before")?,
             since: bound("since")?,
             exited: exited.map(|code| code.parse().map_err(|_| bad("exited", code))).collect::<Result<_, _>>()?,
-            ancestors: filters
-                .get("ancestor")
-                .iter()
-                .map(|name| (name.clone(), app.images.resolve(name).ok().map(|image| image.id)))
-                .collect(),
+            ancestors: filters.get("ancestor").iter().map(|name| (name.clone(), app.images.identify(name).ok())).collect(),
         })
     }
 

@@ -246,7 +246,7 @@ impl App {
         });
         for effect in removed {
             if let Removed::Untagged(name) = effect
-                && let Some(id) = id.or_else(|| Some(self.images.resolve(&name.familiar()).ok()?.id))
+                && let Some(id) = id.or_else(|| self.images.identify(&name.familiar()).ok())
             {
                 self.image_event("untag", &id, &name.familiar());
             }

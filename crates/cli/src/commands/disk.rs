@@ -30,6 +30,8 @@ fn usage(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         whole: true,
         columns: &[("Type", "TYPE"), ("TotalCount", "TOTAL"), ("Active", "ACTIVE"), ("Size", "SIZE"), ("Reclaimable", "RECLAIMABLE")],
         headings: &[],
+        raw: &[("Type", "type"), ("TotalCount", "total"), ("Active", "active"), ("Size", "size"), ("Reclaimable", "reclaimable")],
+        quiet: None,
     }
     .print(&summary(&usage))?;
     Ok(0)

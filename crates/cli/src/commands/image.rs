@@ -111,24 +111,24 @@ fn images(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
             }));
         }
     }
-    if given.on("quiet") {
-        let mut seen = Vec::new();
-        for row in &rows {
-            let id = field(row, "ID");
-            if !seen.contains(&id) {
-                seen.push(id);
-                printer::line(id);
-            }
-        }
-        return Ok(0);
+    let quiet = given.on("quiet").then_some("ID");
+    let format = output::format(given, "imagesFormat");
+    if quiet.is_some() && matches!(format.as_deref(), None | Some("table" | "raw")) {
+        // An image with several names counts once.
+        let mut seen = std::collections::BTreeSet::new();
+        rows.retain(|row| seen.insert(field(row, "ID").to_owned()));
     }
     let mut columns: Vec<Column> =
         vec![("Repository", "REPOSITORY"), ("Tag", "TAG"), ("ID", "IMAGE ID"), ("CreatedSince", "CREATED"), ("Size", "SIZE")];
+    let mut raw =
+        vec![("Repository", "repository"), ("Tag", "tag"), ("ID", "image_id"), ("CreatedAt", "created_at"), ("Size", "virtual_size")];
     if given.on("digests") {
         columns.insert(2, ("Digest", "DIGEST"));
+        raw.insert(2, ("Digest", "digest"));
     }
-    let format = output::format(given, "imagesFormat");
-    List { kind: "*formatter.imageContext", format: format.as_deref(), whole, columns: &columns, headings: HEADINGS }.print(&rows)?;
+    let list =
+        List { kind: "*formatter.imageContext", format: format.as_deref(), whole, columns: &columns, headings: HEADINGS, raw: &raw, quiet };
+    list.print(&rows)?;
     Ok(0)
 }
 
@@ -261,16 +261,14 @@ fn history(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         })
     };
     let rows: Vec<Value> = layers.iter().map(row).collect();
-    if given.on("quiet") {
-        rows.iter().for_each(|row| printer::line(field(row, "ID")));
-        return Ok(0);
-    }
     List {
         kind: "*image.historyContext",
         format: given.get("format"),
         whole,
         columns: &[("ID", "IMAGE"), ("CreatedSince", "CREATED"), ("CreatedBy", "CREATED BY"), ("Size", "SIZE"), ("Comment", "COMMENT")],
         headings: &[("CreatedAt", "CREATED AT")],
+        raw: &[],
+        quiet: given.on("quiet").then_some("ID"),
     }
     .print(&rows)?;
     Ok(0)

@@ -1,13 +1,18 @@
 //! `ps`.
 
+use std::collections::BTreeMap;
+
 use docker_api::client::query;
-use serde_json::{Value, json};
+use docker_api::types::Port;
+use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny};
+use serde_json::{Map, Value};
 
 use super::{Entry, filters};
 use crate::context::Context;
 use crate::error::Outcome;
 use crate::flags::{Command, Given, described};
-use crate::json::{items, number, short, text as field};
+use crate::json::short;
 use crate::output::{self, CONTAINERS, Column, List};
 use crate::{human, printer};
 
@@ -31,16 +36,28 @@ const HEADINGS: &[Column] = &[
     ("LocalVolumes", "LOCAL VOLUMES"),
     ("State", "STATE"),
 ];
+/// The lines of `--format raw`.
+const RAW: &[Column] = &[
+    ("ID", "container_id"),
+    ("Image", "image"),
+    ("Command", "command"),
+    ("CreatedAt", "created_at"),
+    ("State", "state"),
+    ("Status", "status"),
+    ("Names", "names"),
+    ("Labels", "labels"),
+    ("Ports", "ports"),
+];
 
 fn ps(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
     let filters = filters(given)?;
-    let format = output::format(given, "psFormat");
+    let mut format = output::format(given, "psFormat");
     let size = given.on("size") || format.as_ref().is_some_and(|format| format.contains(".Size"));
     if let Some(format) = format.as_deref().filter(|format| format.contains("{{")) {
         // A template that makes no sense is told before anything is asked for.
         let list = List { kind: CONTAINERS, format: Some(format), ..List::default() };
-        list.text(&[row(&Value::Null, false)])?;
+        list.text(&[cells(&Listed::default(), false, |_| true)])?;
     }
     let limit = if given.on("latest") { Some("1") } else { given.get("last").filter(|last| *last != "-1") };
     let all = (given.on("all") || limit.is_some()).then_some("1");
@@ -48,20 +65,27 @@ fn ps(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         "/containers/json{}",
         query(&[("all", all), ("limit", limit), ("size", size.then_some("1")), ("filters", filters.as_deref())])
     );
-    let containers: Vec<Value> = client.call("GET", &path, None)?;
+    let containers: Vec<Listed> = client.call("GET", &path, None)?;
     let whole = given.on("no-trunc");
-    if given.on("quiet") {
-        for container in &containers {
-            printer::line(&id(field(container, "Id"), whole));
-        }
+    let quiet = given.on("quiet").then_some("ID");
+    if quiet.is_some() && !matches!(format.as_deref(), None | Some("" | "table" | "raw")) {
+        printer::error("WARNING: Ignoring custom format, because both --format and --quiet are set.");
+        format = None;
+    }
+    if quiet.is_some() && format.as_deref() != Some("raw") {
+        containers.iter().for_each(|container| printer::line(&id(&container.id, whole)));
         return Ok(0);
     }
-    let rows: Vec<Value> = containers.iter().map(|container| row(container, whole)).collect();
-    let mut columns = COLUMNS.to_vec();
+    let (mut columns, mut raw) = (COLUMNS.to_vec(), RAW.to_vec());
     if size {
         columns.push(("Size", "SIZE"));
+        raw.push(("Size", "size"));
     }
-    List { kind: CONTAINERS, format: format.as_deref(), whole, columns: &columns, headings: HEADINGS }.print(&rows)?;
+    // The plain table needs few fields, and there may be very many rows.
+    let plain = matches!(format.as_deref(), None | Some("" | "table"));
+    let wanted = |name: &str| !plain || columns.iter().any(|(column, _)| *column == name);
+    let rows: Vec<Value> = containers.iter().map(|container| cells(container, whole, wanted)).collect();
+    List { kind: CONTAINERS, format: format.as_deref(), whole, columns: &columns, headings: HEADINGS, raw: &raw, quiet }.print(&rows)?;
     Ok(0)
 }
 
@@ -73,65 +97,101 @@ fn cut(text: &str, length: usize) -> String {
     if text.chars().count() <= length { text.to_owned() } else { text.chars().take(length - 1).chain(['…']).collect() }
 }
 
-/// A container as lists show it.
+/// What a list needs of a container; the rest of the engine's answer is skipped where it stands.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Listed {
+    id: String,
+    #[serde(deserialize_with = "null")]
+    names: Vec<String>,
+    image: String,
+    command: String,
+    created: i64,
+    #[serde(deserialize_with = "null")]
+    ports: Vec<Port>,
+    size_rw: i64,
+    size_root_fs: i64,
+    #[serde(deserialize_with = "null")]
+    labels: BTreeMap<String, String>,
+    state: String,
+    status: String,
+    #[serde(deserialize_with = "null")]
+    network_settings: Networks,
+    #[serde(deserialize_with = "null")]
+    mounts: Vec<Mount>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Networks {
+    #[serde(deserialize_with = "null")]
+    networks: BTreeMap<String, IgnoredAny>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+struct Mount {
+    name: String,
+    source: String,
+    driver: String,
+}
+
+/// Takes `null` for nothing, as engines of other makes write it.
+fn null<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
+}
+
+/// A container as lists show it, from the engine's JSON.
 pub(super) fn row(container: &Value, whole: bool) -> Value {
-    let names: Vec<&str> = items(container, "Names")
-        .filter_map(Value::as_str)
-        .map(|name| name.trim_start_matches('/'))
-        .filter(|name| whole || !name.contains('/'))
-        .collect();
-    let command = format!("\"{}\"", if whole { field(container, "Command").to_owned() } else { cut(field(container, "Command"), 20) });
-    let image = field(container, "Image");
-    let image = if image.starts_with("sha256:") && !whole { short(image) } else { image.to_owned() };
-    let created = number(container, "Created");
-    let labels: Vec<String> = container
-        .get("Labels")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-        .map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default()))
-        .collect();
-    let networks: Vec<&str> = container
-        .pointer("/NetworkSettings/Networks")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-        .map(|(name, _)| name.as_str())
-        .collect();
-    let mounts: Vec<String> = items(container, "Mounts")
-        .map(|mount| if field(mount, "Name").is_empty() { field(mount, "Source") } else { field(mount, "Name") })
-        .map(|name| if whole { name.to_owned() } else { cut(name, 15) })
-        .collect();
+    cells(&Listed::deserialize(container).unwrap_or_default(), whole, |_| true)
+}
+
+/// The fields that a form of the list can show: all that has no template to say which.
+fn cells(container: &Listed, whole: bool, wanted: impl Fn(&str) -> bool) -> Value {
+    let joined = |parts: &mut dyn Iterator<Item = String>| parts.collect::<Vec<_>>().join(",");
     #[allow(clippy::cast_precision_loss, reason = "sizes are rounded to four figures")]
-    let size = |name: &str| human::size_short(number(container, name) as f64);
-    json!({
-        "ID": id(field(container, "Id"), whole),
-        "Image": image,
-        "Command": command,
-        "CreatedAt": jiff::Timestamp::from_second(created).map(|time| time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()).unwrap_or_default(),
-        "RunningFor": human::ago(created),
-        "Ports": ports(container),
-        "State": field(container, "State"),
-        "Status": field(container, "Status"),
-        "Size": if number(container, "SizeRootFs") > 0 {
-            format!("{} (virtual {})", size("SizeRw"), size("SizeRootFs"))
-        } else {
-            size("SizeRw")
-        },
-        "Names": names.join(","),
-        "Labels": labels.join(","),
-        "Mounts": mounts.join(","),
-        "LocalVolumes": items(container, "Mounts").filter(|mount| field(mount, "Driver") == "local").count().to_string(),
-        "Networks": networks.join(","),
-        "Platform": null,
-    })
+    let size = |bytes: i64| human::size_short(bytes as f64);
+    let cell = |name: &str| match name {
+        "ID" => id(&container.id, whole),
+        "Image" if container.image.starts_with("sha256:") && !whole => short(&container.image),
+        "Image" => container.image.clone(),
+        "Command" if whole => format!("\"{}\"", container.command),
+        "Command" => format!("\"{}\"", cut(&container.command, 20)),
+        "CreatedAt" => jiff::Timestamp::from_second(container.created)
+            .map(|time| time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string())
+            .unwrap_or_default(),
+        "RunningFor" => human::ago(container.created),
+        "Ports" => ports(&container.ports),
+        "State" => container.state.clone(),
+        "Status" => container.status.clone(),
+        "Size" if container.size_root_fs > 0 => format!("{} (virtual {})", size(container.size_rw), size(container.size_root_fs)),
+        "Size" => size(container.size_rw),
+        "Names" => {
+            let names = container.names.iter().map(|name| name.trim_start_matches('/')).filter(|name| whole || !name.contains('/'));
+            joined(&mut names.map(str::to_owned))
+        }
+        "Labels" => joined(&mut container.labels.iter().map(|(name, value)| format!("{name}={value}"))),
+        "Mounts" => {
+            let names = container.mounts.iter().map(|mount| if mount.name.is_empty() { &mount.source } else { &mount.name });
+            joined(&mut names.map(|name| if whole { name.clone() } else { cut(name, 15) }))
+        }
+        "LocalVolumes" => container.mounts.iter().filter(|mount| mount.driver == "local").count().to_string(),
+        "Networks" => joined(&mut container.network_settings.networks.keys().cloned()),
+        _ => String::new(),
+    };
+    let names = COLUMNS.iter().chain(HEADINGS).map(|(name, _)| *name).filter(|name| wanted(name));
+    let mut row: Map<String, Value> = names.map(|name| (name.to_owned(), cell(name).into())).collect();
+    if wanted("Platform") {
+        row.insert("Platform".to_owned(), Value::Null);
+    }
+    Value::Object(row)
 }
 
 /// Ports with neighbours of the same kind joined. **Source:** docker/cli, `formatter.DisplayablePorts`.
-fn ports(container: &Value) -> String {
-    let mut list: Vec<(String, i64, i64, String)> = items(container, "Ports")
-        .map(|port| (field(port, "IP").to_owned(), number(port, "PrivatePort"), number(port, "PublicPort"), field(port, "Type").to_owned()))
-        .collect();
+fn ports(given: &[Port]) -> String {
+    let number = |port: u16| i64::from(port);
+    let mut list: Vec<(String, i64, i64, String)> =
+        given.iter().map(|port| (port.ip.clone(), number(port.private_port), number(port.public_port), port.kind.clone())).collect();
     list.sort_by(|a, b| (&a.3, a.1, &a.0, a.2).cmp(&(&b.3, b.1, &b.0, b.2)));
     let mut groups: Vec<(String, String, i64, i64, i64)> = Vec::new();
     for (ip, private, public, kind) in list {
@@ -159,12 +219,15 @@ fn ports(container: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn neighbouring_ports_are_joined() {
-        let port = |private: i64, public: i64| json!({"IP": "0.0.0.0", "PrivatePort": private, "PublicPort": public, "Type": "tcp"});
-        let container = json!({"Ports": [port(80, 8080), port(81, 8081), port(443, 443), {"PrivatePort": 53, "Type": "udp"}]});
-        assert_eq!(ports(&container), "0.0.0.0:8080-8081->80-81/tcp, 0.0.0.0:443->443/tcp, 53/udp");
+        let port = |private: u16, public: u16| json!({"IP": "0.0.0.0", "PrivatePort": private, "PublicPort": public, "Type": "tcp"});
+        let given = json!({"Ports": [port(80, 8080), port(81, 8081), port(443, 443), {"PrivatePort": 53, "Type": "udp"}], "Labels": null});
+        let container: Listed = serde_json::from_value(given).unwrap();
+        assert_eq!(ports(&container.ports), "0.0.0.0:8080-8081->80-81/tcp, 0.0.0.0:443->443/tcp, 53/udp");
     }
 }

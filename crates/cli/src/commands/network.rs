@@ -224,10 +224,6 @@ fn ls(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
             json!({"ID": if given.on("no-trunc") { id.to_owned() } else { short(id) }, "Name": field(network, "Name"), "Driver": field(network, "Driver"), "Scope": field(network, "Scope"), "Internal": network["Internal"].to_string(), "IPv6": network["EnableIPv6"].to_string(), "IPv4": network.get("EnableIPv4").and_then(Value::as_bool).unwrap_or(true).to_string(), "Labels": output::pairs(&network["Labels"]), "CreatedAt": human::go_time(field(network, "Created"))})
         })
         .collect();
-    if given.on("quiet") {
-        rows.iter().for_each(|row| printer::line(field(row, "ID")));
-        return Ok(0);
-    }
     let format = output::format(given, "networksFormat");
     output::List {
         kind: "*network.networkContext",
@@ -235,6 +231,8 @@ fn ls(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
         whole: given.on("no-trunc"),
         columns: &[("ID", "NETWORK ID"), ("Name", "NAME"), ("Driver", "DRIVER"), ("Scope", "SCOPE")],
         headings: &[("IPv4", "IPV4"), ("IPv6", "IPV6"), ("Internal", "INTERNAL"), ("Labels", "LABELS"), ("CreatedAt", "CREATED AT")],
+        raw: &[("ID", "network_id"), ("Name", "name"), ("Driver", "driver"), ("Scope", "scope")],
+        quiet: given.on("quiet").then_some("ID"),
     }
     .print(&rows)?;
     Ok(0)

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
+use std::ops::Add as _;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
@@ -201,7 +202,7 @@ impl Table<'_> {
             .collect();
         let format = output::format(self.given, "statsFormat");
         let (format, headings): (_, &[Column]) = (format.as_deref(), &[("Container", "CONTAINER")]);
-        let text = List { kind: "*container.statsContext", format, whole, columns: COLUMNS, headings }.text(&rows)?;
+        let text = List { kind: "*container.statsContext", format, whole, columns: COLUMNS, headings, ..List::default() }.text(&rows)?;
         if !over {
             printer::raw(text.as_bytes());
             return Ok(());
@@ -252,11 +253,12 @@ impl Figures {
         let system = at("/cpu_stats/system_cpu_usage") - at("/precpu_stats/system_cpu_usage");
         let inactive = at("/memory_stats/stats/total_inactive_file").max(at("/memory_stats/stats/inactive_file"));
         let networks = stats.get("networks").and_then(Value::as_object);
-        let net = |field: &str| networks.into_iter().flatten().filter_map(|(_, link)| link.get(field)?.as_f64()).sum();
+        let net = |field: &str| networks.into_iter().flatten().filter_map(|(_, link)| link.get(field)?.as_f64()).fold(0.0, f64::add);
         let block = |kind: &str| {
             let entries = stats.pointer("/blkio_stats/io_service_bytes_recursive").and_then(Value::as_array);
             let of_kind = entries.into_iter().flatten().filter(|entry| field(entry, "op").eq_ignore_ascii_case(kind));
-            of_kind.filter_map(|entry| entry.get("value")?.as_f64()).sum()
+            // Not `sum`: that of nothing is −0.
+            of_kind.filter_map(|entry| entry.get("value")?.as_f64()).fold(0.0, f64::add)
         };
         Self {
             cpu: if cpu > 0.0 && system > 0.0 { cpu / system * at("/cpu_stats/online_cpus").max(1.0) * 100.0 } else { 0.0 },

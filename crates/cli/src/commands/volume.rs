@@ -108,10 +108,6 @@ fn ls(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     }
     let mut volumes: Vec<&Value> = items(&found, "Volumes").collect();
     volumes.sort_by_key(|volume| field(volume, "Name"));
-    if given.on("quiet") {
-        volumes.iter().for_each(|volume| printer::line(field(volume, "Name")));
-        return Ok(0);
-    }
     let row = |volume: &Value| {
         let mut row = json!({"Labels": output::pairs(&volume["Labels"]), "Links": "N/A", "Size": "N/A", "Availability": "N/A", "Group": "N/A", "Status": "N/A"});
         for name in ["Driver", "Name", "Mountpoint", "Scope"] {
@@ -136,6 +132,8 @@ fn ls(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
             ("Group", "GROUP"),
             ("Status", "STATUS"),
         ],
+        raw: &[("Name", "name"), ("Driver", "driver")],
+        quiet: given.on("quiet").then_some("Name"),
     }
     .print(&rows)?;
     Ok(0)

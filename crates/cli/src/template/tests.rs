@@ -123,22 +123,10 @@ fn a_heading_is_left_as_it_is() {
     assert_eq!(template.on(&heading, Mode::Heading).unwrap(), "Names\t id ");
 }
 
-/// Takes any bytes for a template; what it says does not matter, that it ends does. A fuzzer may call it.
-fn fuzz(bytes: &[u8]) {
-    let value = json!({"A": {"B": [1, "x", null, 2.5]}, "C": "text", "D": true, "L": {"k": "v"}});
-    if let Ok(text) = std::str::from_utf8(bytes)
-        && let Ok(template) = Template::parse(text)
-    {
-        for mode in [Mode::Lenient, Mode::Strict, Mode::Heading] {
-            let _any = template.on(&Value::from(&value), mode);
-        }
-    }
-}
-
 proptest! {
     #[test]
     fn any_text_is_read_without_a_fall(text in ".{0,80}") {
-        fuzz(text.as_bytes());
+        crate::fuzz::template(text.as_bytes());
     }
 
     #[test]
@@ -148,7 +136,7 @@ proptest! {
         Just("slice"), Just("printf"), Just("\"%5d\""), Just("0"), Just("-1"), Just("1.5"), Just("'a'"), Just("`r`"), Just("nil"), Just("true"), Just("é"),
         Just(","), Just("break"), Just("{{else}}"), Just("/*"), Just("*/"), Just("eq"), Just("pad"), Just("truncate"), Just("len"),
     ], 0..24)) {
-        fuzz(words.concat().as_bytes());
+        crate::fuzz::template(words.concat().as_bytes());
     }
 
     #[test]

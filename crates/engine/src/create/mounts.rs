@@ -200,7 +200,7 @@ impl Mounts<'_> {
                 }
             }
             MountKind::Image { source, subpath } => {
-                let image: ImageId = self.deps.images.resolve(source)?.id;
+                let image: ImageId = self.deps.images.identify(source)?;
                 let options = MountOptions { image: Some(image), subpath: subpath.clone(), ..MountOptions::default() };
                 self.add(MountPoint {
                     name: source.clone(),

@@ -182,7 +182,7 @@ impl FromStr for VolumeFrom {
         if parsed.propagation.is_some() || parsed.no_copy || parsed.id_map.is_some() {
             return Err(wrong());
         }
-        if text.is_empty() {
+        if container.is_empty() {
             return Err(ParseMountError::VolumesFrom);
         }
         Ok(Self { container: container.to_owned(), read_only: parsed.read_only.unwrap_or(false), mode: mode.to_owned() })

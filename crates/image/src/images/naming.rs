@@ -19,6 +19,14 @@ impl Images {
         state.image(&id).ok_or_else(|| ResolveError::NotFound { name: name.to_owned() })
     }
 
+    /// As [`Self::resolve`] for those who need no more than the id: nothing is put together.
+    ///
+    /// # Errors
+    /// [`ResolveError`].
+    pub fn identify(&self, name: &str) -> Result<ImageId, ResolveError> {
+        find(&self.state(), name)
+    }
+
     /// Gives an image a further name, taking it from another image where needed.
     ///
     /// # Errors

@@ -78,7 +78,7 @@ pub(super) fn ps(session: &mut Session<'_>, given: &Given) -> Outcome<u8> {
     let whole = given.on("no-trunc");
     let json = given.get("format") == Some("json");
     let shown: Vec<Value> = rows.iter().map(|container| ps_row(container, whole, json)).collect();
-    List { kind: "*formatter.ContainerContext", format: given.get("format"), whole, columns: PS, headings: &[] }.print(&shown)?;
+    List { kind: "*formatter.ContainerContext", format: given.get("format"), whole, columns: PS, ..List::default() }.print(&shown)?;
     Ok(0)
 }
 
