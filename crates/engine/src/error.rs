@@ -338,13 +338,14 @@ impl CreateError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
+            // Not 404: a client would take that for a missing image, and pull it.
+            Self::Lookup(_) => ErrorKind::Invalid,
             Self::Name(_) | Self::Invalid(_) | Self::VolumeName(_) | Self::Endpoint { .. } => ErrorKind::Invalid,
             Self::NameInUse { .. } => ErrorKind::Conflict,
             Self::Image(image::ResolveError::NotFound { .. } | image::ResolveError::Platform { .. }) | Self::Platform { .. } => {
                 ErrorKind::NotFound
             }
             Self::Image(_) => ErrorKind::Invalid,
-            Self::Lookup(error) => error.kind(),
             Self::Pin(_) => ErrorKind::NotFound,
             Self::Volume { cause: volume::AttachError::Create(error), .. } | Self::VolumeFrom(volume::AttachError::Create(error)) => {
                 match error {

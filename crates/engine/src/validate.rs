@@ -9,7 +9,7 @@ use crate::profile;
 use crate::spec::{IpcMode, MountKind, NetworkMode, Resources, RestartPolicy, SeccompProfile, SecurityOption, Spec, UtsMode};
 
 /// **Source:** moby, `linuxMinMemory`.
-const MEMORY_MIN: i64 = 6 << 20;
+pub(crate) const MEMORY_MIN: i64 = 6 << 20;
 
 /// Checks a specification; answers what a person should know.
 ///

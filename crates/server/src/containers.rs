@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Filters that lists of containers know.
-const LIST_FILTERS: [&str; 16] = [
+const LIST_FILTERS: [&str; 15] = [
     "ancestor",
     "before",
     "exited",
@@ -29,7 +29,6 @@ const LIST_FILTERS: [&str; 16] = [
     "is-task",
     "isolation",
     "label",
-    "label!",
     "name",
     "network",
     "publish",
@@ -303,6 +302,18 @@ fn size(call: &Call) -> Result<(u16, u16), ApiError> {
     Ok((side("h")?, side("w")?))
 }
 
+/// Refuses a filter of ports that is none. **Source:** moby, `daemon/list.go`, `portOp`; go-connections, `nat.ParsePortRange`.
+fn check_port(filter: &str, wanted: &str) -> Result<(), ApiError> {
+    let range = wanted.split_once('/').map_or(wanted, |(range, _)| range);
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    match [first, last].into_iter().find(|number| number.parse::<u16>().is_err()) {
+        Some(number) => Err(ApiError::internal(format!(
+            "error while looking up for {filter} {wanted}: strconv.ParseUint: parsing \"{number}\": invalid syntax"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// The filters of a list, with what they refer to looked up.
 struct Selection<'a> {
     filters: &'a Filters,
@@ -333,8 +344,13 @@ impl<'a> Selection<'a> {
         }
         for health in filters.get("health") {
             if !["starting", "healthy", "unhealthy", "none"].contains(&health.as_str()) {
-                return Err(bad("health", health));
+                return Err(ApiError::invalid(format!(
+                    "invalid filter 'health={health}': invalid value for health ({health}): must be one of none, starting, healthy, unhealthy"
+                )));
             }
+        }
+        for name in ["publish", "expose"] {
+            filters.get(name).iter().try_for_each(|wanted| check_port(name, wanted))?;
         }
         let exited = filters.get("exited").iter();
         Ok(Self {
@@ -374,7 +390,6 @@ impl<'a> Selection<'a> {
 
     fn is_joined(&self, container: &Container) -> bool {
         let filters = self.filters;
-        let networks = view::networks(container);
         let port = |wanted: &str, port: &engine::spec::Port| {
             let (range, protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
             let (first, last) = range.split_once('-').unwrap_or((range, range));
@@ -382,7 +397,7 @@ impl<'a> Selection<'a> {
             matches!((first.parse(), last.parse()), (Ok(first), Ok(last)) if inside(first, last)) && protocol == port.protocol.to_string()
         };
         filters.matches("network", |network| {
-            networks
+            view::networks(container)
                 .iter()
                 .any(|(name, endpoint)| name == network || !endpoint.network_id.is_empty() && endpoint.network_id.starts_with(network))
         }) && filters.matches("volume", |volume| container.mounts.iter().any(|mount| mount.name == volume || mount.destination == volume))

@@ -5,7 +5,9 @@ use crate::error::of_kind;
 use crate::reply::{self, Reply};
 use crate::request::Call;
 use crate::{ApiError, time};
-use docker_api::types::{BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats, ThrottlingData};
+use docker_api::types::{
+    BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats, TIME_ZERO, ThrottlingData,
+};
 use http::StatusCode;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,7 +25,8 @@ impl App {
         if stream && one_shot {
             return Err(ApiError::invalid("cannot have stream=true and one-shot=true"));
         }
-        let blank = Stats { name, id: id.clone(), ..Stats::default() };
+        let never = || TIME_ZERO.to_owned();
+        let blank = Stats { name, id: id.clone(), read: never(), preread: never(), ..Stats::default() };
         let first = self.sample(&blank, &id).await?;
         if !stream && (one_shot || first.read == blank.read) {
             return Ok(reply::json(StatusCode::OK, &first));
@@ -125,6 +128,7 @@ fn convert(from: engine::Stats, host: &crate::host::Host) -> Stats {
             failcnt: from.memory_failures,
             limit: from.memory_limit.unwrap_or_else(|| u64::try_from(host.memory_bytes).unwrap_or(0)),
         },
+        preread: TIME_ZERO.to_owned(),
         ..Stats::default()
     }
 }

@@ -52,7 +52,7 @@ const RAW: &[Column] = &[
 fn ps(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let mut client = context.client()?;
     let filters = filters(given)?;
-    let mut format = output::format(given, "psFormat");
+    let format = output::format(given, "psFormat");
     let size = given.on("size") || format.as_ref().is_some_and(|format| format.contains(".Size"));
     if let Some(format) = format.as_deref().filter(|format| format.contains("{{")) {
         // A template that makes no sense is told before anything is asked for.
@@ -68,9 +68,8 @@ fn ps(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     let containers: Vec<Listed> = client.call("GET", &path, None)?;
     let whole = given.on("no-trunc");
     let quiet = given.on("quiet").then_some("ID");
-    if quiet.is_some() && !matches!(format.as_deref(), None | Some("" | "table" | "raw")) {
+    if quiet.is_some() && given.get("format").is_some_and(|format| !format.is_empty()) {
         printer::error("WARNING: Ignoring custom format, because both --format and --quiet are set.");
-        format = None;
     }
     if quiet.is_some() && format.as_deref() != Some("raw") {
         containers.iter().for_each(|container| printer::line(&id(&container.id, whole)));

@@ -131,6 +131,9 @@ const OPTIONAL: [(&str, Zero); 26] = [
     ("Entrypoint", Zero::List),
 ];
 
+/// Texts of a mount that its JSON leaves out when they are empty.
+const TEXTS: [&str; 3] = ["Name", "Source", "Driver"];
+
 impl Value {
     /// An object of the API as the structure that Go knows it by.
     #[must_use]
@@ -197,12 +200,14 @@ impl Value {
             Some(_) => return None,
             None => name,
         };
-        fields.iter().find(|(known, _)| known == json).map(|(_, value)| value)
+        // Some structures, such as the actor of an event, have Go's name also in their JSON.
+        fields.iter().find(|(known, _)| known == json || known == name).map(|(_, value)| value)
     }
 
     /// A field that a structure has although its JSON does not show it.
     pub(super) fn optional(name: &str) -> Option<Self> {
-        OPTIONAL.iter().find(|(known, _)| *known == name).map(|(_, zero)| Self::Null(*zero))
+        let text = TEXTS.contains(&name).then(|| Self::Text(String::new()));
+        text.or_else(|| OPTIONAL.iter().find(|(known, _)| *known == name).map(|(_, zero)| Self::Null(*zero)))
     }
 
     /// Whether it counts as true: neither zero nor empty.

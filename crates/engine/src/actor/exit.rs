@@ -39,6 +39,7 @@ impl Actor {
         }
         self.detach_network();
         self.unmount_volumes().await;
+        self.volume_events("unmount");
         if let Some(stopping) = self.stopping.take() {
             self.stopped(stopping).await;
         }

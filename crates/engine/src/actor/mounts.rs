@@ -15,6 +15,7 @@ use rustix::io::Errno;
 use super::Actor;
 use crate::deps::Deps;
 use crate::error::{InvalidSpec, StartError};
+use crate::event::EventKind;
 use crate::id::ContainerId;
 use crate::spec::{IdMap, Propagation, Spec};
 use crate::view::MountPoint;
@@ -43,6 +44,24 @@ impl Actor {
         // Servers of files may be slow: nobody else is to wait for them.
         let work = tokio::task::spawn_blocking(move || points.iter().map(|point| source(&deps, &id, point)).collect());
         work.await.unwrap_or_else(|panic| Err(StartError::Refused(panic.to_string())))
+    }
+
+    /// Tells listeners that a run uses its volumes, or no longer.
+    ///
+    /// **Source:** moby, `daemon/volumes_unix.go` and `container/container.go`, `LogVolumeEvent`.
+    pub(super) fn volume_events(&self, action: &str) {
+        for point in self.record.mounts.iter().filter(|point| point.kind == "volume") {
+            let mut attributes = vec![("driver", point.driver.clone()), ("container", self.record.id.to_string())];
+            if action == "mount" {
+                attributes.extend([
+                    ("destination", point.destination.clone()),
+                    ("read/write", point.writable.to_string()),
+                    ("propagation", point.propagation.to_string()),
+                ]);
+            }
+            let attributes = attributes.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            self.deps.events.publish(EventKind::Volume, action, point.name.clone(), attributes);
+        }
     }
 
     /// Ends the use of what the volumes of a run needed mounted.

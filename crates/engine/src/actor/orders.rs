@@ -208,6 +208,10 @@ impl Actor {
     fn update(&mut self, update: Update, reply: Reply<(), OperationError>) {
         let mut spec = (*self.record.spec).clone();
         let own = &mut spec.host.resources;
+        if update.resources.memory != 0 && update.resources.memory < crate::validate::MEMORY_MIN {
+            let _ = reply.send(Err(OperationError::Invalid(crate::error::InvalidSpec::MemoryTooSmall.to_string())));
+            return;
+        }
         if let Err(text) = crate::update::merge(own, &update.resources) {
             let text = format!("Cannot update container {}: {text}", self.record.id);
             let _ = reply.send(Err(OperationError::Refused(text)));

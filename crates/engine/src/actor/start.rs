@@ -204,6 +204,7 @@ impl Actor {
         self.step(Input::Started);
         self.begin_health();
         self.publish();
+        self.volume_events("mount");
         self.event("start", &[]);
         self.prepare_networks();
         let host = &self.record.spec.host;

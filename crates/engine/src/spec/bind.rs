@@ -182,8 +182,10 @@ impl FromStr for VolumeFrom {
         if parsed.propagation.is_some() || parsed.no_copy || parsed.id_map.is_some() {
             return Err(wrong());
         }
-        if container.is_empty() {
-            return Err(ParseMountError::VolumesFrom);
+        match (text, container) {
+            ("", _) => return Err(ParseMountError::VolumesFrom),
+            (_, "") => return Err(ParseMountError::VolumesFromNobody),
+            _ => {}
         }
         Ok(Self { container: container.to_owned(), read_only: parsed.read_only.unwrap_or(false), mode: mode.to_owned() })
     }

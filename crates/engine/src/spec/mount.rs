@@ -43,6 +43,9 @@ pub enum ParseMountError {
     /// An empty `--volumes-from`.
     #[error("volumes-from specification cannot be an empty string")]
     VolumesFrom,
+    /// A `--volumes-from` with a mode and no container.
+    #[error("invalid name or ID supplied: \"\"")]
+    VolumesFromNobody,
     /// An option of tmpfs that is unknown.
     #[error("invalid tmpfs option \"{0}\"")]
     Tmpfs(String),
