@@ -1,11 +1,11 @@
 //! A whole build: which stages are needed, and all of them at work at the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use docker_api::ignore::Ignore;
 use engine::Engine;
 use image::{ImageId, Images};
 use oci::Platform;
@@ -13,11 +13,13 @@ use oci::image::Config;
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::cache::{Cache, Key, Pruned};
+use crate::cache::{Cache, Key, Pruned, Selections};
 use crate::dockerfile::{Dockerfile, Instruction, RunMountKind, Stage, expand};
 use crate::error::BuildError;
+use crate::index::Index;
 use crate::source::{self, Contexts, Named, Sources};
 use crate::stage::{self, Outcome};
+use crate::tree::View;
 use crate::{Event, Update};
 
 /// What is to be built.
@@ -25,6 +27,8 @@ use crate::{Event, Update};
 pub struct Request {
     /// The Dockerfile's bytes.
     pub dockerfile: Vec<u8>,
+    /// What of the context is not seen.
+    pub ignore: Option<Arc<Ignore>>,
     /// Stage to build; none is the last.
     pub target: Option<String>,
     /// Build arguments; none takes the value from nowhere and unsets the default.
@@ -49,6 +53,8 @@ pub struct Builder {
     pub(crate) engine: Engine,
     pub(crate) images: Arc<Images>,
     pub(crate) cache: Cache,
+    pub(crate) index: Arc<Index>,
+    pub(crate) selections: Selections,
     /// Directory of caches and of what is being built.
     pub(crate) root: PathBuf,
     /// As many commands run at a time as there are processors.
@@ -71,8 +77,18 @@ impl Builder {
         }
         std::fs::create_dir_all(&work).map_err(failed)?;
         let cache = Cache::open(&root)?;
+        let (index, selections) = (Arc::new(Index::open(&root)?), Selections::default());
         let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Ok(Self { engine, images, cache, root, commands: Semaphore::new(processors), locks: std::sync::Mutex::default() })
+        Ok(Self {
+            engine,
+            images,
+            cache,
+            index,
+            selections,
+            root,
+            commands: Semaphore::new(processors),
+            locks: std::sync::Mutex::default(),
+        })
     }
 
     /// A new directory for one build's files, below the builder's own.
@@ -155,6 +171,9 @@ impl Builder {
                 Err(panic) => failure = failure.or(Some(BuildError::Internal(format!("a stage ended badly: {panic}")))),
             }
         }
+        let index = self.index.clone();
+        // Nothing waits for it: it is there to spare work after a restart.
+        drop(tokio::task::spawn_blocking(move || index.save()));
         match (failure, image) {
             (Some(error), _) => Err(error),
             (None, Some(image)) => Ok(image),
@@ -214,9 +233,11 @@ impl Context {
     }
 
     /// Opens the context, or the one with a name. `all` asks for files that the Dockerfile does not name, too.
-    pub(crate) async fn files(&self, name: Option<&str>, all: bool) -> Result<Arc<OwnedFd>, String> {
+    pub(crate) async fn files(&self, name: Option<&str>, all: bool) -> Result<View, String> {
         let paths = if all || name.is_some() { None } else { self.plan.reads.clone() };
-        self.contexts.open(&*self.sources, name, paths).await
+        let root = self.contexts.open(&*self.sources, name, paths).await?;
+        let ignore = self.request.ignore.clone().filter(|ignore| name.is_none() && !ignore.is_empty());
+        Ok(View { root, ignore, index: Some(self.builder.index.clone()) })
     }
 }
 
@@ -311,7 +332,8 @@ impl Plan {
 }
 
 /// Arguments that are there by themselves. **Source:** Dockerfile reference, "Automatic platform ARGs".
-fn platform_arguments(platform: &Platform, target: Option<&str>) -> BTreeMap<String, String> {
+#[must_use]
+pub fn platform_arguments(platform: &Platform, target: Option<&str>) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for (prefix, platform) in [("TARGET", platform), ("BUILD", &Platform::host())] {
         all.insert(format!("{prefix}PLATFORM"), platform.to_string());

@@ -99,6 +99,30 @@ impl Cache {
     }
 }
 
+/// What selections of files in images came to: whether the destination is a directory, and their digest.
+#[derive(Debug, Default)]
+pub(crate) struct Selections(Mutex<BTreeMap<[u8; 32], Selected>>);
+
+/// Whether the destination is a directory, and the digest of the files.
+type Selected = (bool, [u8; 32]);
+
+/// Selections that are kept; beyond it they are forgotten, which costs a reading of the files.
+const SELECTIONS_MAX: usize = 100_000;
+
+impl Selections {
+    pub(crate) fn get(&self, selection: &[u8; 32]) -> Option<(bool, [u8; 32])> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(selection).copied()
+    }
+
+    pub(crate) fn put(&self, selection: [u8; 32], digest: (bool, [u8; 32])) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= SELECTIONS_MAX {
+            all.clear();
+        }
+        all.insert(selection, digest);
+    }
+}
+
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs())
 }

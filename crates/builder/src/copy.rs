@@ -1,23 +1,23 @@
 //! `COPY` and `ADD`: files of the context, of stages, of images, of the Dockerfile and of the network.
 
 use std::io::Read as _;
-use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
 use docker_api::archive::{ExtractOptions, Owner, Tree, extract};
+use image::ImageId;
 use rustix::fs::{FileType, OFlags};
 use sha2::{Digest as _, Sha256};
 
-use crate::cache::Key;
 use crate::dockerfile::{Copy, Step};
 use crate::error::BuildError;
+use crate::git::GitRef;
 use crate::source::Named;
 use crate::stage::{Work, absolute, fail};
-use crate::tree::{self, Attributes, Copier, ModeChange};
+use crate::tree::{self, Attributes, Copier, ModeChange, View};
 
 /// One source that was found.
 struct Found {
-    tree: Arc<OwnedFd>,
+    tree: View,
     path: String,
     /// What it is called at the destination.
     name: String,
@@ -55,44 +55,85 @@ pub(crate) async fn copy(work: &mut Work<'_>, step: &Step, instruction: &Copy, a
     let owner = owner.or_else(|| instruction.from.is_none().then_some((0, 0)));
     let attributes = Attributes { owner, mode };
     let main = origin(work, instruction.from.as_deref()).await.map_err(failed)?;
+    let (target, text) = (absolute(&work.config.working_dir, &destination), step.text.clone());
+    let into =
+        sources.len() + instruction.inline.len() > 1 || destination.ends_with('/') || destination.ends_with("/.") || destination == ".";
+    let key = work.key.clone();
+    let key_of = move |target: &str, into: bool, digest: &[u8; 32]| key.then(&[b"copy", target.as_bytes(), &[u8::from(into)], digest]);
+    // An image does not change: what was once read of it need not be read again.
+    let selection = match &main {
+        Origin::Image(image) if instruction.inline.is_empty() && !add => {
+            let wanted = format!("{image} {sources:?} {} {:?} {attributes:?} {into}", instruction.parents, instruction.exclude);
+            Some(Sha256::digest(wanted).into())
+        }
+        Origin::Image(_) | Origin::View(_) => None,
+    };
+    if let Some((into, digest)) = selection.and_then(|selection| work.context.builder.selections.get(&selection))
+        && work.cached(&key_of(&target, into, &digest))
+    {
+        return Ok(true);
+    }
     let mut found = fetch(work, instruction, &sources, add).await.map_err(failed)?;
     inline(work, instruction, &mut found).map_err(failed)?;
     let unpack = add && instruction.unpack.unwrap_or(true);
-    let (parents, several) = (instruction.parents, sources.len() + instruction.inline.len() > 1);
-    let exclude = instruction.exclude.clone();
-    let plain: Vec<String> = sources.into_iter().filter(|source| !(add && is_url(source))).collect();
-    let (target, text) = (absolute(&work.config.working_dir, &destination), step.text.clone());
-    let into = several || destination.ends_with('/') || destination.ends_with("/.") || destination == ".";
-    let key = work.key.clone();
-    let located = tokio::task::spawn_blocking(move || -> Result<(Plan, Key), String> {
-        for source in &plain {
-            found.extend(locate(&main, source, unpack, parents)?);
+    let (parents, exclude) = (instruction.parents, instruction.exclude.clone());
+    let plain: Vec<String> = sources.into_iter().filter(|source| !(add && is_remote(source))).collect();
+    let main = if plain.is_empty() { None } else { Some(main.open(work).await.map_err(failed)?) };
+    let located = tokio::task::spawn_blocking(move || -> Result<(Plan, [u8; 32]), String> {
+        for (main, source) in main.iter().flat_map(|main| plain.iter().map(move |source| (main, source))) {
+            found.extend(locate(main, source, unpack, parents)?);
         }
         let plan = Plan { into: into || found.len() > 1, found, target, attributes, exclude };
         let digest = plan.digest()?;
-        let key = key.then(&[b"copy", plan.target.as_bytes(), &[u8::from(plan.into)], &digest]);
-        Ok((plan, key))
+        Ok((plan, digest))
     });
-    let (plan, key) = located.await.map_err(|panic| BuildError::Internal(panic.to_string()))?.map_err(failed)?;
+    let (plan, digest) = located.await.map_err(|panic| BuildError::Internal(panic.to_string()))?.map_err(failed)?;
+    if let Some(selection) = selection {
+        work.context.builder.selections.put(selection, (plan.into, digest));
+    }
+    let key = key_of(&plan.target, plan.into, &digest);
     work.layer(step, key, format!("{text} # buildkit"), move |root| plan.write(root)).await
+}
+
+fn is_remote(source: &str) -> bool {
+    is_url(source) || matches!(GitRef::parse(source), Ok(Some(_)) | Err(_))
 }
 
 fn is_url(source: &str) -> bool {
     source.starts_with("http://") || source.starts_with("https://")
 }
 
-/// The tree that sources are looked for in.
-pub(crate) async fn origin(work: &Work<'_>, from: Option<&str>) -> Result<Arc<OwnedFd>, String> {
-    let Some(from) = from else { return work.context.files(None, work.triggered).await };
+/// Where sources are looked for.
+pub(crate) enum Origin {
+    /// Files that are open.
+    View(View),
+    /// An image, which is opened where it must be.
+    Image(ImageId),
+}
+
+impl Origin {
+    pub(crate) async fn open(self, work: &Work<'_>) -> Result<View, String> {
+        let image = match self {
+            Self::View(view) => return Ok(view),
+            Self::Image(image) => image,
+        };
+        let images = work.context.builder.images.clone();
+        let opened = tokio::task::spawn_blocking(move || images.open_image(&image)).await.map_err(|panic| panic.to_string())?;
+        opened.map(|root| View::whole(Arc::new(root))).map_err(|error| crate::stage::chain(&error))
+    }
+}
+
+/// Finds out what `--from` means.
+pub(crate) async fn origin(work: &Work<'_>, from: Option<&str>) -> Result<Origin, String> {
+    let Some(from) = from else { return work.context.files(None, work.triggered).await.map(Origin::View) };
+    let platform = work.context.request.platform.as_ref();
     let image = match (work.context.request.contexts.get(from), work.context.find_stage(from, work.index)) {
-        (Some(Named::Files), _) => return work.context.files(Some(from), true).await,
-        (Some(Named::Image(name)), _) => work.context.sources.image(name, work.context.request.platform.as_ref(), false).await?,
+        (Some(Named::Files), _) => return work.context.files(Some(from), true).await.map(Origin::View),
+        (Some(Named::Image(name)), _) => work.context.sources.image(name, platform, false).await?,
         (None, Some(stage)) => work.context.stage(stage).await.map_err(|error| error.to_string())?.image,
-        (None, None) => work.context.sources.image(from, work.context.request.platform.as_ref(), false).await?,
+        (None, None) => work.context.sources.image(from, platform, false).await?,
     };
-    let images = work.context.builder.images.clone();
-    let opened = tokio::task::spawn_blocking(move || images.open_image(&image)).await.map_err(|panic| panic.to_string())?;
-    opened.map(Arc::new).map_err(|error| crate::stage::chain(&error))
+    Ok(Origin::Image(image))
 }
 
 /// `user[:group]` as numbers, by the files of the stage.
@@ -127,25 +168,44 @@ fn owner(work: &Work<'_>, text: &str) -> Result<(u32, u32), String> {
     Ok((uid, gid))
 }
 
-/// Fetches the sources of `ADD` that are URLs.
+/// Fetches the sources of `ADD` that are addresses.
 async fn fetch(work: &Work<'_>, instruction: &Copy, sources: &[String], add: bool) -> Result<Vec<Found>, String> {
     let mut found = Vec::new();
-    for source in sources.iter().filter(|source| add && (is_url(source) || source.starts_with("git@") || source.starts_with("git://"))) {
-        if !is_url(source) || source.split(['#', '?']).next().is_some_and(|path| path.ends_with(".git")) {
-            return Err(format!("git sources of ADD are not served: clone {source} and COPY it"));
-        }
-        let directory = work.context.work.0.join(format!("url-{}-{}", work.index, found.len()));
+    let checksum = instruction.checksum.as_deref().map(|text| work.expand(text)).transpose()?;
+    for source in sources.iter().filter(|source| add && is_remote(source)) {
+        let directory = work.context.work.0.join(format!("remote-{}-{}-{}", work.index, work.position(), found.len()));
         std::fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
-        let (name, _) = work.context.sources.url(source, &directory).await?;
-        let path = directory.join(&name);
-        if let Some(checksum) = &instruction.checksum {
-            check(&path, &work.expand(checksum)?)?;
+        if let Some(mut repository) = GitRef::parse(source)? {
+            if let Some(checksum) = &checksum {
+                checksum.clone_into(&mut repository.checksum);
+            }
+            let (_, folder) = repository.checkout(&directory, instruction.keep_git_dir).await?;
+            let tree = open_directory(&folder)?;
+            found.push(Found { tree, path: String::new(), name: String::new(), directory: true, archive: false, parent: String::new() });
+            continue;
         }
-        let tree: OwnedFd = std::fs::File::open(&directory).map_err(|error| error.to_string())?.into();
+        let (name, modified) = work.context.sources.url(source, &directory).await?;
+        let path = directory.join(&name);
+        if let Some(checksum) = &checksum {
+            check(&path, checksum)?;
+        }
+        let file = std::fs::File::open(&path).map_err(|error| error.to_string())?;
+        let time = modified.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or_default();
+        // A time that is not known is the beginning of time, so that the result is the same each time.
+        let set = file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(time));
+        set.and_then(|()| file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600))).map_err(|error| error.to_string())?;
         let archive = instruction.unpack == Some(true);
-        found.push(Found { tree: Arc::new(tree), path: name.clone(), name, directory: false, archive, parent: String::new() });
+        found.push(Found { tree: open_directory(&directory)?, path: name.clone(), name, directory: false, archive, parent: String::new() });
+    }
+    if checksum.is_some() && found.is_empty() {
+        return Err("--checksum is for sources that are addresses".to_owned());
     }
     Ok(found)
+}
+
+fn open_directory(path: &std::path::Path) -> Result<View, String> {
+    let opened = std::fs::File::open(path).map_err(|error| format!("cannot open {}: {error}", path.display()))?;
+    Ok(View::whole(Arc::new(opened.into())))
 }
 
 fn check(path: &std::path::Path, expected: &str) -> Result<(), String> {
@@ -169,9 +229,8 @@ fn inline(work: &Work<'_>, instruction: &Copy, found: &mut Vec<Found>) -> Result
             return Err(format!("`{}` is no name of a file", doc.name));
         }
         std::fs::write(directory.join(&doc.name), content).map_err(|error| error.to_string())?;
-        let tree: OwnedFd = std::fs::File::open(&directory).map_err(|error| error.to_string())?.into();
         found.push(Found {
-            tree: Arc::new(tree),
+            tree: open_directory(&directory)?,
             path: doc.name.clone(),
             name: doc.name.clone(),
             directory: false,
@@ -182,16 +241,16 @@ fn inline(work: &Work<'_>, instruction: &Copy, found: &mut Vec<Found>) -> Result
     Ok(())
 }
 
-fn locate(main: &Arc<OwnedFd>, source: &str, unpack: bool, parents: bool) -> Result<Vec<Found>, String> {
+fn locate(main: &View, source: &str, unpack: bool, parents: bool) -> Result<Vec<Found>, String> {
     // What stands before `./` is not kept.
     let pivot = if parents { source.split_once("/./").map_or(0, |(before, _)| tree::clean(before).len()) } else { 0 };
-    let paths = tree::find(main.as_fd(), source).map_err(|error| format!("cannot read `{source}`: {error}"))?;
+    let paths = tree::find(main, source).map_err(|error| format!("cannot read `{source}`: {error}"))?;
     if paths.is_empty() {
         return Err(format!("\"/{}\": not found", tree::clean(source)));
     }
     let mut found = Vec::new();
     for path in paths {
-        let Some(stat) = tree::stat(main.as_fd(), &path).map_err(|error| format!("cannot read `{path}`: {error}"))? else { continue };
+        let Some(stat) = tree::stat(main.fd(), &path).map_err(|error| format!("cannot read `{path}`: {error}"))? else { continue };
         let name = path.rsplit('/').next().unwrap_or_default().to_owned();
         let directory = tree::is_directory(&stat);
         let archive = unpack && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && is_archive(main, &path);
@@ -207,9 +266,9 @@ fn locate(main: &Arc<OwnedFd>, source: &str, unpack: bool, parents: bool) -> Res
 }
 
 /// Whether a file is a tar, plain or compressed, by its content.
-fn is_archive(tree: &Arc<OwnedFd>, path: &str) -> bool {
+fn is_archive(tree: &View, path: &str) -> bool {
     let head = || -> std::io::Result<bool> {
-        let file = std::fs::File::from(tree::open(tree.as_fd(), path, OFlags::RDONLY)?);
+        let file = std::fs::File::from(tree::open(tree.fd(), path, OFlags::RDONLY)?);
         let mut plain = image::sniffing(file)?;
         let mut block = [0; 512];
         plain.read_exact(&mut block)?;
@@ -228,7 +287,7 @@ impl Plan {
             }
             hash.update([u8::from(found.directory), u8::from(found.archive)]);
             let skip = |path: &str| self.excluded(path);
-            tree::digest(found.tree.as_fd(), &found.path, &self.attributes, &skip, &mut hash)
+            tree::digest(&found.tree, &found.path, &self.attributes, &skip, &mut hash)
                 .map_err(|error| format!("cannot read `{}`: {error}", found.path))?;
         }
         hash.update(format!("{:?} {:?}", self.attributes, self.exclude));
@@ -240,10 +299,10 @@ impl Plan {
         let fits = |pattern: &String| {
             let pattern = tree::clean(pattern);
             match pattern.strip_prefix("**/") {
-                Some(rest) => path.split('/').any(|part| tree::matches(rest, part)),
+                Some(rest) => path.split('/').any(|part| docker_api::ignore::matches(rest, part)),
                 None => {
                     let (parts, names): (Vec<&str>, Vec<&str>) = (pattern.split('/').collect(), path.split('/').collect());
-                    parts.len() == names.len() && parts.iter().zip(&names).all(|(part, name)| tree::matches(part, name))
+                    parts.len() == names.len() && parts.iter().zip(&names).all(|(part, name)| docker_api::ignore::matches(part, name))
                 }
             }
         };
@@ -258,7 +317,7 @@ impl Plan {
         }
         for found in &self.found {
             let skip = |path: &str| self.excluded(path);
-            let copier = Copier { from: found.tree.as_fd(), to: root, attributes: &self.attributes, skip: &skip };
+            let copier = Copier { from: &found.tree, to: root, attributes: &self.attributes, skip: &skip };
             let below = if found.parent.is_empty() { self.target.clone() } else { format!("{}/{}", self.target, found.parent) };
             let failed = |error: std::io::Error| format!("cannot copy `{}`: {error}", found.path);
             if found.archive {
@@ -279,7 +338,7 @@ impl Plan {
 
 fn unpack(found: &Found, root: std::os::fd::BorrowedFd<'_>, target: &str, owner: Option<(u32, u32)>) -> Result<(), String> {
     tree::make_directories(root, target, owner).map_err(|error| error.to_string())?;
-    let file = std::fs::File::from(tree::open(found.tree.as_fd(), &found.path, OFlags::RDONLY).map_err(|error| error.to_string())?);
+    let file = std::fs::File::from(tree::open(found.tree.fd(), &found.path, OFlags::RDONLY).map_err(|error| error.to_string())?);
     let plain = image::sniffing(file).map_err(|error| format!("cannot unpack `{}`: {error}", found.path))?;
     let options = ExtractOptions { folder: target.to_owned(), keep_kinds: false, owner: Owner::Archive, rename: None };
     let tree = Tree::of_container(root.try_clone_to_owned().map_err(|error| error.to_string())?);

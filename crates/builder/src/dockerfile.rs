@@ -5,13 +5,22 @@
 mod flags;
 mod instruction;
 mod lines;
+mod lint;
+mod outline;
+mod rules;
 mod words;
+
+#[cfg(test)]
+mod corpus;
 
 use std::fmt;
 
 pub use instruction::{Command, Copy, Instruction, Run, RunMount, RunMountKind, Sharing};
 pub use lines::Directives;
-pub use words::expand;
+pub use lint::{BaseFacts, Checks, Report, check};
+pub use outline::{Outline, Parameter, Target, outline, targets};
+pub use rules::{Finding, Rule};
+pub use words::{expand, expand_words};
 
 /// A whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +44,8 @@ pub struct Stage {
     pub platform: Option<String>,
     /// Line of its `FROM`.
     pub line: usize,
+    /// Last line of its `FROM`.
+    pub end: usize,
     /// Text of its `FROM`.
     pub text: String,
     /// What is done in it.
@@ -46,6 +57,8 @@ pub struct Stage {
 pub struct Step {
     /// Its first line.
     pub line: usize,
+    /// Its last line.
+    pub end: usize,
     /// Its text as it stands, without comments and continuations.
     pub text: String,
     /// What it says.
@@ -68,14 +81,71 @@ pub struct Heredoc {
 pub struct ParseError {
     /// Line, from 1; 0 is the file as a whole.
     pub line: usize,
+    /// Last line of the instruction.
+    pub end: usize,
+    /// The words on these lines that are wrong; empty where it is all of them.
+    pub near: String,
     /// What is wrong.
     pub message: String,
 }
 
 impl ParseError {
     fn new(line: usize, message: impl Into<String>) -> Self {
-        Self { line, message: message.into() }
+        Self { line, end: line, near: String::new(), message: message.into() }
     }
+
+    fn near(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.near);
+        self
+    }
+}
+
+/// A place in a Dockerfile.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// First line, from 1.
+    pub line: usize,
+    /// Last line; an instruction's is found where it is the first.
+    pub end: usize,
+    /// The words that are meant; empty is all.
+    pub near: String,
+}
+
+impl From<&ParseError> for Place {
+    fn from(error: &ParseError) -> Self {
+        Self { line: error.line, end: error.end, near: error.near.clone() }
+    }
+}
+
+/// Lines that are shown around a place.
+const CONTEXT_LINES: usize = 2;
+
+/// Shows a place in a file: its name, line and column, the lines themselves, and those around them.
+#[must_use]
+pub fn excerpt(bytes: &[u8], title: &str, place: &Place) -> String {
+    use std::fmt::Write as _;
+    let text = String::from_utf8_lossy(bytes);
+    let all: Vec<&str> = text.lines().collect();
+    if place.line == 0 || place.line > all.len() {
+        return String::new();
+    }
+    let known = lines::split(&text).ok().and_then(|(_, all)| all.into_iter().find(|logical| logical.line == place.line));
+    let end = place.end.max(known.map_or(0, |logical| logical.end)).clamp(place.line, all.len());
+    let found = |line: &usize| all[line - 1].find(&place.near).filter(|_| !place.near.is_empty()).map(|at| (*line, at));
+    let mark = (place.line..=end).find_map(|line| found(&line));
+    let (line, at) = mark.unwrap_or_else(|| (place.line, all[place.line - 1].len() - all[place.line - 1].trim_start().len()));
+    let column = all[line - 1].get(..at).map_or(0, |before| before.chars().count()) + 1;
+    let mut out = format!("{title}:{line}:{column}\n--------------------\n");
+    for number in place.line.saturating_sub(CONTEXT_LINES).max(1)..=(end + CONTEXT_LINES).min(all.len()) {
+        let sign = if (place.line..=end).contains(&number) { ">>>" } else { "   " };
+        let _ = writeln!(out, " {number:>3} | {sign} {}", all[number - 1]);
+        if mark.is_some_and(|(line, _)| line == number) {
+            let before: String = all[line - 1].chars().take(column - 1).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let _ = writeln!(out, "     |     {before}{}", "^".repeat(place.near.chars().count()));
+        }
+    }
+    out.push_str("--------------------\n");
+    out
 }
 
 impl fmt::Display for ParseError {
@@ -103,15 +173,15 @@ impl Dockerfile {
         let mut file = Self { directives, arguments: Vec::new(), stages: Vec::new() };
         let escape = file.directives.escape;
         for logical in lines {
-            let (line, text) = (logical.line, logical.text.clone());
-            let instruction = instruction::parse(logical, escape)?;
+            let (line, end, text) = (logical.line, logical.end, logical.text.clone());
+            let instruction = instruction::parse(logical, escape).map_err(|error| ParseError { end, ..error })?;
             match (instruction, file.stages.last_mut()) {
                 (Instruction::From { base, platform, name }, _) => {
-                    file.stages.push(Stage { name, base, platform, line, text, steps: Vec::new() });
+                    file.stages.push(Stage { name, base, platform, line, end, text, steps: Vec::new() });
                 }
                 (Instruction::Arg(arguments), None) => file.arguments.extend(arguments),
-                (_, None) => return Err(ParseError::new(line, "no build stage in current context")),
-                (instruction, Some(stage)) => stage.steps.push(Step { line, text, instruction }),
+                (_, None) => return Err(ParseError { end, ..ParseError::new(line, "no build stage in current context") }),
+                (instruction, Some(stage)) => stage.steps.push(Step { line, end, text, instruction }),
             }
         }
         if file.stages.is_empty() {
@@ -129,7 +199,7 @@ impl Dockerfile {
         let mut logical = if lines.is_empty() { return Err(ParseError::new(line, "an empty trigger")) } else { lines.remove(0) };
         logical.line = line;
         let text = logical.text.clone();
-        Ok(Step { line, text, instruction: instruction::parse(logical, escape)? })
+        Ok(Step { line, end: line, text, instruction: instruction::parse(logical, escape)? })
     }
 }
 
@@ -145,6 +215,16 @@ mod tests {
         assert_eq!(file.stages.len(), 2);
         assert_eq!(file.stages[0].name.as_deref(), Some("build"));
         assert_eq!((file.stages[1].platform.as_deref(), file.stages[1].line), (Some("$BUILDPLATFORM"), 4));
+    }
+
+    #[test]
+    fn a_place_is_shown_with_its_lines() {
+        let file = b"FROM a\nRUN b \\\n  c\nCOPY --nope x /\n";
+        let error = Dockerfile::parse(file).unwrap_err();
+        let expected = "Dockerfile:4:6\n--------------------\n   2 |     RUN b \\\n   3 |       c\n   4 | >>> COPY --nope x /\n     |          ^^^^^^\n--------------------\n";
+        assert_eq!(excerpt(file, "Dockerfile", &Place::from(&error)), expected);
+        let place = Place { line: 2, ..Place::default() };
+        assert!(excerpt(file, "D", &place).contains("   3 | >>>   c\n"));
     }
 
     #[test]

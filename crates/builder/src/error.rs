@@ -1,6 +1,6 @@
 //! Why a build failed.
 
-use crate::dockerfile::ParseError;
+use crate::dockerfile::{ParseError, Place};
 
 /// Says why there is no image.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -37,4 +37,16 @@ pub enum BuildError {
     /// The engine failed.
     #[error("{0}")]
     Internal(String),
+}
+
+impl BuildError {
+    /// Where in the Dockerfile it happened.
+    #[must_use]
+    pub fn place(&self) -> Option<Place> {
+        match self {
+            Self::Parse(error) => Some(Place::from(error)),
+            Self::Step { line, .. } | Self::Exit { line, .. } => Some(Place { line: *line, end: *line, near: String::new() }),
+            Self::Target(_) | Self::Dependency | Self::Internal(_) => None,
+        }
+    }
 }

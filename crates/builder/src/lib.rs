@@ -6,14 +6,18 @@ mod build;
 mod cache;
 mod copy;
 mod error;
+mod git;
+mod index;
 mod run;
 mod source;
 mod stage;
 mod tree;
 
+pub use build::platform_arguments;
 pub use build::{Builder, Request};
 pub use cache::Pruned;
 pub use error::BuildError;
+pub use git::GitRef;
 pub use source::{Agent, Fetch, Named, Sources};
 
 /// What a build tells while it works.

@@ -232,11 +232,11 @@ impl Mounts {
             std::os::unix::fs::chown(&directory, Some(uid), Some(gid)).map_err(|error| error.to_string())?;
             std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(mode)).map_err(|error| error.to_string())?;
             if let Some(from) = options.get("from") {
-                let tree = origin(work, Some(from)).await?;
+                let tree = origin(work, Some(from)).await?.open(work).await?;
                 let source = options.get("source").cloned().unwrap_or_default();
                 let to: std::os::fd::OwnedFd = std::fs::File::open(&directory).map_err(|error| error.to_string())?.into();
                 let copier = tree::Copier {
-                    from: std::os::fd::AsFd::as_fd(&*tree),
+                    from: &tree,
                     to: std::os::fd::AsFd::as_fd(&to),
                     attributes: &tree::Attributes::default(),
                     skip: &|_| false,
@@ -257,10 +257,9 @@ impl Mounts {
     async fn files(&mut self, work: &Work<'_>, options: &std::collections::BTreeMap<String, String>, target: &str) -> Result<(), String> {
         let from = options.get("from").map(String::as_str);
         let source = tree::clean(options.get("source").map_or("", String::as_str));
-        let tree = origin(work, from).await?;
+        let tree = origin(work, from).await?.open(work).await?;
         let mut hash = Sha256::new();
-        let fd = std::os::fd::AsFd::as_fd(&*tree);
-        tree::digest(fd, &source, &tree::Attributes::default(), &|_| false, &mut hash)
+        tree::digest(&tree, &source, &tree::Attributes::default(), &|_| false, &mut hash)
             .map_err(|error| format!("\"/{source}\": {error}"))?;
         let digest: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
         self.parts.push(format!("bind {target} {digest}"));
@@ -273,7 +272,7 @@ impl Mounts {
             std::fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
             let to: std::os::fd::OwnedFd = std::fs::File::open(&directory).map_err(|error| error.to_string())?.into();
             let to = std::os::fd::AsFd::as_fd(&to);
-            let copier = tree::Copier { from: fd, to, attributes: &tree::Attributes::default(), skip: &|_| false };
+            let copier = tree::Copier { from: &tree, to, attributes: &tree::Attributes::default(), skip: &|_| false };
             copier.copy(&source, &name).map_err(|error| format!("cannot copy `{source}`: {error}"))?;
         }
         self.bind(copy, target, !writable);

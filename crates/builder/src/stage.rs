@@ -138,6 +138,11 @@ impl Work<'_> {
         env.map(|(_, value)| value.to_owned()).or_else(|| self.arguments.get(name).cloned())
     }
 
+    /// Number of the step that is done.
+    pub(crate) fn position(&self) -> usize {
+        self.position
+    }
+
     pub(crate) fn expand(&self, text: &str) -> Result<String, String> {
         expand(text, self.context.file.directives.escape, &|name| self.value(name))
     }

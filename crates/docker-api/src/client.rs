@@ -237,7 +237,23 @@ impl Client {
     pub fn upload_with(&mut self, method: &str, path: &str, content_type: &str, make: http::Make<'_>) -> Result<Body, Error> {
         let path = self.versioned(path);
         let connection = self.connect()?;
-        check(connection.upload_with(method, &path, content_type, make)?)
+        check(connection.upload_with(method, &path, content_type, &[], make)?)
+    }
+
+    /// Like [`Client::upload_with`]; the engine, which must be on this host, also gets descriptors, 16 at most.
+    ///
+    /// # Errors
+    /// As [`Client::upload_with`]; [`Error::Broken`] where the engine is elsewhere.
+    pub fn upload_passing(
+        &mut self,
+        path: &str,
+        content_type: &str,
+        passed: &[std::os::fd::BorrowedFd<'_>],
+        make: http::Make<'_>,
+    ) -> Result<Body, Error> {
+        let path = self.versioned(path);
+        let connection = self.connect()?;
+        check(connection.upload_with("POST", &path, content_type, passed, make)?)
     }
 
     /// Asks for a raw stream; on success the connection is the stream.

@@ -63,13 +63,14 @@ impl Ignore {
     }
 }
 
-/// The parts of a pattern, cleaned as Go does.
+/// The parts of a pattern, cleaned as Go does: what leads out of the context fits nothing in it.
 fn clean(pattern: &str) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     for part in pattern.split('/') {
         match part {
             "" | "." => {}
-            ".." => drop(parts.pop()),
+            ".." if parts.last().is_some_and(|last| last != "..") => drop(parts.pop()),
+            ".." if pattern.starts_with('/') => {}
             part => parts.push(part.to_owned()),
         }
     }
@@ -94,38 +95,78 @@ fn fits(pattern: &[String], path: &[&str]) -> bool {
     }
 }
 
+/// Whether a name of one path component fits a pattern with `*`, `?`, `[…]` and `\`.
+///
+/// **Source:** Go, `path/filepath.Match`.
+#[must_use]
+pub fn matches(pattern: &str, name: &str) -> bool {
+    part_fits(pattern, name, false)
+}
+
 fn part_fits(pattern: &str, name: &str, crossing: bool) -> bool {
-    fn go(pattern: &[char], name: &[char], crossing: bool) -> bool {
-        match (pattern.first(), name.first()) {
-            (None, None) => true,
-            (Some('*'), _) => {
-                go(&pattern[1..], name, crossing)
-                    || name.first().is_some_and(|c| (crossing || *c != '/') && go(pattern, &name[1..], crossing))
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (mut p, mut n) = (0, 0);
+    // Only the last star can be given more, so the work is bounded by the product of both lengths.
+    let mut retry: Option<(usize, usize)> = None;
+    loop {
+        let step = match pattern.get(p) {
+            None if n == name.len() => return true,
+            None => None,
+            Some('*') => {
+                retry = Some((p, n));
+                p += 1;
+                continue;
             }
-            (Some('?'), Some(c)) => *c != '/' && go(&pattern[1..], &name[1..], crossing),
-            (Some('['), Some(c)) => {
-                let Some(end) = pattern.iter().skip(2).position(|p| *p == ']').map(|at| at + 2) else { return false };
-                let (negated, set) = if matches!(pattern[1], '^' | '!') { (true, &pattern[2..end]) } else { (false, &pattern[1..end]) };
-                let mut inside = false;
-                let mut at = 0;
-                while at < set.len() {
-                    if at + 2 < set.len() && set[at + 1] == '-' {
-                        inside |= (set[at]..=set[at + 2]).contains(c);
-                        at += 3;
-                    } else {
-                        inside |= set[at] == *c;
-                        at += 1;
-                    }
-                }
-                inside != negated && go(&pattern[end + 1..], &name[1..], crossing)
+            Some(_) => name.get(n).and_then(|c| one_fits(&pattern[p..], *c)),
+        };
+        if let Some(width) = step {
+            p += width;
+            n += 1;
+            continue;
+        }
+        match retry {
+            Some((star, from)) if name.get(from).is_some_and(|c| crossing || *c != '/') => {
+                retry = Some((star, from + 1));
+                p = star + 1;
+                n = from + 1;
             }
-            (Some('\\'), Some(c)) => pattern.get(1) == Some(c) && go(&pattern[2..], &name[1..], crossing),
-            (Some(p), Some(c)) => p == c && go(&pattern[1..], &name[1..], crossing),
-            (Some(_), None) | (None, Some(_)) => false,
+            _ => return false,
         }
     }
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-    go(&pattern, &name, crossing)
+}
+
+/// Whether a character fits the beginning of a pattern, and how much of the pattern that takes.
+fn one_fits(pattern: &[char], c: char) -> Option<usize> {
+    match pattern.first()? {
+        '?' => (c != '/').then_some(1),
+        '\\' => (pattern.get(1) == Some(&c)).then_some(2),
+        '[' => set_fits(pattern, c),
+        first => (*first == c).then_some(1),
+    }
+}
+
+fn set_fits(pattern: &[char], c: char) -> Option<usize> {
+    let negated = pattern.get(1) == Some(&'^');
+    let mut at = 1 + usize::from(negated);
+    let mut inside = false;
+    let mut first = true;
+    let one = |at: &mut usize| {
+        *at += usize::from(pattern.get(*at) == Some(&'\\'));
+        let c = *pattern.get(*at)?;
+        *at += 1;
+        Some(c)
+    };
+    while first || pattern.get(at) != Some(&']') {
+        first = false;
+        let low = one(&mut at)?;
+        let mut high = low;
+        if pattern.get(at) == Some(&'-') && pattern.get(at + 1).is_some_and(|c| *c != ']') {
+            at += 1;
+            high = one(&mut at)?;
+        }
+        inside |= (low..=high).contains(&c);
+    }
+    (inside != negated && c != '/').then_some(at + 1)
 }
 
 #[cfg(test)]
@@ -153,5 +194,21 @@ mod tests {
             assert_eq!(ignore.excludes(path), out, "{path}");
         }
         assert!(!ignore.prunes("vendor") && Ignore::parse("vendor").prunes("vendor"));
+    }
+
+    #[test]
+    fn patterns_fit_as_in_go() {
+        for (pattern, name, fits) in [
+            ("*.c", "a.c", true),
+            ("?", "ab", false),
+            ("[a-c]x", "bx", true),
+            ("[^a]x", "ax", false),
+            (r"\*", "*", true),
+            (r"[\]a]", "a", true),
+            (r"[\]a]", "]", true),
+            ("a[", "a", false),
+        ] {
+            assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
+        }
     }
 }

@@ -23,6 +23,7 @@ mod signature;
 mod tls;
 mod trust;
 mod upload;
+mod web;
 
 pub use auth::Credentials;
 pub use blob::Blob;
@@ -37,3 +38,4 @@ pub use settings::{Settings, Times};
 pub use signature::{Key, KeyError, SignatureError};
 pub use trust::TrustError;
 pub use upload::{Mounted, Upload};
+pub use web::Download;

@@ -3,6 +3,7 @@
 //! A client that sends `teu=1` gets the steps as objects, for a display of its own; all others get Docker's texts.
 //! **Source:** moby, `api/server/router/build/build_routes.go`.
 
+use self::sources::{Given, Here, Place};
 use crate::app::App;
 use crate::convert::host;
 use crate::jobs::blocking;
@@ -10,13 +11,13 @@ use crate::reply::{self, Reply};
 use crate::request::Call;
 use crate::upload::Upload;
 use crate::{ApiError, images};
-use builder::{Agent, Event, Fetch, Request, Sources, Update};
-use bytes::Bytes;
+use builder::{BuildError, Named, Request, Sources};
 use docker_api::archive::{ExtractOptions, Owner, Tree, extract};
-use docker_api::types::{ErrorDetail, HostConfig, Progress};
+use docker_api::ignore::Ignore;
+use docker_api::types::HostConfig;
 use http::{HeaderName, StatusCode};
 use image::ImageId;
-use oci::{ImageRef, Platform};
+use oci::ImageRef;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -32,8 +33,16 @@ const SECRETS_HEADER: HeaderName = HeaderName::from_static("x-teu-secrets");
 const UPDATES_MAX: usize = 256;
 /// Bytes of a Dockerfile.
 const DOCKERFILE_BYTES_MAX: u64 = 16 << 20;
-/// How progress lines end.
-const LINE_END: &str = "\r\n";
+/// What is ignored, as our client sends it beside the context.
+const IGNORE: &str = ".teu-dockerignore";
+/// Where our client puts contexts with names into the archive.
+const NAMED: &str = ".teu-contexts";
+
+mod call;
+mod sources;
+mod tell;
+
+pub(crate) use sources::{base_image, download};
 
 /// The context's directory of one build, which goes with it.
 struct Directory(PathBuf);
@@ -50,13 +59,12 @@ struct Wishes {
     names: Vec<ImageRef>,
     quiet: bool,
     objects: bool,
+    /// What people call the Dockerfile.
+    title: String,
 }
 
 impl App {
     pub(crate) async fn build(&self, call: Call) -> Result<Reply, ApiError> {
-        if !call.query.text("remote").is_empty() {
-            return Err(ApiError::invalid("building from a remote context is not served: fetch it and build from the directory"));
-        }
         if call.query.text("version") == "2" {
             return Err(ApiError::unsupported(
                 "BuildKit over this route is not served: set DOCKER_BUILDKIT=0, or use the engine's own client",
@@ -67,28 +75,35 @@ impl App {
         }
         let mut request = request(&call)?;
         let names = call.query.all("t").map(|text| images::reference(text, "")).collect::<Result<Vec<_>, _>>()?;
-        let wishes = Wishes { names, quiet: call.query.flag("q"), objects: call.query.flag("teu") };
-        let dockerfile = match call.query.text("dockerfile") {
-            "" => "Dockerfile".to_owned(),
-            name => name.to_owned(),
-        };
-        let hidden = call.query.flag("teu");
-        let auths = auths(call.header(CONFIG_HEADER));
-        let secrets = secrets(call.header(SECRETS_HEADER))?;
-        let directory = self.builder.work();
-        let upload = Upload::new(call.into_body());
-        let unpacked = blocking(move || unpack(directory, upload, &dockerfile, hidden)).await??;
-        request.dockerfile = unpacked.1;
-        let sources: Arc<dyn Sources> = Arc::new(Here { app: self.clone(), auths, context: unpacked.0.0.clone(), secrets });
+        let (dockerfile, objects) = (given_or(&call, "dockerfile", "Dockerfile"), call.query.flag("teu"));
+        let title = given_or(&call, "dockerfilename", &dockerfile);
+        let wishes = Wishes { names, quiet: call.query.flag("q"), objects, title };
+        let what = call.query.text("call").to_owned();
+        let input = self.input(call, dockerfile).await?;
+        request.dockerfile = input.dockerfile;
+        request.ignore = Some(Arc::new(input.ignore));
+        request.contexts = input.contexts;
+        if !what.is_empty() {
+            let line = call::answer(self, &request, &what, &wishes.title)?;
+            return Ok(reply::json(StatusCode::OK, &line));
+        }
+        let sources: Arc<dyn Sources> = Arc::new(Here(Arc::new(input.given)));
         let (lines, answer) = reply::stream("application/json");
         let app = self.clone();
         tokio::spawn(async move {
-            let _directory = unpacked.0;
+            let _directory = input.directory;
             let (updates, mut told) = mpsc::channel(UPDATES_MAX);
-            let building = app.builder.build(request, sources, updates);
+            let (file, facts) = (request.dockerfile.clone(), call::Facts::of(&request));
+            let refused = call::check(&app, &file, &facts, false).error;
+            let building = async {
+                match refused.filter(|error| error.message.starts_with("lint violation")) {
+                    Some(error) => Err(BuildError::Parse(error)),
+                    None => app.builder.build(request, sources, updates).await,
+                }
+            };
             let telling = async {
                 while let Some(update) = told.recv().await {
-                    if lines.send(line(&update, &wishes)).await.is_err() {
+                    if lines.send(tell::line(&update, wishes.objects, wishes.quiet)).await.is_err() {
                         break;
                     }
                 }
@@ -99,17 +114,77 @@ impl App {
                 () = closed.closed() => return,
                 (result, ()) = async { tokio::join!(building, telling) } => result,
             };
-            let last = match result {
+            let mut last = Vec::new();
+            if wishes.objects {
+                // Now that the base images are here, their variables are known, too.
+                last.extend(call::check(&app, &file, &facts, false).findings.iter().map(tell::finding));
+            }
+            let done = match result {
                 Ok(image) => app.finish(&image, &wishes),
-                Err(error) => Err(ApiError::invalid(error.to_string())),
+                Err(error) => {
+                    let place = error.place().filter(|_| wishes.objects);
+                    last.extend(place.map(|place| tell::excerpt(&file, &wishes.title, &place)));
+                    Err(ApiError::invalid(error.to_string()))
+                }
             };
-            let last = last.unwrap_or_else(|cause| vec![failure(&cause.message)]);
+            last.extend(done.unwrap_or_else(|cause| vec![tell::failure(&cause.message)]));
             for line in last {
                 // It may have gone by now.
-                let _ = lines.send(reply::line(&line, LINE_END)).await;
+                let _ = lines.send(reply::line(&line, tell::LINE_END)).await;
             }
         });
         Ok(answer)
+    }
+
+    /// Takes the context and the Dockerfile from wherever they are.
+    async fn input(&self, call: Call, dockerfile: String) -> Result<Input, ApiError> {
+        let auths = auths(call.header(CONFIG_HEADER));
+        let secrets = secrets(call.header(SECRETS_HEADER))?;
+        let mut passed: Vec<Option<OwnedFd>> = call.take_passed().into_iter().map(Some).collect();
+        let mut take = |index: &str| {
+            let fd = index.parse::<usize>().ok().and_then(|index| passed.get_mut(index)?.take());
+            fd.ok_or_else(|| {
+                ApiError::invalid("no descriptor came with the request: the engine is not on this host, or serves another user")
+            })
+        };
+        let own = call.query.flag("teu");
+        let opened = (call.query.text("context") == "fd").then(|| take("0")).transpose()?;
+        let mut agents = BTreeMap::new();
+        for (id, index) in json_map::<String>(&call, "agents")? {
+            agents.insert(id, Arc::new(take(&index)?));
+        }
+        let directory = Directory(self.builder.work());
+        let (mut contexts, mut named) = (BTreeMap::new(), BTreeMap::new());
+        for (number, (name, text)) in json_map::<String>(&call, "contexts")?.into_iter().enumerate() {
+            let place = match text.split_once(':') {
+                Some(("docker-image", image)) => {
+                    contexts.insert(name, Named::Image(image.trim_start_matches('/').to_owned()));
+                    continue;
+                }
+                Some(("fd", index)) => Place::Opened(take(index)?),
+                Some(("tar", folder)) if folder.parse::<u32>().is_ok() => Place::Directory(directory.0.join("named").join(folder)),
+                _ => Place::Remote { url: text, into: directory.0.join(format!("remote-{number}")) },
+            };
+            contexts.insert(name.clone(), Named::Files);
+            named.insert(name, place);
+        }
+        let url = call.query.text("remote").to_owned();
+        let files = directory.0.join("files");
+        let (upload, into) = (Upload::new(call.into_body()), files.clone());
+        let fetched = if url.is_empty() {
+            blocking(move || unpack(&into, upload, own)).await??;
+            files.clone()
+        } else {
+            sources::remote(self, &url, &directory.0.join("remote")).await.map_err(ApiError::invalid)?
+        };
+        let (remote, home) = (!url.is_empty(), directory.0.clone());
+        let (bytes, ignore) = blocking(move || read(&home, &fetched, &dockerfile, own && !remote).map(|read| (read, fetched)))
+            .await?
+            .map(|((bytes, ignore), fetched)| ((bytes, fetched), ignore))?;
+        let (dockerfile, fetched) = bytes;
+        let context = opened.map_or(Place::Directory(fetched), Place::Opened);
+        let given = Given { app: self.clone(), auths, context, named, secrets, agents };
+        Ok(Input { directory, dockerfile, ignore, contexts, given })
     }
 
     /// Names the image and says how it is called.
@@ -136,6 +211,22 @@ impl App {
         let pruned = blocking(move || builder.prune(None, all)).await?.map_err(|cause| ApiError::internal(cause.to_string()))?;
         let report = json!({"CachesDeleted": pruned.entries, "SpaceReclaimed": pruned.reclaimed});
         Ok(reply::json(StatusCode::OK, &report))
+    }
+}
+
+/// What a build starts from.
+struct Input {
+    directory: Directory,
+    dockerfile: Vec<u8>,
+    ignore: Ignore,
+    contexts: BTreeMap<String, Named>,
+    given: Given,
+}
+
+fn given_or(call: &Call, name: &str, default: &str) -> String {
+    match call.query.text(name) {
+        "" => default.to_owned(),
+        text => text.to_owned(),
     }
 }
 
@@ -207,134 +298,45 @@ fn auths(header: &str) -> BTreeMap<String, String> {
     map.into_iter().map(|(server, value)| (server, encode(value))).collect()
 }
 
-/// Unpacks the context and takes the Dockerfile out of it.
-fn unpack(directory: PathBuf, upload: Upload, dockerfile: &str, hidden: bool) -> Result<(Directory, Vec<u8>), ApiError> {
-    use std::io::Read as _;
+/// Unpacks the context. What our client sends beside it stands in folders of its own.
+fn unpack(files: &Path, upload: Upload, own: bool) -> Result<(), ApiError> {
     let failed = |cause: std::io::Error| ApiError::internal(format!("cannot unpack the context: {cause}"));
-    std::fs::create_dir_all(&directory).map_err(failed)?;
-    let directory = Directory(directory);
-    let root: std::os::fd::OwnedFd = std::fs::File::open(&directory.0).map_err(failed)?.into();
-    let tree = Tree::of_container(root);
-    let options = ExtractOptions { folder: "/".to_owned(), keep_kinds: false, owner: Owner::Caller, rename: None };
+    std::fs::create_dir_all(files).map_err(failed)?;
     let plain = image::sniffing(upload).map_err(|cause| ApiError::invalid(format!("the context is no archive: {cause}")))?;
-    extract(&tree, &options, plain).map_err(|cause| ApiError::invalid(format!("cannot unpack the context: {cause}")))?;
-    let missing = |_| ApiError::invalid(format!("Cannot locate specified Dockerfile: {dockerfile}"));
+    extract_into(files, plain).map_err(|cause| ApiError::invalid(format!("cannot unpack the context: {cause}")))?;
+    let (beside, named) = (files.join(NAMED), files.with_file_name("named"));
+    if own && beside.exists() {
+        std::fs::rename(beside, named).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn extract_into(directory: &Path, plain: impl std::io::Read) -> Result<(), String> {
+    let root: OwnedFd = std::fs::File::open(directory).map_err(|cause| cause.to_string())?.into();
+    let options = ExtractOptions { folder: "/".to_owned(), keep_kinds: false, owner: Owner::Caller, rename: None };
+    extract(&Tree::of_container(root), &options, plain).map(drop).map_err(|cause| cause.to_string())
+}
+
+/// Reads the Dockerfile and what is ignored; those that our client sent beside the context are taken out of it.
+fn read(home: &Path, files: &Path, dockerfile: &str, own: bool) -> Result<(Vec<u8>, Ignore), ApiError> {
+    use std::io::Read as _;
+    let failed = |cause: std::io::Error| ApiError::internal(format!("cannot read the context in {}: {cause}", home.display()));
+    let root: OwnedFd = std::fs::File::open(files).map_err(failed)?.into();
+    let tree = Tree::of_container(root);
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK;
-    let file = tree.open(dockerfile.as_bytes(), flags).map_err(missing)?;
-    let mut bytes = Vec::new();
-    std::fs::File::from(file).take(DOCKERFILE_BYTES_MAX).read_to_end(&mut bytes).map_err(failed)?;
-    if hidden {
-        // Our client sends it beside the context.
-        std::fs::remove_file(directory.0.join(dockerfile)).map_err(failed)?;
-    }
-    Ok((directory, bytes))
-}
-
-fn failure(message: &str) -> Value {
-    let progress = Progress {
-        error: message.to_owned(),
-        error_detail: Some(ErrorDetail { code: 1, message: message.to_owned() }),
-        ..Progress::default()
+    let text = |name: &str| -> Option<std::io::Result<Vec<u8>>> {
+        let file = tree.open(name.as_bytes(), flags).ok()?;
+        let mut bytes = Vec::new();
+        Some(std::fs::File::from(file).take(DOCKERFILE_BYTES_MAX).read_to_end(&mut bytes).map(|_| bytes))
     };
-    serde_json::to_value(progress).unwrap_or_default()
-}
-
-fn line(update: &Update, wishes: &Wishes) -> Bytes {
-    let value = if wishes.objects { object(update) } else { json!({"stream": text(update, wishes.quiet)}) };
-    reply::line(&value, LINE_END)
-}
-
-fn object(update: &Update) -> Value {
-    let (event, text) = match &update.event {
-        Event::Started(name) => ("started", name.clone()),
-        Event::Log(bytes) => ("log", String::from_utf8_lossy(bytes).into_owned()),
-        Event::Cached => ("cached", String::new()),
-        Event::Done => ("done", String::new()),
-        Event::Failed(reason) => ("failed", reason.clone()),
-        Event::Warning(text) => ("warning", text.clone()),
-    };
-    json!({"teu": {"vertex": update.vertex, "event": event, "text": text}})
-}
-
-fn text(update: &Update, quiet: bool) -> String {
-    match &update.event {
-        _ if quiet => String::new(),
-        Event::Started(name) => format!("Step {} : {name}\n", update.vertex),
-        Event::Log(bytes) => String::from_utf8_lossy(bytes).into_owned(),
-        Event::Cached => " ---> Using cache\n".to_owned(),
-        Event::Done | Event::Failed(_) => String::new(),
-        Event::Warning(text) => format!("[Warning] {text}\n"),
+    let missing = || ApiError::invalid(format!("Cannot locate specified Dockerfile: {dockerfile}"));
+    let bytes = text(dockerfile).ok_or_else(missing)?.map_err(failed)?;
+    let ignore = if own { text(IGNORE) } else { text(&format!("{dockerfile}.dockerignore")).or_else(|| text(".dockerignore")) };
+    let ignore = ignore.transpose().map_err(failed)?.unwrap_or_default();
+    if own {
+        std::fs::remove_file(files.join(dockerfile)).map_err(failed)?;
+        // There is none where nothing is ignored.
+        let _ = std::fs::remove_file(files.join(IGNORE));
     }
-}
-
-/// Finds an image, or pulls it with the account that `header` answers, in the form of a pull's header.
-pub(crate) async fn base_image(
-    app: &App,
-    name: &str,
-    platform: Option<Platform>,
-    pull: bool,
-    header: impl AsyncFnOnce(&ImageRef) -> String,
-) -> Result<ImageId, String> {
-    let known = |app: &App| app.images.resolve_for(name, platform.as_ref()).ok();
-    if let Some(image) = known(app).filter(|_| !pull) {
-        return Ok(image.id);
-    }
-    let reference = images::reference(name, "").map_err(|cause| cause.message)?;
-    let header = header(&reference).await;
-    let pulled = app.pull_quietly(&reference, &header, platform.clone()).await;
-    match (pulled, known(app).or_else(|| app.images.resolve(name).ok())) {
-        (Ok(()), Some(image)) => Ok(image.id),
-        (Ok(()), None) => Err(format!("{name} was pulled and has gone")),
-        (Err(cause), _) => Err(cause.message),
-    }
-}
-
-/// The images of this host, those of registries, and what came with the request.
-struct Here {
-    app: App,
-    auths: BTreeMap<String, String>,
-    context: PathBuf,
-    secrets: BTreeMap<String, Vec<u8>>,
-}
-
-impl Sources for Here {
-    fn image(&self, name: &str, platform: Option<&Platform>, pull: bool) -> Fetch<ImageId> {
-        let (app, name, platform) = (self.app.clone(), name.to_owned(), platform.cloned());
-        let auths = self.auths.clone();
-        Box::pin(async move {
-            base_image(&app, &name, platform, pull, async |reference| {
-                let account = |server: &str| {
-                    let host = server.split_once("://").map_or(server, |(_, rest)| rest);
-                    let host = host.split('/').next().unwrap_or(host);
-                    host == reference.domain() || (reference.domain() == "docker.io" && host == "index.docker.io")
-                };
-                auths.iter().find(|(server, _)| account(server)).map(|(_, header)| header.clone()).unwrap_or_default()
-            })
-            .await
-        })
-    }
-
-    fn url(&self, url: &str, _: &Path) -> Fetch<(String, Option<i64>)> {
-        let url = url.to_owned();
-        Box::pin(async move { Err(format!("{url} cannot be fetched: ADD of addresses is not served; use RUN with curl or wget")) })
-    }
-
-    fn files(&self, context: Option<&str>, _: Option<Vec<String>>) -> Fetch<OwnedFd> {
-        let (name, path) = (context.map(str::to_owned), self.context.clone());
-        Box::pin(async move {
-            match name {
-                Some(name) => Err(format!("the context {name} did not come with the request")),
-                None => std::fs::File::open(path).map(OwnedFd::from).map_err(|cause| format!("cannot open the context: {cause}")),
-            }
-        })
-    }
-
-    fn secret(&self, id: &str) -> Fetch<Option<Vec<u8>>> {
-        let value = self.secrets.get(id).cloned();
-        Box::pin(async move { Ok(value) })
-    }
-
-    fn agent(&self, _: &str) -> Fetch<Option<Agent>> {
-        Box::pin(async { Ok(None) })
-    }
+    Ok((bytes, Ignore::parse(&String::from_utf8_lossy(&ignore))))
 }

@@ -20,7 +20,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest, ReadBuf};
+
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
 
@@ -59,12 +60,20 @@ struct Shared {
     hold_eof: AtomicBool,
     hijack: Mutex<Option<Hijack>>,
     hijacked: Notify,
+    /// Descriptors that came with what was read last.
+    passed: Mutex<Vec<OwnedFd>>,
 }
 
 /// How long a client may take to read the head, before the stream follows all the same.
 const HEAD_MAX: Duration = Duration::from_millis(500);
 /// How often it is asked whether it has. The kernel has no event for it.
 const HEAD_STEP: Duration = Duration::from_micros(200);
+/// Descriptors that came with a request, from a client with the engine's own rights.
+#[derive(Clone, Debug)]
+pub(crate) struct Passed(pub(crate) Arc<Mutex<Vec<OwnedFd>>>);
+
+/// Descriptors that one request may bring.
+const PASSED_MAX: usize = 16;
 
 /// Serves one connection. `handle` says of each request whether it may hijack, and answers it.
 pub(crate) async fn serve<H, F>(stream: UnixStream, handle: H)
@@ -74,7 +83,11 @@ where
 {
     let shared = Arc::new(Shared::default());
     let io = TokioIo::new(Io { stream, shared: Arc::clone(&shared) });
-    let service = service_fn(|request: Request<Incoming>| {
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let passed = std::mem::take(&mut *shared.passed.lock().unwrap_or_else(PoisonError::into_inner));
+        if !passed.is_empty() {
+            request.extensions_mut().insert(Passed(Arc::new(Mutex::new(passed))));
+        }
         let (may_hijack, outcome) = handle(request);
         shared.hold_eof.store(may_hijack, Ordering::Relaxed);
         // A task of its own: a client that goes away must not cut an act in half.
@@ -215,14 +228,41 @@ struct Io {
 }
 
 impl AsyncRead for Io {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let ended = matches!(polled, Poll::Ready(Ok(()))) && buffer.filled().len() == before;
-        if ended && self.shared.hold_eof.load(Ordering::Relaxed) {
-            return Poll::Pending;
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            std::task::ready!(self.stream.poll_read_ready(context))?;
+            let into = buffer.initialize_unfilled();
+            let count = match self.stream.try_io(Interest::READABLE, || self.receive(into)) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Poll::Ready(Err(error)),
+            };
+            if count == 0 && self.shared.hold_eof.load(Ordering::Relaxed) {
+                return Poll::Pending;
+            }
+            buffer.advance(count);
+            return Poll::Ready(Ok(()));
         }
-        polled
+    }
+}
+
+impl Io {
+    /// Reads bytes and the descriptors beside them. **Source:** unix(7), `SCM_RIGHTS`.
+    fn receive(&self, into: &mut [u8]) -> io::Result<usize> {
+        use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(PASSED_MAX))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = recvmsg(&self.stream, &mut [io::IoSliceMut::new(into)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+        for message in ancillary.drain() {
+            let RecvAncillaryMessage::ScmRights(fds) = message else { continue };
+            // The engine reads with its own rights: it must not read for one who has fewer.
+            let peer = rustix::net::sockopt::socket_peercred(&self.stream)?.uid;
+            let trusted = peer.is_root() || peer == rustix::process::geteuid();
+            let mut passed = self.shared.passed.lock().unwrap_or_else(PoisonError::into_inner);
+            passed.extend(fds.filter(|_| trusted));
+            passed.truncate(PASSED_MAX);
+        }
+        Ok(received.bytes)
     }
 }
 

@@ -52,6 +52,14 @@ impl Call {
         self.parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
     }
 
+    /// Takes the descriptors that came with the request.
+    pub(crate) fn take_passed(&self) -> Vec<std::os::fd::OwnedFd> {
+        let passed = self.parts.extensions.get::<crate::connection::Passed>();
+        let take =
+            |passed: &crate::connection::Passed| std::mem::take(&mut *passed.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        passed.map(take).unwrap_or_default()
+    }
+
     /// Takes the body for streaming.
     pub(crate) fn into_body(self) -> Incoming {
         self.body

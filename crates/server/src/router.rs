@@ -228,7 +228,7 @@ fn single(method: &str, path: &str) -> Option<Route> {
         ("POST", "teu/run") => Route::Run,
         ("POST", "teu/layers") => Route::KnownLayers,
         ("POST", "commit") => Route::Commit,
-        ("POST", "build") => Route::Build,
+        ("POST", "build" | "teu/build") => Route::Build,
         ("POST", "build/prune") => Route::BuildPrune,
         ("POST", "build/cancel") => Route::BuildCancel,
         ("POST", "grpc") => Route::Grpc,

@@ -35,7 +35,7 @@ impl Flags {
             None => Ok(()),
             Some((name, _)) => {
                 let hint = super::instruction::nearest(name, known).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
-                Err(ParseError::new(self.line, format!("unknown flag: --{name}{hint}")))
+                Err(ParseError::new(self.line, format!("unknown flag: --{name}{hint}")).near(&format!("--{name}")))
             }
         }
     }
@@ -45,12 +45,12 @@ impl Flags {
         let mut found = self.given.iter().filter(|(known, _)| known == name);
         let first = found.next();
         if found.next().is_some() {
-            return Err(ParseError::new(self.line, format!("duplicate flag specified: {name}")));
+            return Err(ParseError::new(self.line, format!("duplicate flag specified: {name}")).near(&format!("--{name}")));
         }
         match first {
             None => Ok(None),
             Some((_, Some(value))) => Ok(Some(value.clone())),
-            Some((_, None)) => Err(ParseError::new(self.line, format!("missing a value on flag: {name}"))),
+            Some((_, None)) => Err(ParseError::new(self.line, format!("missing a value on flag: {name}")).near(&format!("--{name}"))),
         }
     }
 

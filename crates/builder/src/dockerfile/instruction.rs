@@ -57,6 +57,8 @@ pub struct Copy {
     pub parents: bool,
     /// Whether a fetched or local archive is unpacked; none is the instruction's default.
     pub unpack: Option<bool>,
+    /// Whether `.git` of a repository comes with it.
+    pub keep_git_dir: bool,
     /// Patterns that are left out.
     pub exclude: Vec<String>,
     /// Sources.
@@ -137,18 +139,19 @@ const NAMES: [&str; 18] = [
 
 /// Parses one logical line.
 pub(super) fn parse(logical: Logical, escape: char) -> Result<Instruction, ParseError> {
-    let Logical { line, text, heredocs } = logical;
+    let Logical { line, text, heredocs, .. } = logical;
     let (word, rest) = text.split_once(char::is_whitespace).unwrap_or((&text, ""));
     let name = word.to_ascii_uppercase();
     let fail = |message: String| Err(ParseError::new(line, message));
     if !NAMES.contains(&name.as_str()) {
         let hint = nearest(&name, &NAMES).map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
-        return fail(format!("unknown instruction: {word}{hint}"));
+        return Err(ParseError::new(line, format!("unknown instruction: {word}{hint}")).near(word));
     }
-    let (flags, rest) = match name.as_str() {
-        "ADD" | "COPY" | "FROM" | "HEALTHCHECK" | "RUN" => Flags::take(rest, line, escape),
-        _ => Flags::take("", line, escape).0.with(rest.trim()),
-    };
+    // A trigger's flags belong to the instruction in it.
+    let (flags, rest) = if name == "ONBUILD" { (Flags::take("", line, escape).0, rest) } else { Flags::take(rest, line, escape) };
+    if !matches!(name.as_str(), "ADD" | "COPY" | "FROM" | "HEALTHCHECK" | "RUN") {
+        flags.only(&[])?;
+    }
     let rest = rest.trim();
     let at_least_one = |what: &str| ParseError::new(line, format!("{what} requires at least one argument"));
     if rest.is_empty()
@@ -182,10 +185,10 @@ pub(super) fn parse(logical: Logical, escape: char) -> Result<Instruction, Parse
             Some(_) => Err(at_least_one("SHELL")),
             None => fail("SHELL requires the arguments to be in JSON form".to_owned()),
         },
-        "EXPOSE" => Ok(Instruction::Expose(words::split(rest, escape))),
+        "EXPOSE" => Ok(Instruction::Expose(blanks(rest))),
         "VOLUME" => match json_list(rest, line)? {
             Some(list) => Ok(Instruction::Volume(list)),
-            None => Ok(Instruction::Volume(words::split(rest, escape))),
+            None => Ok(Instruction::Volume(blanks(rest))),
         },
         "USER" => Ok(Instruction::User(rest.to_owned())),
         "WORKDIR" => Ok(Instruction::Workdir(rest.to_owned())),
@@ -200,13 +203,6 @@ pub(super) fn parse(logical: Logical, escape: char) -> Result<Instruction, Parse
                 _ => Ok(Instruction::OnBuild(rest.to_owned())),
             }
         }
-    }
-}
-
-impl Flags {
-    /// The instruction has none: its arguments are all that follows.
-    fn with(self, rest: &str) -> (Self, &str) {
-        (self, rest)
     }
 }
 
@@ -295,16 +291,25 @@ fn mount(text: &str, line: usize) -> Result<RunMount, ParseError> {
 fn copy(name: &str, flags: &Flags, rest: &str, heredocs: Vec<Heredoc>, line: usize, escape: char) -> Result<Copy, ParseError> {
     let words = match json_list(rest, line)? {
         Some(list) => list,
+        // Quotes do not hold blanks together here: that takes the form of a list.
+        None if heredocs.is_empty() => blanks(rest),
         None => words::split(rest, escape),
     };
-    let is_mark = |word: &String| {
-        heredocs.iter().any(|doc| {
-            let plain: String =
-                word.trim_start_matches(|c: char| c.is_ascii_digit()).chars().filter(|c| !matches!(c, '"' | '\'')).collect();
-            plain == format!("<<{}", doc.name) || plain == format!("<<-{}", doc.name)
-        })
-    };
-    let mut words: Vec<String> = words.into_iter().filter(|word| !is_mark(word)).collect();
+    let mut docs = heredocs.iter().peekable();
+    let mut plain = words.into_iter().peekable();
+    let mut words = Vec::new();
+    while let Some(word) = plain.next() {
+        let is_last = plain.peek().is_none();
+        let sign = matches!(word.trim_start_matches(|c: char| c.is_ascii_digit()), "<<" | "<<-");
+        let mark = super::lines::mark(&word, sign.then(|| plain.peek().map(String::as_str)).flatten());
+        if docs.next_if(|doc| mark.is_some_and(|mark| mark.name == doc.name)).is_none() {
+            words.push(word);
+        } else if is_last {
+            return Err(ParseError::new(line, format!("{name} cannot accept a heredoc as a destination")).near("<<"));
+        } else if sign {
+            plain.next();
+        }
+    }
     if words.is_empty() || (words.len() == 1 && heredocs.is_empty()) {
         let text = match words.len() {
             0 => format!("{name} requires at least two arguments"),
@@ -325,6 +330,7 @@ fn copy(name: &str, flags: &Flags, rest: &str, heredocs: Vec<Heredoc>, line: usi
         link: flags.on("link")?,
         parents: flags.on("parents")?,
         unpack,
+        keep_git_dir: flags.on("keep-git-dir")?,
         exclude: flags.all("exclude"),
         sources: words,
         destination,
@@ -332,7 +338,12 @@ fn copy(name: &str, flags: &Flags, rest: &str, heredocs: Vec<Heredoc>, line: usi
     })
 }
 
-fn pairs(name: &str, rest: &str, line: usize, escape: char) -> Result<Vec<(String, String)>, ParseError> {
+/// Words between blanks.
+fn blanks(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+pub(super) fn pairs(name: &str, rest: &str, line: usize, escape: char) -> Result<Vec<(String, String)>, ParseError> {
     let words = words::split(rest, escape);
     if !words.first().is_some_and(|word| word.contains('=')) {
         // The old form: one name, and all that follows is its value.
@@ -391,7 +402,7 @@ fn command(rest: &str, line: usize) -> Result<Command, ParseError> {
 }
 
 /// A JSON list of strings; none where the text is no JSON list, which then is meant for a shell.
-fn json_list(text: &str, line: usize) -> Result<Option<Vec<String>>, ParseError> {
+pub(super) fn json_list(text: &str, line: usize) -> Result<Option<Vec<String>>, ParseError> {
     if !text.starts_with('[') {
         return Ok(None);
     }
@@ -419,17 +430,20 @@ pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     distances.min().filter(|(distance, _)| *distance <= 2 && *distance < word.chars().count()).map(|(_, candidate)| candidate)
 }
 
-/// Insertions, deletions and replacements between two words.
+/// Insertions, deletions, replacements and swaps of neighbours between two words.
 fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (index, c) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
-        for (at, o) in other.iter().enumerate() {
-            let replaced = diagonal + usize::from(c != *o);
-            diagonal = row[at + 1];
-            row[at + 1] = replaced.min(diagonal + 1).min(row[at] + 1);
+    let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=other.len()).collect()];
+    for (i, c) in one.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, o) in other.iter().enumerate() {
+            let mut least = (rows[i][j] + usize::from(c != o)).min(rows[i][j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && one[i - 1] == *o && other[j - 1] == *c {
+                least = least.min(rows[i - 1][j - 1] + 1);
+            }
+            row.push(least);
         }
+        rows.push(row);
     }
-    row.last().copied().unwrap_or_default()
+    rows.last().and_then(|row| row.last()).copied().unwrap_or_default()
 }

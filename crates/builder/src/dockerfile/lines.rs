@@ -30,10 +30,16 @@ impl Default for Directives {
 pub(super) struct Logical {
     /// Number of its first line, from 1.
     pub(super) line: usize,
+    /// Number of its last line, here-documents included.
+    pub(super) end: usize,
     /// Its text.
     pub(super) text: String,
     /// Its here-documents.
     pub(super) heredocs: Vec<Heredoc>,
+    /// The comments right above it, without their signs.
+    pub(super) comments: Vec<String>,
+    /// The last of the lines that are joined, if an empty one is among them.
+    pub(super) gap: Option<usize>,
 }
 
 /// Splits a file.
@@ -43,29 +49,40 @@ pub(super) struct Logical {
 pub(super) fn split(file: &str) -> Result<(Directives, Vec<Logical>), ParseError> {
     let file = file.strip_prefix('\u{feff}').unwrap_or(file);
     let lines: Vec<&str> = file.lines().collect();
-    let directives = directives(&lines)?;
+    let (directives, top) = directives(&lines)?;
     let mut logical = Vec::new();
+    let mut comments = Vec::new();
     let mut at = 0;
     while at < lines.len() {
         let first = at;
-        let Some(text) = join(&lines, &mut at, directives.escape) else { continue };
+        match lines[at].trim_start().strip_prefix('#') {
+            // A directive is no comment on what follows.
+            Some(_) if at < top => {}
+            Some(comment) => comments.push(comment.trim().to_owned()),
+            None if lines[at].trim().is_empty() => comments.clear(),
+            None => {}
+        }
+        let Some((text, gap)) = join(&lines, &mut at, directives.escape) else { continue };
         if text.len() > LINE_BYTES_MAX {
             return Err(ParseError::new(first + 1, format!("the line is longer than {LINE_BYTES_MAX} bytes")));
         }
+        let gap = gap.then_some(at);
         let mut heredocs = Vec::new();
         if takes_heredocs(&text) {
-            for mark in marks(&text, directives.escape) {
+            for mark in marks(&text) {
                 heredocs.push(read_heredoc(&lines, &mut at, mark, first + 1)?);
             }
         }
-        logical.push(Logical { line: first + 1, text, heredocs });
+        logical.push(Logical { line: first + 1, end: at, text, heredocs, comments: std::mem::take(&mut comments), gap });
     }
     Ok((directives, logical))
 }
 
-fn directives(lines: &[&str]) -> Result<Directives, ParseError> {
+/// The directives, and how many lines they take.
+fn directives(lines: &[&str]) -> Result<(Directives, usize), ParseError> {
     let mut found = Directives::default();
     let mut seen = Vec::new();
+    let mut top = 0;
     let start = usize::from(lines.first().is_some_and(|line| line.starts_with("#!")));
     for (index, line) in lines.iter().enumerate().skip(start) {
         let Some(rest) = line.trim_start().strip_prefix('#') else { break };
@@ -89,20 +106,22 @@ fn directives(lines: &[&str]) -> Result<Directives, ParseError> {
             _ => break,
         }
         seen.push(key);
+        top = index + 1;
     }
-    Ok(found)
+    Ok((found, top))
 }
 
-/// Joins continued lines from `at` on; none for a comment or an empty line.
-fn join(lines: &[&str], at: &mut usize, escape: char) -> Option<String> {
+/// Joins continued lines from `at` on, and says whether an empty one is among them; none for a comment or an empty line.
+fn join(lines: &[&str], at: &mut usize, escape: char) -> Option<(String, bool)> {
     let mut text = String::new();
-    let mut started = false;
+    let (mut started, mut gap) = (false, false);
     while let Some(line) = lines.get(*at) {
         *at += 1;
         let trimmed = line.trim_start();
         if trimmed.starts_with('#') || trimmed.is_empty() {
             // Inside a continuation both are as if they were not there.
             if started {
+                gap |= trimmed.is_empty();
                 continue;
             }
             return None;
@@ -118,7 +137,7 @@ fn join(lines: &[&str], at: &mut usize, escape: char) -> Option<String> {
         }
     }
     let text = text.trim_end();
-    (!text.is_empty()).then(|| text.to_owned())
+    (!text.is_empty()).then(|| (text.to_owned(), gap))
 }
 
 /// What stands before an escape character that ends the line and is not escaped itself.
@@ -136,30 +155,39 @@ fn takes_heredocs(text: &str) -> bool {
 }
 
 /// `<<NAME` as a word of its own.
-struct Mark {
-    name: String,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) name: String,
     strip_tabs: bool,
     expand: bool,
 }
 
-fn marks(text: &str, escape: char) -> Vec<Mark> {
+/// The marks of a line, in order. **Source:** BuildKit, `frontend/dockerfile/parser`, `reHeredoc`.
+pub(super) fn marks(text: &str) -> Vec<Mark> {
+    let words = super::words::split(text, '\\');
+    let mut rest = words.iter().map(String::as_str);
     let mut found = Vec::new();
-    for word in super::words::split(text, escape) {
-        let rest = word.trim_start_matches(|c: char| c.is_ascii_digit());
-        let Some(rest) = rest.strip_prefix("<<") else { continue };
-        let (strip_tabs, rest) = match rest.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, rest),
-        };
-        let rest = rest.trim_start();
-        let name: String = rest.chars().filter(|c| !matches!(c, '"' | '\'')).collect();
-        if name.is_empty() || name.contains('<') {
-            continue;
-        }
-        let expand = name.len() == rest.len();
-        found.push(Mark { name, strip_tabs, expand });
+    while let Some(word) = rest.next() {
+        // Blanks may follow the sign.
+        let bare = word.trim_start_matches(|c: char| c.is_ascii_digit());
+        let next = matches!(bare, "<<" | "<<-").then(|| rest.next()).flatten();
+        found.extend(mark(word, next));
     }
     found
+}
+
+/// One mark: a word, or a sign and the word behind it.
+pub(super) fn mark(word: &str, next: Option<&str>) -> Option<Mark> {
+    let rest = word.trim_start_matches(|c: char| c.is_ascii_digit()).strip_prefix("<<")?;
+    let (strip_tabs, rest) = rest.strip_prefix('-').map_or((false, rest), |rest| (true, rest));
+    let rest = next.unwrap_or(rest);
+    if rest.is_empty() || rest.contains('<') {
+        return None;
+    }
+    // A variable's name stays as it is.
+    let unset = |name: &str| Some(format!("${name}"));
+    let name = super::words::expand(rest, '\\', &unset).ok().filter(|name| !name.is_empty())?;
+    Some(Mark { expand: name == rest, name, strip_tabs })
 }
 
 fn read_heredoc(lines: &[&str], at: &mut usize, mark: Mark, line: usize) -> Result<Heredoc, ParseError> {
@@ -173,7 +201,7 @@ fn read_heredoc(lines: &[&str], at: &mut usize, mark: Mark, line: usize) -> Resu
         content.push_str(text);
         content.push('\n');
     }
-    Err(ParseError::new(line, format!("unterminated heredoc: no line `{}` follows", mark.name)))
+    Err(ParseError::new(line, format!("unterminated heredoc: no line `{}` follows", mark.name)).near("<<"))
 }
 
 #[cfg(test)]

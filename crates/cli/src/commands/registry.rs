@@ -127,6 +127,16 @@ fn push(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
     Ok(0)
 }
 
+/// Pushes one image to the registry in its name, and shows how it goes on standard error.
+pub(super) fn push_name(context: &Context, name: &str) -> Outcome<()> {
+    let name = Reference::new(name).or_latest();
+    let path = familiar(&name).split('/').map(escape).collect::<Vec<_>>().join("/");
+    let query = query(&[("tag", name.tag.as_deref())]);
+    let answer = client_for(&context.client()?, &name.domain)?.stream("POST", &format!("/images/{path}/push{query}"), None);
+    progress::show(answer.map_err(local)?, Target::Stderr, Style::Quiet)?;
+    Ok(())
+}
+
 /// The server that is meant and what its credentials are kept under.
 fn server(given: &Given) -> (String, bool) {
     match given.args.first().map(String::as_str) {

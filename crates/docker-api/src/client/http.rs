@@ -180,6 +180,24 @@ impl Connection {
         self.reader.get_mut().write_all(data)
     }
 
+    /// Writes with descriptors, which come with the first byte.
+    fn write_passing(&mut self, data: &[u8], passed: &[BorrowedFd<'_>]) -> io::Result<()> {
+        use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+        if passed.is_empty() {
+            return self.write(data);
+        }
+        let Stream::Unix(stream) = self.reader.get_ref() else {
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "files can be handed to an engine on this host only"));
+        };
+        let mut space = vec![std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(16))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !ancillary.push(SendAncillaryMessage::ScmRights(passed)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "more than 16 descriptors at once"));
+        }
+        let sent = sendmsg(stream, &[io::IoSlice::new(data)], &mut ancillary, SendFlags::NOSIGNAL)?;
+        self.write(data.get(sent..).unwrap_or_default())
+    }
+
     fn head(&self, method: &str, path: &str, headers: &str) -> String {
         format!(
             "{method} {path} HTTP/1.1\r\nHost: api.moby.localhost\r\nUser-Agent: teu/{}\r\n{}{headers}\r\n",
@@ -225,10 +243,19 @@ impl Connection {
     }
 
     /// As [`Self::upload`] for data that is made as it is sent.
-    pub(super) fn upload_with(mut self, method: &str, path: &str, content_type: &str, make: Make<'_>) -> io::Result<Body> {
+    #[expect(clippy::too_many_arguments, reason = "the parts of one request")]
+    /// `passed` goes to the other side beside the head. **Source:** unix(7), `SCM_RIGHTS`.
+    pub(super) fn upload_with(
+        mut self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        passed: &[BorrowedFd<'_>],
+        make: Make<'_>,
+    ) -> io::Result<Body> {
         let headers = format!("Content-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n");
         let head = self.head(method, path, &headers);
-        self.write(head.as_bytes())?;
+        self.write_passing(head.as_bytes(), passed)?;
         let mut chunks = Chunks { connection: &mut self, refused: false };
         let made = make(&mut chunks);
         // An engine that refuses answers before all is sent: its words matter more than the broken pipe.

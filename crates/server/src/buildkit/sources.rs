@@ -109,9 +109,9 @@ impl Sources for Client {
         })
     }
 
-    fn url(&self, url: &str, _: &Path) -> Fetch<(String, Option<i64>)> {
-        let url = url.to_owned();
-        Box::pin(async move { Err(format!("{url} cannot be fetched: ADD of addresses is not served; use RUN with curl or wget")) })
+    fn url(&self, url: &str, directory: &Path) -> Fetch<(String, Option<i64>)> {
+        let (app, url, directory) = (self.app.clone(), url.to_owned(), directory.to_owned());
+        Box::pin(async move { crate::build::download(&app, &url, &directory).await })
     }
 
     fn files(&self, context: Option<&str>, paths: Option<Vec<String>>) -> Fetch<OwnedFd> {

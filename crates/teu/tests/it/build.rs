@@ -146,3 +146,151 @@ fn triggers_archives_and_the_unmodified_client() {
     assert!(text.contains("Successfully built ") && text.contains("Successfully tagged child:latest"), "{text}");
     assert_eq!(daemon.ok(["run", "--rm", "child", "cat", "/g", "/unpacked/f"]).unwrap(), "from triggerfrom trigger");
 }
+
+#[test]
+fn an_open_directory_is_built_from_in_place() {
+    let daemon = Daemon::with_busybox(crate::teu(), Network::Private).unwrap();
+    let ignore = "**/*.log\nsecret\n!secret/shown\n";
+    let files = [
+        ("Dockerfile", "FROM busybox\nCOPY . /all\nCOPY --from=extra . /extra\nRUN find /all /extra | sort > /list\n"),
+        (".dockerignore", ignore),
+        ("a.log", "no"),
+        ("b", "yes"),
+        ("secret/hidden", "no"),
+        ("secret/shown", "yes"),
+        ("empty/x.log", "no"),
+    ];
+    let directory = context(&files);
+    let extra = context(&[("e", "more")]);
+    let named = format!("extra={}", extra.path().display());
+    let (done, text) = build(&daemon, directory.path(), &["-t", "m", "--build-context", &named]);
+    assert!(done, "{text}");
+    let list = daemon.ok(["run", "--rm", "m", "cat", "/list"]).unwrap();
+    let expected = "/all\n/all/.dockerignore\n/all/Dockerfile\n/all/b\n/all/empty\n/all/secret\n/all/secret/shown\n/extra\n/extra/e";
+    assert_eq!(list, expected);
+    let left = std::fs::read_dir(daemon.dir().join("root/build/work")).unwrap().count();
+    assert_eq!(left, 0, "nothing is left of the build");
+}
+
+#[test]
+fn errors_show_the_lines_and_the_checks_find() {
+    let daemon = Daemon::with_busybox(crate::teu(), Network::Private).unwrap();
+    let wrong = context(&[("Dockerfile", "FROM busybox\nCOPY --chwon=1 a /\n")]);
+    let (done, text) = build(&daemon, wrong.path(), &[]);
+    assert!(!done && text.contains("Dockerfile:2:6\n") && text.contains("   2 | >>> COPY --chwon=1 a /\n"), "{text}");
+    assert!(text.contains("unknown flag: --chwon (did you mean chown?)"), "{text}");
+    let failing = context(&[("Dockerfile", "FROM busybox\nRUN echo before; exit 7\n")]);
+    let (done, text) = build(&daemon, failing.path(), &[]);
+    assert!(!done && text.contains("before\n------\nDockerfile:2:1\n"), "{text}");
+    let file = "FROM busybox as Base\nENV a b\nCMD run $x\n";
+    let checked = context(&[("Dockerfile", file)]);
+    let (done, text) = build(&daemon, checked.path(), &[]);
+    assert!(done && text.contains(" 4 warnings found") && text.contains(" - LegacyKeyValueFormat: "), "{text}");
+    let output = daemon.command().args(["build", "--check"]).arg(checked.path()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text.starts_with("Check complete, 4 warnings have been found!\n"), "{text}");
+    let output = daemon.command().args(["build", "--call", "outline,format=json"]).arg(checked.path()).output().unwrap();
+    let outline: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(outline["name"], "base");
+    let strict = context(&[("Dockerfile", "# check=error=true\nFROM busybox\nENV a b\n")]);
+    let (done, text) = build(&daemon, strict.path(), &[]);
+    assert!(!done && text.contains("lint violation found for rules: LegacyKeyValueFormat"), "{text}");
+}
+
+#[test]
+fn results_go_where_they_shall() {
+    let daemon = Daemon::with_busybox(crate::teu(), Network::Private).unwrap();
+    let directory = context(&[("Dockerfile", "FROM scratch\nCOPY f /d/f\n"), ("f", "text")]);
+    let out = tempfile::tempdir().unwrap();
+    let at = |name: &str| out.path().join(name).display().to_string();
+    let outputs = [
+        format!("type=local,dest={}", at("files")),
+        format!("type=tar,dest={}", at("files.tar")),
+        format!("type=oci,dest={}", at("image.tar")),
+    ];
+    let mut args: Vec<String> = outputs.iter().flat_map(|output| ["-o".to_owned(), output.clone()]).collect();
+    args.extend(["--iidfile".to_owned(), at("id"), "--metadata-file".to_owned(), at("metadata"), "-t".to_owned(), "r:1".to_owned()]);
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let (done, text) = build(&daemon, directory.path(), &args);
+    assert!(done, "{text}");
+    assert_eq!(std::fs::read_to_string(out.path().join("files/d/f")).unwrap(), "text");
+    let listed = std::process::Command::new("tar").args(["-tf", &at("files.tar")]).output().unwrap();
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("d/f"));
+    let listed = std::process::Command::new("tar").args(["-tf", &at("image.tar")]).output().unwrap();
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("index.json"));
+    let id = std::fs::read_to_string(out.path().join("id")).unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&std::fs::read(out.path().join("metadata")).unwrap()).unwrap();
+    assert_eq!(metadata["containerimage.config.digest"], id.as_str());
+    assert_eq!(metadata["image.name"], "r:1");
+    assert_eq!(daemon.ok(["ps", "-aq"]).unwrap(), "");
+    let (done, text) = build(&daemon, directory.path(), &["-o", "type=nothing"]);
+    assert!(!done && text.contains("invalid output type"), "{text}");
+}
+
+#[test]
+fn repositories_and_addresses_are_sources() {
+    use std::io::{Read as _, Write as _};
+    let daemon = Daemon::with_busybox(crate::teu(), Network::Host).unwrap();
+    let repository = tempfile::tempdir().unwrap();
+    let git = |arguments: &[&str]| {
+        let names = ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"];
+        let mut command = std::process::Command::new("git");
+        let done = command.args(arguments).current_dir(repository.path()).envs(names.map(|name| (name, "t@example.com"))).status();
+        assert!(done.unwrap().success(), "{arguments:?}");
+    };
+    std::fs::create_dir(repository.path().join("sub")).unwrap();
+    std::fs::write(repository.path().join("sub/Dockerfile"), "FROM scratch\nCOPY f /f\n").unwrap();
+    std::fs::write(repository.path().join("sub/f"), "from git").unwrap();
+    git(&["init", "--quiet", "--initial-branch=main"]);
+    git(&["add", "."]);
+    git(&["commit", "--quiet", "-m", "one"]);
+    git(&["update-server-info"]);
+    // A server of files: what git calls the dumb protocol needs no more.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let root = repository.path().to_owned();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|count| count > 0) {
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8_lossy(&head).into_owned();
+            let path = head.split(' ').nth(1).unwrap_or_default().split('?').next().unwrap_or_default().to_owned();
+            let file = path
+                .strip_prefix("/repo.git/")
+                .map_or_else(|| root.join(path.trim_start_matches('/')), |rest| root.join(".git").join(rest));
+            let answer = match std::fs::read(file) {
+                Ok(bytes) => {
+                    [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", bytes.len()).into_bytes(), bytes]
+                        .concat()
+                }
+                Err(_) => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec(),
+            };
+            let _ = stream.write_all(&answer);
+        }
+    });
+    let address = format!("http://127.0.0.1:{port}");
+    let output = daemon.command().args(["build", "-t", "g", &format!("{address}/repo.git#main:sub")]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let file = format!(
+        "FROM busybox\nADD {address}/sub/f /fetched/\nADD --keep-git-dir {address}/repo.git /all\nRUN test -d /all/.git && cat /all/sub/f /fetched/f > /both\n"
+    );
+    let directory = context(&[("Dockerfile", &file)]);
+    let (done, text) = build(&daemon, directory.path(), &["-t", "a"]);
+    assert!(done, "{text}");
+    assert_eq!(daemon.ok(["run", "--rm", "a", "cat", "/both"]).unwrap(), "from gitfrom git");
+    for (line, expected) in [
+        (format!("ADD --checksum=sha256:00 {address}/sub/f /f"), "digest mismatch"),
+        (format!("ADD {address}/nothing /f"), "invalid response status 404"),
+        (format!("ADD {address}/none.git /f"), "cannot fetch"),
+        (format!("ADD --checksum=0000000 {address}/repo.git /f"), "expected checksum to match"),
+    ] {
+        let directory = context(&[("Dockerfile", &format!("FROM busybox\n{line}\n"))]);
+        let (done, text) = build(&daemon, directory.path(), &[]);
+        assert!(!done && text.contains(expected), "{line}: {text}");
+    }
+}
