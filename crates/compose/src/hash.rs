@@ -6,9 +6,10 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::emit::compact_json;
 use crate::error::Error;
 use crate::model::{Network, Service, Volume};
-use crate::print::{Form, Shown, compact_json, shape};
+use crate::print::{Form, Shown, shape};
 
 /// The digest of a member of a section, printed in JSON.
 fn digest(section: &str, member: Shown) -> String {

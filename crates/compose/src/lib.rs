@@ -8,6 +8,7 @@ mod decode;
 pub mod desired;
 mod difference;
 mod dotenv;
+mod emit;
 mod error;
 pub mod execute;
 mod extends;

@@ -38,7 +38,7 @@ pub(crate) fn resolve(text: &str) -> Value {
 
 /// Whether a text means something else than itself when it stands plain.
 pub(crate) fn is_text(text: &str) -> bool {
-    matches!(resolve(text), Value::Text(read) if read == text) && timestamp(text).is_none()
+    matches!(resolve(text), Value::Text(read) if read == text) && timestamp(text).is_none() && integer(&text.replace('_', "")).is_none()
 }
 
 /// Go's `ParseInt` with base 0.

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::emit::{json, yaml};
 use crate::error::Error;
 use crate::interpolate::{self, Variable};
 use crate::load::{Options, tree};
 use crate::node::{Map, Node, Value};
-use crate::print::{Shown, json, yaml};
+use crate::print::Shown;
 
 /// A project that is merged and in its long form, but not typed.
 #[derive(Debug)]

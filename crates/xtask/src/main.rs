@@ -5,6 +5,7 @@
 mod bench;
 mod crash;
 mod demo;
+mod golden;
 mod oracle;
 mod setup;
 mod tidy;
@@ -24,6 +25,7 @@ cargo xtask VERB
   bench pull [HOST [TEU]]  time the pull of an image of 1 GB
   bench [HOST]         time teu beside the Docker Engine at HOST (a DOCKER_HOST) and the bare system calls
   oracle HOST [record] run one script against teu and the Docker Engine at HOST and compare
+  golden BINARY        record what the Docker Compose at BINARY prints for the cases of crates/compose
   crash [KILLS]        kill -9 the engine at random moments under load and count what is left (default 200)
   crash images [KILLS] the same while clients load, import, commit, remove and prune images (default 100)
   vm RUNNER [TEST...]  run the kernel's tests where RUNNER runs a shell command, such as a virtual machine with cgroup v2
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         ["bench", host @ ..] => bench::run(host.first().copied()),
         ["oracle", host] => oracle::run(host),
         ["oracle", host, "record"] => oracle::record(host),
+        ["golden", binary] => golden::record(binary),
         ["crash"] => crash::run(200),
         ["crash", "images"] => crash::images(100),
         ["crash", "images", kills] => kills.parse().context("KILLS is a number").and_then(crash::images),
