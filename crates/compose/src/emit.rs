@@ -222,6 +222,14 @@ fn yaml_text(text: &str, depth: usize, key: bool, out: &mut String) {
     if look.plain { out.push_str(text) } else { single_quoted(text, out) }
 }
 
+/// A text in YAML, in one line.
+#[must_use]
+pub fn yaml_scalar_text(text: &str) -> String {
+    let mut out = String::new();
+    yaml_text(text, 0, true, &mut out);
+    out
+}
+
 /// `22:22` and its like: numbers to the base of 60 in YAML 1.1.
 fn base_60(text: &str) -> bool {
     let text = text.strip_prefix(['-', '+']).unwrap_or(text);

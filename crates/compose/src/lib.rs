@@ -13,6 +13,7 @@ mod error;
 pub mod execute;
 mod extends;
 mod files;
+pub mod fuzz;
 mod hash;
 mod include;
 mod interpolate;
@@ -38,6 +39,7 @@ pub mod watch;
 mod words;
 mod yaml;
 
+pub use emit::yaml_scalar_text as yaml_text;
 pub use error::Error;
 pub use interpolate::Variable;
 pub use load::{Options, Skip, load, plain_name};

@@ -56,6 +56,49 @@ pub(crate) fn with_services(mut project: Project, names: &[String]) -> Result<Pr
     Ok(project)
 }
 
+impl Project {
+    /// Gives services that are built the platform that `DOCKER_DEFAULT_PLATFORM` names, where they name none.
+    pub fn default_platform(&mut self) {
+        let Some(platform) = self.environment.get("DOCKER_DEFAULT_PLATFORM").filter(|platform| !platform.is_empty()) else {
+            return;
+        };
+        for service in self.services.values_mut() {
+            if service.workload.build.is_some() && service.container.platform.is_empty() {
+                service.container.platform.clone_from(platform);
+            }
+        }
+    }
+
+    /// Changes the images of services, of their hooks and of their mounts.
+    ///
+    /// # Errors
+    /// The first that `change` has.
+    pub fn change_images<E>(&mut self, change: &mut dyn FnMut(&str) -> Result<String, E>) -> Result<(), E> {
+        let names: BTreeSet<String> = self.services.keys().chain(self.disabled.keys()).cloned().collect();
+        for service in self.services.values_mut() {
+            let volumes = service.container.volumes.iter_mut().filter(|volume| volume.kind == "image" && !names.contains(&volume.source));
+            let hooks = service.pre_start.iter_mut().map(|hook| &mut hook.container.image);
+            let images = std::iter::once(&mut service.container.image).chain(hooks).chain(volumes.map(|volume| &mut volume.source));
+            for image in images.filter(|image| !image.is_empty()) {
+                *image = change(image)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves the images of the services and of their mounts, and nothing else: a file that is merged over others.
+    #[must_use]
+    pub fn images_only(self) -> Self {
+        let keep = |service: Service| {
+            let mut kept = Service::default();
+            kept.container.image = service.container.image;
+            kept.container.volumes = service.container.volumes.into_iter().filter(|volume| volume.kind == "image").collect();
+            kept
+        };
+        Self { services: self.services.into_iter().map(|(name, service)| (name, keep(service))).collect(), ..Self::default() }
+    }
+}
+
 /// The error for a name that no service has.
 pub(crate) fn no_such_service(project: &Project, name: &str) -> Error {
     let error = Error::new(format!("no such service: {name}"));

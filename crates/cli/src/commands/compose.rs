@@ -3,6 +3,7 @@
 
 mod attached;
 mod build;
+mod config;
 mod down;
 mod exec;
 mod files;
@@ -35,6 +36,7 @@ const COMMANDS: &[(&str, Act)] = &[
     ("compose build", build::build),
     ("compose commit", files::commit),
     ("compose cp", files::cp),
+    ("compose config", config::config),
     ("compose create", up::create),
     ("compose down", down::down),
     ("compose events", wait::events),
@@ -65,7 +67,8 @@ const COMMANDS: &[(&str, Act)] = &[
 ];
 
 /// The commands that can show what they would do, and those that change nothing.
-const SHOWS_PLANS: [&str; 16] = [
+const SHOWS_PLANS: [&str; 17] = [
+    "compose config",
     "compose create",
     "compose down",
     "compose events",
@@ -142,6 +145,8 @@ pub(super) fn run(context: &mut Context, words: &[String]) -> Outcome<u8> {
             }
         };
     }
+    // Docker's older name of it.
+    let name = if name == "convert" { "config" } else { name };
     let words = format!("compose {name}");
     let Some(found) = find(&words).filter(|_| COMMANDS.iter().any(|(known, _)| *known == words)) else {
         return Err(Failure::Message { message: format!("unknown docker command: \"compose {name}\""), code: 1, run: false });

@@ -43,6 +43,11 @@ impl<'a> Session<'a> {
         self.context.client()
     }
 
+    /// What the flags say of the files.
+    pub(super) fn options(&self) -> Outcome<compose::Options> {
+        super::load::options(self.globals)
+    }
+
     /// The project that the files describe, with the profiles that are asked for.
     pub(super) fn project(&self) -> Outcome<Project> {
         super::load::project(self.globals)
