@@ -29,6 +29,7 @@ mod manifest;
 pub(crate) mod mount;
 mod network;
 mod network_map;
+mod network_policy;
 mod port;
 mod registry;
 mod run;
@@ -71,6 +72,7 @@ fn entries() -> Vec<Entry> {
         registry::ENTRIES,
         manifest::ENTRIES,
         network::ENTRIES,
+        network_policy::ENTRIES,
         volume::ENTRIES,
         volume_files::ENTRIES,
         system::ENTRIES,
@@ -145,7 +147,7 @@ pub(crate) fn run(context: &mut Context, words: &[String]) -> Outcome<u8> {
     if first == "compose" {
         return compose::run(context, &rest[1..]);
     }
-    for length in [2, 1] {
+    for length in [3, 2, 1] {
         let Some(head) = rest.get(..length) else {
             continue;
         };
@@ -159,13 +161,19 @@ pub(crate) fn run(context: &mut Context, words: &[String]) -> Outcome<u8> {
             return (found.act)(context, &found.command, &given);
         }
     }
+    // A group within a group.
+    if let Some(inner) = rest.get(..2).map(|words| words.join(" ")).filter(|words| !members(words).is_empty()) {
+        return unknown(context, &inner, rest.get(2));
+    }
     unknown(context, first, rest.get(1))
 }
 
 /// `help WORDS`.
 fn about(context: &mut Context, words: &[String]) -> Outcome<u8> {
     if let Some(first) = words.first() {
-        let length = [2, 1].into_iter().find(|length| words.get(..*length).is_some_and(|head| find(&head.join(" ")).is_some()));
+        let length = [3, 2, 1].into_iter().find(|length| words.get(..*length).is_some_and(|head| find(&head.join(" ")).is_some()));
+        let is_group = |length: &usize| words.get(..*length).is_some_and(|head| !members(&head.join(" ")).is_empty());
+        let length = length.or_else(|| [2].into_iter().find(is_group));
         let length = length.or_else(|| words::find(first).map(|_| 1)).unwrap_or_default();
         if let Some(topic) = words.get(length) {
             return Err(Failure::new(format!("unknown help topic: {topic}")));
@@ -268,7 +276,12 @@ pub(crate) fn members(group: &str) -> Listing {
         let section = words::find(entry.command.words);
         let names = section.as_ref().map_or_else(|| vec![entry.command.words], |section| section.names.clone());
         let about = section.as_ref().and_then(|section| section.about.first().copied()).unwrap_or(entry.command.about);
-        let shown = names.iter().find_map(|name| name.split_once(' ').filter(|(before, _)| *before == group));
+        let shown = names.iter().find_map(|name| name.rsplit_once(' ').filter(|(before, _)| *before == group));
+        let inner = names.iter().filter_map(|name| name.rsplit_once(' ')?.0.rsplit_once(' ')).find(|(before, _)| *before == group);
+        if let Some((_, word)) = inner {
+            let about = words::find(&format!("{group} {word}")).and_then(|section| section.about.first().copied()).unwrap_or_default();
+            members.push((word.to_owned(), about.to_owned()));
+        }
         members.extend(shown.filter(|_| !about.is_empty()).map(|(_, word)| (word.to_owned(), about.to_owned())));
     }
     // One sentence is enough for a list.

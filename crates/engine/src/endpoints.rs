@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use network::Networks;
-use network::endpoint::Limits;
+use network::endpoint::{Limits, bandwidth};
 use network::name::LinkName;
 use network::network::{Driver, Network};
 
@@ -37,14 +37,6 @@ const SEND: &str = "teu.bandwidth.send";
 pub(crate) fn limits(options: &BTreeMap<String, String>) -> Limits {
     let limit = |name| options.get(name).and_then(|text| bandwidth(text));
     Limits { receive: limit(RECEIVE), send: limit(SEND) }
-}
-
-/// Bytes a second of `500kbit`, `10mbit`, `1gbit`; none if it is nothing of the kind.
-fn bandwidth(text: &str) -> Option<u64> {
-    let (number, unit) = [("kbit", 1000), ("mbit", 1_000_000), ("gbit", 1_000_000_000)]
-        .into_iter()
-        .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
-    number.parse::<u64>().ok()?.checked_mul(unit).map(|bits| bits / 8).filter(|bytes| *bytes > 0)
 }
 
 /// The alias and the other container's name of a link, `NAME` or `NAME:ALIAS`.

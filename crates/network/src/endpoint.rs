@@ -1,5 +1,6 @@
 //! Endpoints: one container's place in one network.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
@@ -51,6 +52,8 @@ pub struct EndpointSpec {
     pub links: Vec<(String, String)>,
     /// Who answers what the network does not know.
     pub dns: DnsOptions,
+    /// The container's labels, by which policies find it.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Bytes a second; none means no limit.
@@ -60,6 +63,15 @@ pub struct Limits {
     pub receive: Option<u64>,
     /// What it sends.
     pub send: Option<u64>,
+}
+
+/// Bytes a second of `500kbit`, `10mbit`, `1gbit`; none if it is nothing of the kind.
+#[must_use]
+pub fn bandwidth(text: &str) -> Option<u64> {
+    let (number, unit) = [("kbit", 1000), ("mbit", 1_000_000), ("gbit", 1_000_000_000)]
+        .into_iter()
+        .find_map(|(name, unit)| Some((text.strip_suffix(name)?, unit)))?;
+    number.parse::<u64>().ok()?.checked_mul(unit).map(|bits| bits / 8).filter(|bytes| *bytes > 0)
 }
 
 /// Whom a container's resolver asks.
@@ -124,6 +136,9 @@ pub struct Endpoint {
     /// Who answers what the network does not know.
     #[serde(default)]
     pub resolver: Resolver,
+    /// The container's labels, by which policies find it.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A container's IPv6 address in one network.

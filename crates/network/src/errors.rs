@@ -46,6 +46,67 @@ pub enum OpenError {
     },
 }
 
+/// Why a policy could not be made, replaced or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The name is taken.
+    #[error("network policy {name} already exists")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// There is none.
+    #[error("network policy {name} not found")]
+    NotFound {
+        /// The name.
+        name: String,
+    },
+    /// It speaks of a network that is not there.
+    #[error("network {name} not found")]
+    NoNetwork {
+        /// The network's name.
+        name: String,
+    },
+    /// What was asked about means nothing.
+    #[error("no running container or service is called {text}, and it is no address")]
+    Unknown {
+        /// What was given.
+        text: String,
+    },
+    /// It makes no sense as it is written.
+    #[error("{reason}")]
+    Invalid {
+        /// Why.
+        reason: String,
+    },
+    /// There are too many differences among containers.
+    #[error("cannot compile the network policies")]
+    TooMany {
+        /// Why.
+        source: io::Error,
+    },
+    /// The record cannot be written.
+    #[error("cannot record the policy")]
+    Put {
+        /// Why.
+        source: store::PutError,
+    },
+    /// The record cannot be removed.
+    #[error("cannot remove the record of the policy")]
+    Remove {
+        /// Why.
+        source: store::RemoveError,
+    },
+    /// The kernel refused a message.
+    #[error("cannot {what}")]
+    Kernel {
+        /// What we tried.
+        what: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
 /// Why a network was not found.
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
@@ -276,7 +337,7 @@ macro_rules! from_refused {
         }
     )+};
 }
-from_refused!(OpenError, CreateError, RemoveError, AttachError, DisconnectError);
+from_refused!(OpenError, CreateError, RemoveError, AttachError, DisconnectError, PolicyError);
 
 impl From<Refused> for SweepError {
     fn from(refused: Refused) -> Self {

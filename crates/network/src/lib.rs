@@ -14,10 +14,11 @@ mod netlink;
 pub mod network;
 mod networks;
 mod nft;
+pub mod policy;
 pub mod port;
 mod queue;
 mod ruleset;
 mod wire;
 
-pub use errors::{AttachError, CloseError, CreateError, DisconnectError, OpenError, RemoveError, ResolveError, SweepError};
-pub use networks::{Networks, Options, Swept};
+pub use errors::{AttachError, CloseError, CreateError, DisconnectError, OpenError, PolicyError, RemoveError, ResolveError, SweepError};
+pub use networks::{Networks, Options, Path, Swept, Verdict};

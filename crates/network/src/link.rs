@@ -37,6 +37,8 @@ const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BR_NF_CALL_IPTABLES: u16 = 36;
+const IFLA_BR_NF_CALL_IP6TABLES: u16 = 37;
 const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_MODE: u16 = 4;
 const IFLA_BRPORT_LEARNING: u16 = 8;
@@ -136,6 +138,21 @@ pub(crate) fn create_bridge(batch: &mut Batch, name: &str, mac: Mac, mtu: u32) {
         batch.attribute(IFLA_ADDRESS, &mac.0);
         batch.host32(IFLA_MTU, mtu);
         batch.nest(IFLA_LINKINFO, |batch| batch.text(IFLA_INFO_KIND, "bridge"));
+    });
+}
+
+/// Lets the IP rules see, or not, what passes inside of a bridge.
+pub(crate) fn call_rules(batch: &mut Batch, name: &str, on: bool) {
+    batch.message(RTM_NEWLINK, ACK, "let the rules see what passes inside of a bridge", |batch| {
+        batch.raw(&ifinfomsg(0, 0));
+        batch.text(IFLA_IFNAME, name);
+        batch.nest(IFLA_LINKINFO, |batch| {
+            batch.text(IFLA_INFO_KIND, "bridge");
+            batch.nest(IFLA_INFO_DATA, |batch| {
+                batch.attribute(IFLA_BR_NF_CALL_IPTABLES, &[u8::from(on)]);
+                batch.attribute(IFLA_BR_NF_CALL_IP6TABLES, &[u8::from(on)]);
+            });
+        });
     });
 }
 

@@ -7,6 +7,8 @@ mod gateway;
 mod names;
 mod open;
 mod parent;
+mod paths;
+mod policies;
 mod ready;
 mod rules;
 mod state;
@@ -20,11 +22,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::address::Subnet;
 use crate::dns::Names;
 use crate::endpoint::{Endpoint, EndpointSpec, Sandbox};
-use crate::errors::{AttachError, CloseError, CreateError, DisconnectError, OpenError, RemoveError, ResolveError, SweepError};
+use crate::errors::{AttachError, CloseError, CreateError, DisconnectError, OpenError, PolicyError, RemoveError, ResolveError, SweepError};
 use crate::files::{self, DnsOptions, HostsOptions};
 use crate::name::{LinkName, NetworkId};
 use crate::netlink::Connection;
 use crate::network::{Network, NetworkSpec};
+use crate::policy::Policy;
+pub use paths::{Path, Verdict};
 use state::{Record, State};
 
 /// The name of the default network.
@@ -66,6 +70,7 @@ pub struct Networks {
     mtu: u32,
     records: store::Table<Record>,
     endpoint_records: store::Table<Endpoint>,
+    policy_records: store::Table<Policy>,
     state: Mutex<State>,
     route: Mutex<Connection>,
     filter: Mutex<Connection>,
@@ -156,6 +161,44 @@ impl Networks {
     /// [`DisconnectError`] if it is not in it or the kernel refuses.
     pub fn disconnect(&self, holder: &str, network: &str, netns: Option<BorrowedFd<'_>>) -> Result<Endpoint, DisconnectError> {
         self.disconnect_endpoint(holder, network, netns)
+    }
+
+    /// All policies by name.
+    #[must_use]
+    pub fn policies(&self) -> Vec<Policy> {
+        self.state().compiler.policies().to_vec()
+    }
+
+    /// Makes a policy, or replaces the one of its name if it may; in force when it returns, for open connections too.
+    /// Returns what of it has no effect now.
+    ///
+    /// # Errors
+    /// [`PolicyError`]; what was in force before still is.
+    pub fn put_policy(&self, policy: Policy, replace: bool) -> Result<Vec<String>, PolicyError> {
+        self.put_policy_on_record(policy, replace)
+    }
+
+    /// Removes a policy and returns what it was.
+    ///
+    /// # Errors
+    /// [`PolicyError`] if there is none of that name or the kernel refuses.
+    pub fn remove_policy(&self, name: &str) -> Result<Policy, PolicyError> {
+        self.remove_policy_of(name)
+    }
+
+    /// Says whether `from` may connect to a port of `to`, and what decides it: once for each pair of containers that
+    /// the two mean. Each is a container's name, identity or unique beginning of it, a service, or an address.
+    ///
+    /// # Errors
+    /// [`PolicyError::Unknown`] if one of them means nothing.
+    pub fn test(&self, from: &str, to: &str, port: (u8, u16)) -> Result<Vec<Verdict>, PolicyError> {
+        paths::test(&self.state(), from, to, port)
+    }
+
+    /// What each container may reach of its neighbours in its networks.
+    #[must_use]
+    pub fn paths(&self) -> Vec<Path> {
+        paths::all(&self.state())
     }
 
     /// The endpoints of an owner, in the order in which they were attached.

@@ -4,6 +4,8 @@ mod step;
 
 pub(crate) use step::{Ct, Meta, REGISTER, Step};
 
+use std::borrow::Cow;
+
 use crate::netlink::{NFNL_SUBSYS_NFTABLES, nfgenmsg};
 use crate::wire::{ACK, APPEND, Batch, CREATE, DUMP};
 
@@ -14,15 +16,21 @@ const NEWCHAIN: u8 = 3;
 const GETCHAIN: u8 = 4;
 const NEWRULE: u8 = 6;
 const GETRULE: u8 = 7;
+const DELCHAIN: u8 = 5;
 const DELRULE: u8 = 8;
 const NEWSET: u8 = 9;
+const DELSET: u8 = 11;
 const NEWSETELEM: u8 = 12;
 const DELSETELEM: u8 = 14;
+const NEWOBJ: u8 = 18;
+const DELOBJ: u8 = 20;
 
 /// The attribute of a list's members.
 const LIST_ELEM: u16 = 1;
 /// Elements of one message, whose list must fit in 64 KiB.
 const ELEMENTS_MAX: usize = 400;
+/// `NFT_OBJECT_LIMIT`.
+const OBJECT_LIMIT: u32 = 4;
 /// The type of a map's verdicts.
 const DATA_VERDICT: u32 = 0xffff_ff00;
 
@@ -52,7 +60,7 @@ impl TableFamily {
 }
 
 /// What becomes of a packet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Verdict {
     /// It goes on to the next hook.
     Accept,
@@ -60,6 +68,10 @@ pub(crate) enum Verdict {
     Drop,
     /// It goes through another chain first.
     Jump(&'static str),
+    /// It goes on where it was sent here from.
+    Return,
+    /// It goes on in another chain, of a kind and with a number, and does not come back here.
+    Goto(&'static str, u16),
 }
 
 /// A type of a set's keys or a map's values. The numbers are those of nft's `datatype.h`, for `nft list` to print.
@@ -109,13 +121,15 @@ pub(crate) enum Values {
     Verdicts,
     /// Fields.
     Fields(&'static [Field]),
+    /// Names of limits.
+    Limits,
 }
 
 /// A set or a map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Set {
     /// Its name.
-    pub(crate) name: &'static str,
+    pub(crate) name: Cow<'static, str>,
     /// The fields of its keys.
     pub(crate) key: &'static [Field],
     /// What it gives.
@@ -125,7 +139,7 @@ pub(crate) struct Set {
 }
 
 /// One element; fields are padded to four bytes as in registers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Element {
     /// The key.
     pub(crate) key: Vec<u8>,
@@ -136,12 +150,14 @@ pub(crate) struct Element {
 }
 
 /// A map's value.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Value {
     /// Fields, padded.
     Fields(Vec<u8>),
     /// A verdict.
     Verdict(Verdict),
+    /// The name of a limit.
+    Limit(String),
 }
 
 /// A hook of netfilter.
@@ -216,6 +232,44 @@ impl Table<'_> {
         });
     }
 
+    /// Deletes all rules of a chain.
+    pub(crate) fn delete_rules(self, batch: &mut Batch, chain: &str) {
+        self.message(batch, (DELRULE, 0, "delete rules"), |batch| batch.text(2, chain));
+    }
+
+    /// Deletes a set that no rule names any more.
+    pub(crate) fn delete_set(self, batch: &mut Batch, name: &str) {
+        self.message(batch, (DELSET, 0, "delete set"), |batch| batch.text(2, name));
+    }
+
+    /// Deletes a chain without rules to which nothing leads any more.
+    pub(crate) fn delete_chain(self, batch: &mut Batch, name: &str) {
+        self.message(batch, (DELCHAIN, 0, "delete chain"), |batch| batch.text(3, name));
+    }
+
+    /// Creates a limit that fits packets above so many bytes a second; what a second lets through may come at once.
+    pub(crate) fn create_limit(self, batch: &mut Batch, name: &str, rate: u64) {
+        self.message(batch, (NEWOBJ, CREATE, "create limit"), |batch| {
+            batch.text(2, name);
+            batch.net32(3, OBJECT_LIMIT);
+            batch.nest(4, |batch| {
+                batch.attribute(1, &rate.to_be_bytes());
+                batch.attribute(2, &1_u64.to_be_bytes()); // a second
+                batch.net32(3, 0); // the kernel adds what a second lets through
+                batch.net32(4, 1); // NFT_LIMIT_PKT_BYTES
+                batch.net32(5, 1); // NFT_LIMIT_F_INV
+            });
+        });
+    }
+
+    /// Deletes a limit that no element names any more.
+    pub(crate) fn delete_limit(self, batch: &mut Batch, name: &str) {
+        self.message(batch, (DELOBJ, 0, "delete limit"), |batch| {
+            batch.text(2, name);
+            batch.net32(3, OBJECT_LIMIT);
+        });
+    }
+
     /// Creates a set or a map; `id` names it within the transaction.
     pub(crate) fn create_set(self, batch: &mut Batch, set: &Set, id: u32) {
         let padded = |fields: &[Field]| fields.iter().map(|field| field.length().next_multiple_of(4)).sum();
@@ -229,14 +283,16 @@ impl Table<'_> {
         if set.interval {
             flags |= 0x4;
         }
-        if set.values != Values::None {
-            flags |= 0x8;
+        match set.values {
+            Values::None => {}
+            Values::Verdicts | Values::Fields(_) => flags |= 0x8,
+            Values::Limits => flags |= 0x40,
         }
         if concatenated {
             flags |= 0x80;
         }
         self.message(batch, (NEWSET, CREATE, "create set"), |batch| {
-            batch.text(2, set.name);
+            batch.text(2, &set.name);
             batch.net32(3, flags);
             batch.net32(4, kind(set.key));
             batch.net32(5, length(set.key, padded(set.key)));
@@ -250,6 +306,7 @@ impl Table<'_> {
                     batch.net32(6, kind(fields));
                     batch.net32(7, length(fields, padded(fields)));
                 }
+                Values::Limits => batch.net32(15, OBJECT_LIMIT),
             }
             if concatenated {
                 batch.nest(9, |batch| {
@@ -318,7 +375,8 @@ fn write_element(batch: &mut Batch, element: &Element, with_value: bool) {
         match &element.value {
             Some(Value::Fields(bytes)) if with_value => batch.nest(2, |batch| batch.attribute(1, bytes)),
             Some(Value::Verdict(verdict)) if with_value => batch.nest(2, |batch| write_verdict(batch, *verdict)),
-            Some(Value::Fields(_) | Value::Verdict(_)) | None => {}
+            Some(Value::Limit(name)) if with_value => batch.text(9, name),
+            Some(Value::Fields(_) | Value::Verdict(_) | Value::Limit(_)) | None => {}
         }
     });
 }
@@ -327,6 +385,11 @@ fn write_verdict(batch: &mut Batch, verdict: Verdict) {
     batch.nest(2, |batch| match verdict {
         Verdict::Drop => batch.net32(1, 0),
         Verdict::Accept => batch.net32(1, 1),
+        Verdict::Return => batch.attribute(1, &(-5_i32).to_be_bytes()),
+        Verdict::Goto(kind, number) => {
+            batch.attribute(1, &(-4_i32).to_be_bytes());
+            batch.text(2, &format!("{kind}{number}"));
+        }
         Verdict::Jump(chain) => {
             batch.attribute(1, &(-3_i32).to_be_bytes());
             batch.text(2, chain);

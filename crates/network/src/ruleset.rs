@@ -11,8 +11,12 @@
 //! | `pub4ip` | host address . protocol . port → address . port | ports published on one address |
 //! | `sub6`, `pub6`, `pub6ip` | the same for IPv6 | |
 
+pub(crate) mod policy;
+
+use std::borrow::Cow;
 use std::net::IpAddr;
 
+use self::policy::Enforced;
 use crate::address::Subnet;
 use crate::network::Bridge;
 use crate::nft::{Ct, Element, Field, Hook, Meta, REGISTER, Set, Step, Table, Value, Values, Verdict};
@@ -24,33 +28,30 @@ const PUB4IP: &str = "pub4ip";
 const PUB6: &str = "pub6";
 const PUB6IP: &str = "pub6ip";
 
-/// All sets and maps.
+/// All sets and maps that networks and ports need.
 const SETS: [Set; 11] = [
-    Set { name: "nets", key: &[Field::Interface], values: Values::None, interval: false },
-    Set { name: "masq", key: &[Field::Interface], values: Values::None, interval: false },
-    Set { name: "pair", key: &[Field::Interface, Field::Interface], values: Values::Verdicts, interval: false },
-    Set { name: "from_net", key: &[Field::Interface], values: Values::Verdicts, interval: false },
-    Set { name: "to_net", key: &[Field::Interface], values: Values::Verdicts, interval: false },
-    Set { name: "sub4", key: &[Field::Interface, Field::Address], values: Values::None, interval: true },
-    Set { name: PUB4, key: &[Field::Protocol, Field::Port], values: Values::Fields(&[Field::Address, Field::Port]), interval: false },
-    Set {
-        name: PUB4IP,
-        key: &[Field::Address, Field::Protocol, Field::Port],
-        values: Values::Fields(&[Field::Address, Field::Port]),
-        interval: false,
-    },
-    Set { name: "sub6", key: &[Field::Interface, Field::Address6], values: Values::None, interval: true },
-    Set { name: PUB6, key: &[Field::Protocol, Field::Port], values: Values::Fields(&[Field::Address6, Field::Port]), interval: false },
-    Set {
-        name: PUB6IP,
-        key: &[Field::Address6, Field::Protocol, Field::Port],
-        values: Values::Fields(&[Field::Address6, Field::Port]),
-        interval: false,
-    },
+    set("nets", &[Field::Interface], Values::None, false),
+    set("masq", &[Field::Interface], Values::None, false),
+    set("pair", &[Field::Interface, Field::Interface], Values::Verdicts, false),
+    set("from_net", &[Field::Interface], Values::Verdicts, false),
+    set("to_net", &[Field::Interface], Values::Verdicts, false),
+    set("sub4", &[Field::Interface, Field::Address], Values::None, true),
+    set(PUB4, &[Field::Protocol, Field::Port], TARGET, false),
+    set(PUB4IP, &[Field::Address, Field::Protocol, Field::Port], TARGET, false),
+    set("sub6", &[Field::Interface, Field::Address6], Values::None, true),
+    set(PUB6, &[Field::Protocol, Field::Port], TARGET6, false),
+    set(PUB6IP, &[Field::Address6, Field::Protocol, Field::Port], TARGET6, false),
 ];
+const TARGET: Values = Values::Fields(&[Field::Address, Field::Port]);
+const TARGET6: Values = Values::Fields(&[Field::Address6, Field::Port]);
+
+const fn set(name: &'static str, key: &'static [Field], values: Values, interval: bool) -> Set {
+    Set { name: Cow::Borrowed(name), key, values, interval }
+}
 
 /// Source: linux/netfilter.h, `enum nf_inet_hooks`.
 const PREROUTING: u32 = 0;
+const INPUT: u32 = 1;
 const FORWARD: u32 = 2;
 const OUTPUT: u32 = 3;
 const POSTROUTING: u32 = 4;
@@ -75,7 +76,7 @@ pub(crate) struct Member<'a> {
 }
 
 /// Writes the whole table anew: what was there before under its name goes in the same transaction.
-pub(crate) fn write(batch: &mut Batch, table: Table<'_>, members: &[Member<'_>], ports: &[(BoundPort, IpAddr)]) {
+pub(crate) fn write(batch: &mut Batch, table: Table<'_>, members: &[Member<'_>], ports: &[(BoundPort, IpAddr)], enforced: &Enforced) {
     table.create(batch); // so that the deletion cannot fail
     table.delete(batch);
     table.create(batch);
@@ -87,6 +88,7 @@ pub(crate) fn write(batch: &mut Batch, table: Table<'_>, members: &[Member<'_>],
         add_member(batch, table, member);
     }
     add_ports(batch, table, ports);
+    policy::change(batch, table, &Enforced::default(), enforced);
 }
 
 /// The chain that is the administrator's: every packet between networks, or between one and the outside, passes it
@@ -142,7 +144,7 @@ fn postrouting_rules() -> Vec<Vec<Step>> {
         Step::Meta(Meta::InputName, REGISTER),
         lookup("masq"),
         Step::Meta(Meta::OutputName, REGISTER),
-        Step::Lookup { set: "nets", inverted: true },
+        Step::Lookup { set: Cow::Borrowed("nets"), inverted: true },
     ];
     let hairpin6 = vec![Step::Meta(Meta::OutputName, REGISTER), address6(8, REGISTER + 4), lookup("sub6")];
     let masquerade = vec![Step::Masquerade];
@@ -224,7 +226,7 @@ fn drop() -> Vec<Step> {
 }
 
 fn lookup(set: &'static str) -> Step {
-    Step::Lookup { set, inverted: false }
+    Step::Lookup { set: Cow::Borrowed(set), inverted: false }
 }
 
 fn equal(bytes: &[u8]) -> Step {

@@ -230,6 +230,7 @@ impl App {
             Route::NetworkRemove(name) => self.network_remove(name).await,
             Route::NetworkConnect(name) => self.network_connect(name, call).await,
             Route::NetworkDisconnect(name) => self.network_disconnect(name, call).await,
+            Route::Policy(act) => self.policy(act, call).await,
             Route::PluginList => Ok(reply::json(http::StatusCode::OK, &[(); 0])),
             Route::Plugin(name) => Err(ApiError::not_found(format!("plugin \"{name}\" not found"))),
             Route::Swarm => Err(ApiError::new(

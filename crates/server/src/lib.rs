@@ -18,6 +18,7 @@ mod jobs;
 mod joining;
 mod networks;
 mod patterns;
+mod policies;
 pub mod query;
 mod registries;
 mod remote;

@@ -102,6 +102,8 @@ pub enum Route {
     NetworkConnect(String),
     /// `POST /networks/{name}/disconnect`.
     NetworkDisconnect(String),
+    /// `/teu/policies…` and `/teu/paths`.
+    Policy(PolicyAct),
     /// `GET /volumes`.
     VolumeList,
     /// `POST /volumes/create`.
@@ -128,6 +130,23 @@ pub enum Route {
     Plugin(String),
     /// A route of swarm mode.
     Swarm,
+}
+
+/// What is done with network policies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PolicyAct {
+    /// `GET /teu/policies`.
+    List,
+    /// `POST /teu/policies`, or `PUT /teu/policies/{name}` to replace.
+    Put(Option<String>),
+    /// `GET /teu/policies/{name}`.
+    Inspect(String),
+    /// `DELETE /teu/policies/{name}`.
+    Remove(String),
+    /// `POST /teu/policies/test`.
+    Test,
+    /// `GET /teu/paths`.
+    Paths,
 }
 
 /// What is done with a container.
@@ -198,6 +217,7 @@ pub fn find(method: &Method, path: &str) -> Result<Route, ApiError> {
         "images" => images(word, rest),
         "networks" => networks(word, rest),
         "volumes" => volumes(word, rest),
+        "teu" if rest == "paths" || rest == "policies" || rest.starts_with("policies/") => policies(word, rest),
         "teu" if method == Method::GET => own(rest).or_else(|| single(word, path)),
         "teu" if rest == "images/verify" && method == Method::POST => Some(Route::ImageVerify),
         _ => single(word, path),
@@ -211,6 +231,21 @@ fn own(path: &str) -> Option<Route> {
         return Some(Route::ImageExplore(name.to_owned()));
     }
     path.strip_prefix("why/").map(|name| Route::Why(name.to_owned()))
+}
+
+/// Network policies.
+fn policies(method: &str, rest: &str) -> Option<Route> {
+    let name = rest.strip_prefix("policies/").filter(|name| !name.is_empty() && !name.contains('/'));
+    Some(Route::Policy(match (method, rest, name) {
+        ("GET", "paths", _) => PolicyAct::Paths,
+        ("GET", "policies", _) => PolicyAct::List,
+        ("POST", "policies", _) => PolicyAct::Put(None),
+        ("POST", "policies/test", _) => PolicyAct::Test,
+        ("GET", _, Some(name)) => PolicyAct::Inspect(name.to_owned()),
+        ("PUT", _, Some(name)) => PolicyAct::Put(Some(name.to_owned())),
+        ("DELETE", _, Some(name)) => PolicyAct::Remove(name.to_owned()),
+        _ => return None,
+    }))
 }
 
 fn method_word(method: &Method) -> &str {

@@ -83,6 +83,7 @@ impl Actor {
             names,
             links,
             dns: self.dns_options(),
+            labels: self.record.spec.config.labels.clone(),
         };
         let sandbox = Sandbox { holder: &id, netns };
         let endpoint = self.deps.networks.attach(&sandbox, &asked)?;

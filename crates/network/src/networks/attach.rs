@@ -67,6 +67,8 @@ impl Networks {
     /// something by which `sweep` finds the rest.
     fn connect(&self, netns: BorrowedFd<'_>, endpoint: &Endpoint, place: &Place) -> Result<(), AttachError> {
         self.record_endpoint(endpoint)?;
+        // Before a packet can pass.
+        self.enforce(&mut self.state())?;
         self.link_up(netns, endpoint, place)?;
         self.announce(netns, endpoint)?;
         self.publish(endpoint)
@@ -129,7 +131,7 @@ impl Networks {
         // Where packets inside of a bridge pass the rules, destinations are translated before the bridge looks at
         // its ports: a container's own port needs the hairpin, and the rules alone keep neighbours apart, for an
         // isolated port would drop what comes by way of a published port.
-        let rules = bridge::bridges_call_rules();
+        let rules = self.calls_rules(endpoint.network);
         let hairpin = rules && !endpoint.ports.is_empty();
         let isolated = !rules && !place.bridge.icc;
         let mut route = self.route();
@@ -159,10 +161,13 @@ impl Networks {
         }
         create(index, &mut route)?;
         drop(route);
-        if let Some(member) = self.state().by_id(endpoint.network) {
+        let mut state = self.state();
+        if let Some(member) = state.by_id(endpoint.network) {
             member.index = index;
         }
-        Ok(())
+        // The new bridge knows nothing of policies.
+        state.calling.remove(&endpoint.network);
+        self.enforce(&mut state)
     }
 
     /// Takes back whatever a failed attachment has done.
@@ -176,7 +181,9 @@ impl Networks {
         let _ = self.withdraw(&mut filter, endpoint);
         drop(filter);
         let _ = self.endpoint_records.remove(&endpoint.id.to_string(), Durability::Volatile);
-        self.state().forget(endpoint);
+        let mut state = self.state();
+        state.forget(endpoint);
+        let _ = self.enforce(&mut state);
     }
 
     pub(super) fn detach_holder(&self, holder: &str) -> Result<(), SweepError> {
@@ -234,10 +241,11 @@ impl Networks {
         let withdrawn = self.withdraw(&mut filter, endpoint);
         drop(filter);
         let removed = self.endpoint_records.remove(&endpoint.id.to_string(), Durability::Volatile);
-        self.state().forget(endpoint);
+        let mut state = self.state();
+        state.forget(endpoint);
+        result = result.and(self.enforce(&mut state));
         if withdrawn.is_err() {
             // An element was missing and nothing of the transaction happened; the whole is right in any case.
-            let state = self.state();
             result = result.and(self.rebuild(&state, &mut self.filter()));
         }
         result.and(removed.map(drop).map_err(|error| refused("remove the record of an endpoint", error.source)))
@@ -296,6 +304,7 @@ pub(super) fn plan(state: &mut State, holder: &str, spec: &EndpointSpec) -> Resu
         gateway_priority: spec.gateway_priority,
         names: spec.names.clone(),
         links: spec.links.clone(),
+        labels: spec.labels.clone(),
         resolver: if spec.network == BRIDGE { Resolver::default() } else { files::resolver(&spec.dns) },
     };
     let (index, parent) = (member.index, member.record.parent.clone());

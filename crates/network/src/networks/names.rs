@@ -96,6 +96,7 @@ impl Networks {
                 changed.push(endpoint.clone());
             }
         }
+        self.enforce(&mut self.state())?;
         for endpoint in changed {
             let put = self.endpoint_records.put(&endpoint.id.to_string(), &endpoint, Durability::Volatile);
             put.map_err(|error| refused(io::Error::other(error)))?;

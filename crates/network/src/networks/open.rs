@@ -16,6 +16,7 @@ use crate::link;
 use crate::name::NetworkId;
 use crate::netlink::{Connection, Refused};
 use crate::network::{Bridge, Driver};
+use crate::policy::compile::Compiler;
 
 /// The default engine's bridge, whose table has the plain name.
 const DEFAULT_LINK: &str = "teu0";
@@ -24,6 +25,10 @@ const DEFAULT_LINK: &str = "teu0";
 pub(super) fn open(options: Options) -> Result<Networks, OpenError> {
     let records = |source| OpenError::Records { source };
     let (records_table, known, _) = store::Table::open(options.data.join("networks")).map_err(records)?;
+    let (policy_records, mut policies, _) = store::Table::open(options.data.join("policies")).map_err(records)?;
+    policies.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let policies = Compiler::new(policies.into_iter().map(|(_, policy)| policy).collect())
+        .map_err(|source| OpenError::Kernel { what: "compile the network policies".to_owned(), source: std::io::Error::other(source) })?;
     let (endpoint_records, endpoints, _) = store::Table::open(options.run.join("endpoints")).map_err(records)?;
     let socket = |family| {
         let connection = Connection::open(family).map_err(|source| Refused { what: "open a netlink socket", source })?;
@@ -45,7 +50,8 @@ pub(super) fn open(options: Options) -> Result<Networks, OpenError> {
         mtu,
         records: records_table,
         endpoint_records,
-        state: Mutex::default(),
+        policy_records,
+        state: Mutex::new(State { compiler: policies, ..State::default() }),
         route: Mutex::new(route),
         filter: Mutex::new(filter),
     };
@@ -84,6 +90,7 @@ impl Networks {
         for endpoints in state.endpoints.values_mut() {
             endpoints.sort_by(|one, other| one.interface.cmp(&other.interface));
         }
+        self.enforce_first(&mut state, &mut route)?;
         let mut filter = self.filter();
         self.rebuild(&state, &mut filter)?;
         self.ensure_rules(&state, &mut filter)?;

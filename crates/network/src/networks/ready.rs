@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use super::attach::plan;
 use super::state::Ready;
-use super::{BRIDGE, Networks, bridge};
+use super::{BRIDGE, Networks};
 use crate::endpoint::{Endpoint, EndpointSpec, Limits};
 use crate::errors::AttachError;
 use crate::link::{self, BridgePort};
@@ -86,7 +86,8 @@ impl Networks {
             return Ok(None);
         };
         let adopted = self.record_endpoint(&endpoint).and_then(|()| {
-            if !endpoint.ports.is_empty() && bridge::bridges_call_rules() {
+            self.enforce(&mut self.state())?;
+            if !endpoint.ports.is_empty() && self.calls_rules(endpoint.network) {
                 let mut batch = Batch::new();
                 link::set_port(&mut batch, &endpoint.link, BridgePort::Hairpin);
                 self.route().run(&batch)?;
@@ -121,6 +122,7 @@ impl Networks {
             container_name: spec.container_name.clone(),
             aliases: spec.aliases.clone(),
             names: spec.names.clone(),
+            labels: spec.labels.clone(),
             gateway_priority: spec.gateway_priority,
             ports,
             ..taken

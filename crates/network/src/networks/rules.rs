@@ -35,7 +35,7 @@ impl Networks {
         let admin = Table { family: TableFamily::Inet, name: &name };
         let batch = transaction(|batch| {
             ruleset::write_admin(batch, admin);
-            ruleset::write(batch, self.table(), &state.members(), &state.ports());
+            ruleset::write(batch, self.table(), &state.members(), &state.ports(), &state.enforced);
         });
         filter.commit(&batch)
     }

@@ -13,8 +13,10 @@ use crate::errors::ResolveError;
 use crate::ipam::Pool;
 use crate::name::{EndpointId, NetworkId};
 use crate::network::{Bridge, Driver, Network, Parent};
+use crate::policy::compile::Compiler;
 use crate::port::BoundPort;
 use crate::ruleset::Member as RulesetMember;
+use crate::ruleset::policy::Enforced;
 
 /// A network on record.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -93,6 +95,12 @@ pub(super) struct State {
     /// The endpoints by owner, in the order in which they were attached.
     pub(super) endpoints: BTreeMap<String, Vec<Endpoint>>,
     pub(super) bindings: Bindings,
+    /// The policies.
+    pub(super) compiler: Compiler,
+    /// What of them is in the kernel.
+    pub(super) enforced: Enforced,
+    /// The networks inside of whose bridges they see all packets.
+    pub(super) calling: BTreeSet<NetworkId>,
     /// Endpoints of an earlier life of the engine.
     pub(super) restored: BTreeSet<EndpointId>,
     /// Network namespaces that are in the default network already and wait for an owner.

@@ -1,5 +1,7 @@
 //! The steps of rules, each an expression of nf_tables.
 
+use std::borrow::Cow;
+
 use super::{Verdict, write_verdict};
 use crate::wire::Batch;
 
@@ -22,9 +24,13 @@ pub(crate) enum Step {
     /// Goes on if the first register equals (or differs from) these bytes.
     Compare { equal: bool, bytes: Vec<u8> },
     /// Goes on if the first register is in the set (or is not).
-    Lookup { set: &'static str, inverted: bool },
+    Lookup { set: Cow<'static, str>, inverted: bool },
+    /// Goes on if the first register is one of the bytes from `first` to `last`.
+    Between { first: u8, last: u8 },
     /// Takes the value for the first register from a map into the first register.
     Map { set: &'static str },
+    /// Goes on if the packet is above the limit that the map has for the first register.
+    AboveLimit { set: &'static str },
     /// Takes the verdict for the first register from a map.
     VerdictMap { set: &'static str },
     /// Sends the packet to the IPv4 address in the first and the port in the second register.
@@ -63,6 +69,8 @@ pub(crate) enum Ct {
     State,
     /// What was done to it: bits.
     Status,
+    /// Whether the packet goes its way, 0, or back, 1.
+    Direction,
 }
 
 /// Writes one expression: its name and its own attributes.
@@ -88,6 +96,7 @@ pub(super) fn write_step(batch: &mut Batch, step: &Step) {
         Step::Ct(key) => {
             let key = match key {
                 Ct::State => 0,
+                Ct::Direction => 1,
                 Ct::Status => 2,
             };
             expression(batch, "ct", &[(2, key), (1, REGISTER)]);
@@ -97,14 +106,7 @@ pub(super) fn write_step(batch: &mut Batch, step: &Step) {
         Step::DestinationNat6 => expression(batch, "nat", &[(1, 1), (2, 10), (3, REGISTER), (5, REGISTER + 4)]),
         Step::Masquerade => expression(batch, "masq", &[]),
         Step::Mask(mask) => write_mask(batch, mask),
-        Step::Compare { equal, bytes } => {
-            batch.text(1, "cmp");
-            batch.nest(2, |batch| {
-                batch.net32(1, REGISTER);
-                batch.net32(2, u32::from(!equal));
-                batch.nest(3, |batch| batch.attribute(1, bytes));
-            });
-        }
+        Step::Compare { equal, bytes } => write_compare(batch, *equal, bytes),
         Step::NoTrack => batch.text(1, "notrack"),
         Step::Load(bytes) => {
             batch.text(1, "immediate");
@@ -117,6 +119,14 @@ pub(super) fn write_step(batch: &mut Batch, step: &Step) {
         Step::WritePort { offset, checksum } => {
             expression(batch, "payload", &[(5, REGISTER), (2, 2), (3, *offset), (4, 2), (6, 1), (7, *checksum)]);
         }
+        Step::Between { first, last } => write_range(batch, *first, *last),
+        Step::AboveLimit { set } => {
+            batch.text(1, "objref");
+            batch.nest(2, |batch| {
+                batch.net32(3, REGISTER);
+                batch.text(4, set);
+            });
+        }
         Step::Lookup { set, inverted } => write_lookup(batch, set, None, *inverted),
         Step::Map { set } => write_lookup(batch, set, Some(REGISTER), false),
         Step::VerdictMap { set } => write_lookup(batch, set, Some(0), false),
@@ -128,6 +138,25 @@ pub(super) fn write_step(batch: &mut Batch, step: &Step) {
             });
         }
     }
+}
+
+fn write_compare(batch: &mut Batch, equal: bool, bytes: &[u8]) {
+    batch.text(1, "cmp");
+    batch.nest(2, |batch| {
+        batch.net32(1, REGISTER);
+        batch.net32(2, u32::from(!equal));
+        batch.nest(3, |batch| batch.attribute(1, bytes));
+    });
+}
+
+fn write_range(batch: &mut Batch, first: u8, last: u8) {
+    batch.text(1, "range");
+    batch.nest(2, |batch| {
+        batch.net32(1, REGISTER);
+        batch.net32(2, 0);
+        batch.nest(3, |batch| batch.attribute(1, &[first]));
+        batch.nest(4, |batch| batch.attribute(1, &[last]));
+    });
 }
 
 fn write_mask(batch: &mut Batch, mask: &[u8]) {

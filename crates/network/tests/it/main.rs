@@ -7,6 +7,7 @@ mod host;
 
 mod matrix;
 mod networks;
+mod policy;
 mod publish;
 mod restart;
 mod rules;

@@ -19,6 +19,7 @@ mod images;
 mod life;
 mod net;
 mod oracle;
+mod policy;
 mod registry;
 mod storage;
 mod terminal;
