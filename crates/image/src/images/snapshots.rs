@@ -133,7 +133,10 @@ impl Images {
     /// [`SnapshotError::Io`].
     pub fn mount(&self, snapshot: &Snapshot) -> Result<OwnedFd, SnapshotError> {
         let upper = Upper { path: &snapshot.upper, work: &snapshot.work, volatile: snapshot.volatile };
-        let mounted = self.mountable(&snapshot.lower).and_then(|lower| writable(&lower, upper));
+        let mounted = self.mountable(&snapshot.lower).and_then(|mut lower| {
+            lower.push(Lower::Directory(self.disk.mark.clone()));
+            writable(&lower, upper)
+        });
         mounted.map_err(|source| SnapshotError::Io { holder: snapshot.holder(), source })
     }
 

@@ -65,7 +65,7 @@ fn layers_whiteouts_and_writes_are_merged_as_docker_does() {
     in_private_mounts(|| {
         let root = fixture.images.mount(&snapshot).unwrap();
         rustix::mount::move_mount(&root, "", rustix::fs::CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).unwrap();
-        assert_eq!(names(&target), ["again", "dir", "implied", "kept", "opaque"]);
+        assert_eq!(names(&target), [".dockerenv", "again", "dir", "implied", "kept", "opaque"]);
         assert_eq!(names(&target.join("dir")), ["new", "old"]);
         for hidden in ["again", "implied", "opaque"] {
             assert_eq!(names(&target.join(hidden)), ["new"], "{hidden}");
@@ -75,7 +75,7 @@ fn layers_whiteouts_and_writes_are_merged_as_docker_does() {
     assert!(names(&target).is_empty());
     assert_eq!(fs_err::read(snapshot.upper.join("kept")).unwrap(), b"changed");
     assert_eq!(fixture.images.snapshot_size("holder").unwrap(), 7);
-    // The detached view shows the same.
+    // The detached view shows the same, without the mark of a running container.
     let root = fixture.images.open_root(&snapshot).unwrap();
     let view = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&root));
     assert_eq!(names(Path::new(&view)), ["again", "dir", "implied", "kept", "opaque"]);

@@ -129,6 +129,53 @@ fn another_process_gets_no_more_than_the_first() {
 }
 
 #[test]
+fn a_descriptor_that_leaked_to_the_runtime_is_no_working_directory() {
+    // CVE-2024-21626: whoever starts the runtime has a folder of the host open, and the image's configuration names it.
+    let leaking = |bundle: &Bundle, args: &[&str]| {
+        let inner = bundle.command(args);
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "exec 9</etc; exec \"$@\"", "sh"]).arg(inner.get_program()).args(inner.get_args());
+        bundle::ended(command.current_dir(bundle.folder.path()))
+    };
+    let mut bundle = Bundle::new("pwd -P; ls");
+    bundle.process().cwd = "/proc/self/fd/9".into();
+    let ended = leaking(&bundle, &["run", &bundle.id()]);
+    assert!(ended.code == 1 && ended.output.contains("outside of the container's root"), "{}", ended.output);
+    let bundle = Bundle::new("sleep 100000");
+    let id = bundle.id();
+    assert_eq!(bundle.oci(&["run", "-d", &id]).code, 0);
+    let ended = leaking(&bundle, &["exec", "--cwd", "/proc/self/fd/9", &id, "ls"]);
+    assert!(ended.code != 0 && ended.output.contains("outside of the container's root"), "{}", ended.output);
+    bundle.delete();
+}
+
+#[test]
+fn a_process_that_waits_for_its_start_cannot_be_read() {
+    // CVE-2016-9962: what it still holds of the host could be reached through /proc by a process of the same user.
+    let bundle = Bundle::new("true");
+    let pid_file = bundle.folder.path().join("pid");
+    assert_eq!(bundle.oci(&["create", "--pid-file", pid_file.to_str().unwrap(), &bundle.id()]).code, 0);
+    let read = |pid: &str| {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--bounding-set", "-sys_ptrace", "--", "readlink", "-v", &format!("/proc/{pid}/cwd")]);
+        bundle::ended(&mut command)
+    };
+    let ended = read(&std::fs::read_to_string(&pid_file).unwrap());
+    assert!(ended.code != 0 && ended.output.contains("Permission denied"), "{}", ended.output);
+    bundle.delete();
+    // Another one can: it is not for want of a right.
+    let mut other = std::process::Command::new("setpriv");
+    other.args(["--bounding-set", "-sys_ptrace", "--", "sh", "-c", "echo ready; read line"]);
+    let mut other = other.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let mut ready = [0; 6];
+    std::io::Read::read_exact(other.stdout.as_mut().unwrap(), &mut ready).unwrap();
+    let ended = read(&other.id().to_string());
+    drop(other.stdin.take());
+    other.wait().unwrap();
+    assert_eq!(ended.code, 0, "{}", ended.output);
+}
+
+#[test]
 fn the_groups_of_the_caller_stay_behind() {
     let bundle = Bundle::new("grep Groups /proc/self/status");
     let run = bundle.command(&["run", &bundle.id()]);

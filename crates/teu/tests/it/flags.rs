@@ -18,6 +18,7 @@ use Want::{Out, Refused, Warned};
 
 /// Identity, environment, terminal and life.
 const PROCESS: &[(&[&str], Want)] = &[
+    (&[], Out("ls -l /.dockerenv | cut -c1-10", "-rwxr-xr-x")),
     (&["-u", "1000"], Out("id -u; id -g", "1000\n1000")),
     (&["-u", "user:extra"], Out("id -u; id -g", "1000\n2000")),
     (&["-u", "nosuch"], Refused("unable to find user nosuch: no matching entries in passwd file")),

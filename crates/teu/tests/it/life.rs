@@ -104,3 +104,34 @@ fn limits_hold_and_an_out_of_memory_death_is_named() {
     assert_eq!(output.status.code(), Some(137), "{output:?}");
     assert_eq!(daemon.ok(["inspect", "-f", "{{.State.OOMKilled}}", "hog"]).unwrap(), "true");
 }
+
+#[test]
+fn containers_are_confined_where_the_kernel_enforces_apparmor() {
+    let daemon = Daemon::with_busybox(crate::teu(), Network::Private).unwrap();
+    let enforced = std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"));
+    let has_parser = std::path::Path::new("/sbin/apparmor_parser").exists();
+    daemon.ok(["run", "-d", "--name", "c1", "busybox", "sleep", "100000"]).unwrap();
+    let shown = daemon.ok(["inspect", "-f", "{{.AppArmorProfile}}", "c1"]).unwrap();
+    let options = daemon.ok(["info", "-f", "{{.SecurityOptions}}"]).unwrap();
+    assert_eq!(options.contains("name=apparmor"), enforced && has_parser, "{options}");
+    if !(enforced && has_parser) {
+        assert_eq!(shown, "");
+        let info = String::from_utf8_lossy(&daemon.teu(["info"]).unwrap().stderr).into_owned();
+        assert_eq!(info.contains("apparmor_parser is missing"), enforced, "{info}");
+        return;
+    }
+    assert_eq!(shown, "docker-default");
+    let label = ["cat", "/proc/self/attr/current"];
+    assert_eq!(daemon.ok(["exec", "c1"].iter().chain(&label)).unwrap(), "docker-default (enforce)");
+    for (flags, want) in [
+        (&[][..], "docker-default (enforce)"),
+        (&["--security-opt", "apparmor=unconfined"], "unconfined"),
+        (&["--privileged"], "unconfined"),
+        (&["--privileged", "--security-opt", "apparmor=docker-default"], "docker-default (enforce)"),
+    ] {
+        assert_eq!(daemon.ok(["run", "--rm"].iter().chain(flags).chain(&["busybox"]).chain(&label)).unwrap(), want, "{flags:?}");
+    }
+    // The capability alone would do without the profile.
+    let mount = daemon.teu(["run", "--rm", "--cap-add", "SYS_ADMIN", "busybox", "mount", "-t", "tmpfs", "none", "/tmp"]).unwrap();
+    assert!(!mount.status.success(), "{mount:?}");
+}
