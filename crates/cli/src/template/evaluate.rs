@@ -253,7 +253,7 @@ fn field(value: &Value, name: &str, term: &Term, mode: Mode) -> Outcome<Value> {
         Value::Struct(kind, fields) => match Value::named(fields, name) {
             Some(value) => Ok(value.clone()),
             None if !kind.is_empty() => wrong(format!("can't evaluate field {name} in type {kind}")),
-            None => Value::optional(name).map_or_else(|| wrong(format!("map has no entry for key {name:?}")), Ok),
+            None => Value::optional(fields, name).map_or_else(|| wrong(format!("map has no entry for key {name:?}")), Ok),
         },
         Value::Row(kind, fields) => match fields.get(name) {
             Some(value) => Ok(value.clone()),

@@ -205,8 +205,9 @@ impl Value {
     }
 
     /// A field that a structure has although its JSON does not show it.
-    pub(super) fn optional(name: &str) -> Option<Self> {
-        let text = TEXTS.contains(&name).then(|| Self::Text(String::new()));
+    pub(super) fn optional(fields: &[(String, Self)], name: &str) -> Option<Self> {
+        let is_mount = || fields.iter().any(|(known, _)| known == "Destination");
+        let text = (TEXTS.contains(&name) && is_mount()).then(|| Self::Text(String::new()));
         text.or_else(|| OPTIONAL.iter().find(|(known, _)| *known == name).map(|(_, zero)| Self::Null(*zero)))
     }
 

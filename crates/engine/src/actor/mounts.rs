@@ -83,7 +83,10 @@ fn source(deps: &Arc<Deps>, id: &ContainerId, point: &MountPoint) -> Result<Sour
         "volume" => {
             let missing = |_| StartError::Refused(format!("get {}: no such volume", point.name));
             let name = point.name.parse().map_err(missing)?;
-            let data = deps.volumes.mount(&name, &id.to_string())?;
+            let data = deps.volumes.mount(&name, &id.to_string()).map_err(|error| match &error {
+                volume::MountError::Mount { source, .. } => StartError::Refused(format!("{error}: {}", text(source))),
+                volume::MountError::NotFound(_) | volume::MountError::Quota { .. } => error.into(),
+            })?;
             if options.subpath.is_empty() {
                 return Ok(Source::Path(data));
             }

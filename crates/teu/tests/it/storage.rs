@@ -434,3 +434,60 @@ fn a_shared_mount_moves_both_ways_and_others_are_refused() {
     daemon.ok(["rm", "-f", "c1", "c2"]).unwrap();
     rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH).unwrap();
 }
+
+/// A file with a file system, as a device of loop(4) until the end.
+struct Disk(String);
+
+impl Disk {
+    fn new(folder: &Path) -> Self {
+        let file = folder.join("disk");
+        std::fs::File::create(&file).unwrap().set_len(16 << 20).unwrap();
+        assert!(Command::new("mkfs.ext4").arg("-q").arg(&file).status().unwrap().success());
+        let found = Command::new("losetup").args(["--find", "--show"]).arg(&file).output().unwrap();
+        assert!(found.status.success(), "{found:?}");
+        Self(String::from_utf8(found.stdout).unwrap().trim().to_owned())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Also after a failure, of which the test tells.
+        let _ = Command::new("losetup").args(["--detach", &self.0]).status();
+    }
+}
+
+#[test]
+fn devices_are_mounted_and_servers_that_are_not_there_refused() {
+    let daemon = engine();
+    let disk = Disk::new(daemon.dir());
+    let create = |name: &str, kind: &str, device: &str, o: &str| {
+        let options = [format!("type={kind}"), format!("device={device}"), format!("o={o}")];
+        let words = ["volume", "create"].into_iter().chain(options.iter().flat_map(|option| ["-o", option]));
+        daemon.ok(words.chain([name])).unwrap();
+    };
+    create("disk", "ext4", &disk.0, "noatime,nosuid");
+    daemon.ok(["run", "--rm", "-v", "disk:/m", "busybox", "sh", "-c", "echo kept >/m/file"]).unwrap();
+    let look = "grep -o '/m ext4 ro,nosuid.*noatime' /proc/mounts; cat /m/file; ls -d /m/lost+found";
+    let seen = daemon.ok(["run", "--rm", "-v", "disk:/m:ro", "busybox", "sh", "-c", look]).unwrap();
+    assert_eq!(seen.split_whitespace().next_back(), Some("/m/lost+found"), "{seen}");
+    assert!(seen.starts_with("/m ext4 ro,nosuid") && seen.contains("\nkept\n"), "{seen}");
+    assert!(!std::fs::read_to_string("/proc/mounts").unwrap().contains("/disk/_data"), "nothing stays mounted");
+    create("nfs", "nfs", ":/export", "addr=127.0.0.1,rw,nolock");
+    create("cifs", "cifs", "//127.0.0.1/share", "username=a,password=secret");
+    create("lost", "ext4", "/dev/nosuch", "noatime");
+    // A file that is not there is 127 to Docker's command line, whoever misses it.
+    for (name, expected, what, why) in [
+        ("nfs", 125, "mount :/export:", ""),
+        ("cifs", 125, "mount //127.0.0.1/share:", ""),
+        ("lost", 127, "mount /dev/nosuch:", ": no such file or directory"),
+    ] {
+        let (code, text) = refused(&daemon, &["run", "--rm", "-v", &format!("{name}:/m"), "busybox", "true"]);
+        let begin = format!(
+            "error while mounting volume '{}/root/volumes/{name}/_data': failed to mount local volume: {what}",
+            daemon.dir().display()
+        );
+        assert!(code == expected && text.starts_with(&begin) && text.contains(why), "{code} {text}");
+        assert!(!text.contains("secret") && !text.contains("os error"), "{text}");
+    }
+    daemon.ok(["volume", "rm", "disk", "nfs", "cifs", "lost"]).unwrap();
+}
