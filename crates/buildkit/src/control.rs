@@ -23,13 +23,14 @@ use crate::session::{CHUNK, Sessions};
 const BUILD_HEADER: &str = "buildkit-controlapi-buildid";
 
 /// What a front end can ask for here. **Source:** moby/buildkit, `frontend/gateway/pb/caps.go`.
-const FRONTEND_ABILITIES: [&str; 11] = [
+const FRONTEND_ABILITIES: [&str; 12] = [
     "solve.base",
     "solve.inlinereturn",
     "return",
     "returnmap",
     "proto.refarray",
     "importcaches",
+    "reference.output",
     "frontend.inputs",
     "frontend.caps",
     "gateway.solve.metadata",
@@ -215,6 +216,10 @@ impl Calls {
         let ask = build.begin(ask)?;
         // However this call ends, the calls that wait for the build end with it.
         let _end = End { state: &self.state, build: &build };
+        let exports = ask.cache.iter().flat_map(|cache| &cache.exports);
+        if let Some(other) = exports.map(|it| it.r#type.as_str()).find(|kind| *kind != "inline") {
+            return Err(Status::unimplemented(format!("the cache export {other} is not served")));
+        }
         let solved = if ask.frontend.is_empty() {
             let name = build.given_back().await?;
             if name.is_empty() {

@@ -4,8 +4,8 @@
 //! gets them in pieces, the empty one being the last.
 //! **Source:** tonistiigi/fsutil, `send.go` and `receive.go`.
 
-mod receive;
-mod send;
+pub(crate) mod receive;
+pub(crate) mod send;
 
 use bollard_buildkit_proto::fsutil::types::Packet;
 use bollard_buildkit_proto::fsutil::types::packet::PacketType;
@@ -95,8 +95,7 @@ impl Session {
     pub async fn send_files(&self, id: usize, directory: std::os::fd::OwnedFd) -> Result<(), Status> {
         let entries = [("buildkit-attachable-exporter-id", vec![id.to_string()])];
         let (sender, queue) = tokio::sync::mpsc::channel(16);
-        let answer: Streaming<Packet> =
-            self.channel.streaming("/moby.filesync.v1.FileSend/DiffCopy", rpc::stream(queue), metadata(&entries)).await?;
+        let answer = self.channel.streaming("/moby.filesync.v1.FileSend/DiffCopy", rpc::stream(queue), metadata(&entries));
         send::send(answer, sender, directory).await
     }
 }

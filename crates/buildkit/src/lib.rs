@@ -10,6 +10,8 @@ mod fault;
 mod files;
 mod rpc;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub use bollard_buildkit_proto::moby::buildkit::v1 as proto;
 pub use bollard_buildkit_proto::pb;

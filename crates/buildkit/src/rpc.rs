@@ -174,7 +174,7 @@ impl Channel {
         Ok((Self(sender), async move { drop(connection.await) }))
     }
 
-    fn grpc(&self) -> tonic::client::Grpc<Self> {
+    pub(crate) fn grpc(&self) -> tonic::client::Grpc<Self> {
         let origin = http::Uri::from_static("http://localhost");
         tonic::client::Grpc::with_origin(self.clone(), origin).max_decoding_message_size(MESSAGE_BYTES_MAX)
     }

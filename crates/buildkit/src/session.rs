@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bollard_buildkit_proto::moby::buildkit::secrets::v1::{GetSecretRequest, GetSecretResponse};
-use bollard_buildkit_proto::moby::filesync::v1::{CredentialsRequest, CredentialsResponse, FetchTokenRequest, FetchTokenResponse};
+use bollard_buildkit_proto::moby::filesync::v1::{CredentialsRequest, CredentialsResponse};
 use bollard_buildkit_proto::moby::sshforward::v1::{BytesMessage, CheckAgentRequest, CheckAgentResponse};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::watch;
@@ -182,14 +182,6 @@ impl Session {
         Ok((!answer.secret.is_empty()).then_some((answer.username, answer.secret)))
     }
 
-    /// A token of a registry, which the client fetches with the account that it does not give away.
-    ///
-    /// # Errors
-    /// The client cannot get it, or has gone.
-    pub async fn token(&self, ask: FetchTokenRequest) -> Result<FetchTokenResponse, Status> {
-        self.channel.unary("/moby.filesync.v1.Auth/FetchToken", ask).await
-    }
-
     /// The bytes that the client offers at an address, such as a context that came on its standard input.
     ///
     /// # Errors
@@ -201,25 +193,24 @@ impl Session {
         Ok(Bytes { messages, _open: sender })
     }
 
-    /// Sends bytes to where the client wants a result. `id` is the number of the exporter.
+    /// Sends pieces of bytes to where the client wants a result. `id` is the number of the exporter.
     ///
     /// # Errors
     /// The client does not take them, or has gone.
-    pub async fn send<R: AsyncRead + Send + Unpin>(&self, id: usize, mut bytes: R, answers: &[(String, String)]) -> Result<(), Status> {
-        let mut entries = vec![("buildkit-attachable-exporter-id".to_owned(), vec![id.to_string()])];
-        entries.extend(answers.iter().map(|(key, value)| (format!("exporter-md-{key}"), vec![value.clone()])));
-        let entries: Vec<(&str, Vec<String>)> = entries.iter().map(|(key, values)| (key.as_str(), values.clone())).collect();
+    pub async fn send(&self, id: usize, mut pieces: tokio::sync::mpsc::Receiver<Vec<u8>>) -> Result<(), Status> {
+        let entries = metadata(&[("buildkit-attachable-exporter-id", vec![id.to_string()])]);
         let (sender, queue) = tokio::sync::mpsc::channel(QUEUE);
-        let mut answer: Streaming<BytesMessage> =
-            self.channel.streaming("/moby.filesync.v1.FileSend/DiffCopy", rpc::stream(queue), metadata(&entries)).await?;
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let count = bytes.read(&mut buffer).await.map_err(|cause| Status::internal(format!("cannot read the result: {cause}")))?;
-            if count == 0 || sender.send(BytesMessage { data: buffer[..count].to_vec() }).await.is_err() {
-                break;
+        // The client answers when it has all: its first word is awaited beside the sending.
+        let answer = self.channel.streaming::<_, BytesMessage, _>("/moby.filesync.v1.FileSend/DiffCopy", rpc::stream(queue), entries);
+        let feed = async move {
+            while let Some(data) = pieces.recv().await {
+                if sender.send(BytesMessage { data }).await.is_err() {
+                    break;
+                }
             }
-        }
-        drop(sender);
+        };
+        let (answer, ()) = tokio::join!(answer, feed);
+        let mut answer = answer?;
         while answer.message().await?.is_some() {}
         Ok(())
     }

@@ -56,6 +56,8 @@ impl Engine for Bridge {
             ("org.mobyproject.buildkit.worker.executor", "teu".to_owned()),
             ("org.mobyproject.buildkit.worker.hostname", self.app.host.name.clone()),
             ("org.mobyproject.buildkit.worker.network", "host".to_owned()),
+            // Clients that find this one know that images can leave as archives and be pushed from here.
+            ("org.mobyproject.buildkit.worker.snapshotter", self.app.images.backend().to_string()),
             // What `--add-host NAME:host-gateway` stands for.
             ("org.mobyproject.buildkit.worker.moby.host-gateway-ip", gateway),
         ];

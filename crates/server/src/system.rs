@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 pub(crate) fn ping() -> Reply {
     let mut reply = reply::typed(StatusCode::OK, "text/plain; charset=utf-8", Bytes::from_static(b"OK"));
     let headers = reply.headers_mut();
-    headers.insert("Builder-Version", HeaderValue::from_static("1"));
+    headers.insert("Builder-Version", HeaderValue::from_static("2"));
     headers.insert("Swarm", HeaderValue::from_static("inactive"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, must-revalidate"));
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));

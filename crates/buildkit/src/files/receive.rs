@@ -19,7 +19,7 @@ const QUEUE: usize = 64;
 const ENTRIES_MAX: u32 = 4_000_000;
 
 /// Carries packets from the client to the thread that writes.
-pub(super) async fn receive(
+pub(crate) async fn receive(
     mut packets: Streaming<Packet>,
     ask: UnboundedSender<Packet>,
     directory: OwnedFd,

@@ -21,13 +21,19 @@ const DEPTH_MAX: usize = 4096;
 /// Paths of files by number.
 type Paths = Arc<Mutex<HashMap<u32, String>>>;
 
-pub(super) async fn send(mut asked: Streaming<Packet>, sender: Sender<Packet>, directory: OwnedFd) -> Result<(), Status> {
+pub(crate) async fn send(
+    answer: impl Future<Output = Result<Streaming<Packet>, Status>>,
+    sender: Sender<Packet>,
+    directory: OwnedFd,
+) -> Result<(), Status> {
     let directory = Arc::new(directory);
     let paths = Paths::default();
     let walk = Walk { root: Arc::clone(&directory), sender: sender.clone(), paths: Arc::clone(&paths), next: 0, inodes: HashMap::new() };
     let telling = tokio::task::spawn_blocking(move || walk.all());
     let failed = |cause: io::Error| Status::internal(format!("cannot read the result: {cause}"));
     let mut telling = Some(telling);
+    // The client may wait for the first entry before it says anything.
+    let mut asked = answer.await?;
     loop {
         let message = tokio::select! {
             told = async { match telling.as_mut() { Some(task) => task.await, None => std::future::pending().await } } => {

@@ -63,12 +63,26 @@ impl Images {
     pub fn save(&self, names: &[String], platform: Option<&Platform>, archive: impl Write) -> Result<(), SaveError> {
         let lease = Lease::new(self);
         let chosen = self.choose(names, platform, &lease)?;
+        self.write_archive(&chosen, archive)
+    }
+
+    /// Writes one image as `docker save` does, under names that need not be its own.
+    ///
+    /// # Errors
+    /// [`SaveError`]; what was written by then is no whole archive.
+    pub fn save_as(&self, id: &ImageId, names: &[ImageRef], archive: impl Write) -> Result<(), SaveError> {
+        let lease = Lease::new(self);
+        let image = self.choose_image(id, &lease).ok_or_else(|| crate::ResolveError::NotFound { name: id.to_string() })?;
+        self.write_archive(&[Chosen { names: names.iter().cloned().collect(), image, index: None }], archive)
+    }
+
+    fn write_archive(&self, chosen: &[Chosen], archive: impl Write) -> Result<(), SaveError> {
         let written = |source| io_error("write the archive", source);
         let out = BufWriter::with_capacity(256 << 10, archive);
         let mut out = Output { out, mtime: 0, done: BTreeSet::new() };
         out.directory("blobs/").and_then(|()| out.directory("blobs/sha256/")).map_err(written)?;
         let mut documents = Documents::default();
-        for chosen in &chosen {
+        for chosen in chosen {
             let whole = chosen.index.as_ref().map(|index| self.save_index(index, &mut out)).transpose()?;
             let saved = self.save_image(&chosen.image, &mut out)?;
             documents.add(chosen, saved, whole);

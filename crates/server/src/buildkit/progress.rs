@@ -28,7 +28,7 @@ pub(super) async fn carry(build: &Arc<Build>, mut updates: mpsc::Receiver<Update
             Event::Done => step.done().await,
             Event::Failed(reason) => {
                 failed.get_or_insert_with(|| step.digest.clone());
-                step.failed(&reason).await;
+                step.failed(&told(&reason)).await;
             }
             Event::Warning(text) => step.warning(VertexWarning { level: 1, short: text.into_bytes(), ..VertexWarning::default() }).await,
         }
@@ -36,14 +36,29 @@ pub(super) async fn carry(build: &Arc<Build>, mut updates: mpsc::Receiver<Update
     failed
 }
 
+/// What went wrong, without the place: clients show the lines of the file.
+fn told(reason: &str) -> String {
+    let exit = || {
+        let (command, code) = reason.strip_prefix("The command '")?.rsplit_once("' returned a non-zero code: ")?;
+        Some((command, code.split(' ').next()?))
+    };
+    match exit() {
+        Some((command, code)) => failed_process(command, code),
+        None => reason.to_owned(),
+    }
+}
+
+/// **Source:** moby/buildkit, `solver/llbsolver/ops/exec.go`.
+fn failed_process(command: &str, code: impl std::fmt::Display) -> String {
+    format!("process \"{command}\" did not complete successfully: exit code: {code}")
+}
+
 /// A failed build as clients print it, with the lines of the Dockerfile.
 pub(super) fn fault(error: &BuildError, vertex: Option<String>, file: (&str, &[u8])) -> Fault {
     let (line, message) = match error {
         BuildError::Parse(cause) => (cause.line, error.to_string()),
         BuildError::Step { line, reason, .. } => (*line, reason.clone()),
-        BuildError::Exit { line, command, code } => {
-            (*line, format!("process \"{command}\" did not complete successfully: exit code: {code}"))
-        }
+        BuildError::Exit { line, command, code } => (*line, failed_process(command, code)),
         BuildError::Target(_) | BuildError::Dependency | BuildError::Internal(_) => (0, error.to_string()),
     };
     Fault { message, vertex, file: Some((file.0.to_owned(), file.1.to_vec())), lines: (line, last_line(file.1, line)) }
@@ -60,6 +75,13 @@ fn last_line(file: &[u8], line: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::last_line;
+
+    #[test]
+    fn a_failed_command_is_told_in_the_words_of_buildkit() {
+        let reason = "The command '/bin/sh -c false' returned a non-zero code: 3 (dockerfile line 5)";
+        assert_eq!(super::told(reason), "process \"/bin/sh -c false\" did not complete successfully: exit code: 3");
+        assert_eq!(super::told("no space"), "no space");
+    }
 
     #[test]
     fn an_instruction_ends_where_no_line_continues() {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use builder::Sources;
 use buildkit::{Ask, Build, Session, Solved, Status, Wanted};
+use docker_api::archive::{ExtractOptions, Owner, Tree, extract};
 use tokio::sync::mpsc;
 
 use super::sources::{Client, Holders, files};
@@ -52,10 +53,14 @@ pub(super) async fn solve(app: App, build: Arc<Build>, ask: Ask) -> Result<Solve
     let (dockerfile, context) = options.directories.clone();
     let here = match &options.context {
         None => None,
-        Some(url) => return Err(Status::unimplemented(format!("the context {url} is not served: give a directory"))),
+        Some(url) => Some(upload(&holders, &scratch, url).await?),
     };
     let place = (&build, &*scratch);
-    let file = {
+    // A Dockerfile beside an uploaded context has a directory of its own.
+    let given = ask.options.contains_key("dockerfilekey");
+    let file = if let (Some(here), false) = (&here, given) {
+        std::fs::File::open(here).map(OwnedFd::from).map_err(|cause| Status::internal(format!("cannot open the context: {cause}")))?
+    } else {
         let session = holders.of(&dockerfile).await?;
         let name = options.file.clone();
         let follow = vec![name.clone(), format!("{name}.dockerignore"), name.to_ascii_lowercase()];
@@ -69,6 +74,7 @@ pub(super) async fn solve(app: App, build: Arc<Build>, ask: Ask) -> Result<Solve
     };
     let exclude = match read(&file, &format!("{}.dockerignore", options.file))? {
         Some(text) => patterns(&text),
+        // All that was uploaded is meant.
         None if here.is_some() => Vec::new(),
         None => ignored(place, &*holders.of(&context).await?, &context).await?,
     };
@@ -83,6 +89,69 @@ pub(super) async fn solve(app: App, build: Arc<Build>, ask: Ask) -> Result<Solve
         images: vec![(None, image.to_string())],
         metadata: HashMap::from([("containerimage.config".to_owned(), config.into_bytes())]),
     })
+}
+
+/// Unpacks a context that the client has as an archive, such as one on its standard input.
+/// **Source:** moby/buildkit, `session/upload`.
+async fn upload(holders: &Holders, scratch: &Scratch, url: &str) -> Result<PathBuf, Status> {
+    let Some(rest) = url.strip_prefix("http://buildkit-session/") else {
+        return Err(Status::unimplemented(format!("the context {url} is not served: give a directory or an archive")));
+    };
+    let failed = |cause: std::io::Error| Status::internal(format!("cannot unpack the context: {cause}"));
+    let vertex = holders.build.vertex("[internal] load remote build context").await;
+    let directory = scratch.directory().map_err(failed)?;
+    let mut bytes = holders.session.upload("buildkit-session", &format!("/{rest}")).await?;
+    let (sender, queue) = mpsc::channel::<Vec<u8>>(16);
+    let into = directory.clone();
+    let unpacking = tokio::task::spawn_blocking(move || unpack(&into, Arriving { queue, current: Vec::new(), at: 0 }));
+    while let Some(piece) = bytes.next().await? {
+        // The reader has all it wants, or says why not.
+        if sender.send(piece).await.is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    unpacking.await.map_err(|panic| Status::internal(panic.to_string()))?.map_err(failed)?;
+    vertex.done().await;
+    Ok(directory)
+}
+
+/// Unpacks an archive; what is none is the Dockerfile itself.
+fn unpack(directory: &std::path::Path, bytes: Arriving) -> std::io::Result<()> {
+    let mut plain = image::sniffing(bytes)?;
+    let mut head = Vec::new();
+    plain.by_ref().take(512).read_to_end(&mut head)?;
+    let archive = head.get(257..262) == Some(b"ustar");
+    let whole = std::io::Cursor::new(head).chain(plain);
+    if !archive {
+        let mut file = std::fs::File::create(directory.join("Dockerfile"))?;
+        return std::io::copy(&mut whole.take(TEXT_BYTES_MAX), &mut file).map(drop);
+    }
+    let root: OwnedFd = std::fs::File::open(directory)?.into();
+    let options = ExtractOptions { folder: "/".to_owned(), keep_kinds: false, owner: Owner::Caller, rename: None };
+    extract(&Tree::of_container(root), &options, whole).map(drop).map_err(|cause| std::io::Error::other(cause.to_string()))
+}
+
+/// Pieces that come as a reader that blocks.
+struct Arriving {
+    queue: mpsc::Receiver<Vec<u8>>,
+    current: Vec<u8>,
+    at: usize,
+}
+
+impl std::io::Read for Arriving {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.at == self.current.len() {
+            match self.queue.blocking_recv() {
+                Some(piece) => (self.current, self.at) = (piece, 0),
+                None => return Ok(0),
+            }
+        }
+        let count = buffer.len().min(self.current.len() - self.at);
+        buffer[..count].copy_from_slice(&self.current[self.at..self.at + count]);
+        self.at += count;
+        Ok(count)
+    }
 }
 
 /// The patterns of a directory's `.dockerignore`.

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use builder::{Agent, Fetch, Sources};
 use buildkit::{Build, Session, Status, Wanted};
 use image::ImageId;
-use oci::Platform;
+use oci::{ImageRef, Platform};
 
 use super::solve::Scratch;
 use crate::app::App;
@@ -18,6 +18,17 @@ use crate::build::base_image;
 
 /// How often a client hears how far a transfer is.
 const TOLD_EVERY: Duration = Duration::from_millis(100);
+
+/// The client's account for a name, in the form of the header of a pull; without one the registry says what is missing.
+pub(super) async fn account(session: &Session, name: &ImageRef) -> String {
+    let host = if name.domain() == "docker.io" { "registry-1.docker.io" } else { name.domain() };
+    let Ok(Some((user, secret))) = session.account(host).await else { return String::new() };
+    let account = match user.as_str() {
+        "" => serde_json::json!({"identitytoken": secret}),
+        user => serde_json::json!({"username": user, "password": secret}),
+    };
+    base64::engine::general_purpose::URL_SAFE.encode(account.to_string())
+}
 
 /// The sessions of one build.
 #[derive(Clone)]
@@ -94,19 +105,7 @@ pub(super) async fn files(
 impl Sources for Client {
     fn image(&self, name: &str, platform: Option<&Platform>, pull: bool) -> Fetch<ImageId> {
         let (app, name, platform, session) = (self.app.clone(), name.to_owned(), platform.cloned(), Arc::clone(&self.holders.session));
-        Box::pin(async move {
-            base_image(&app, &name, platform, pull, async |reference| {
-                let host = if reference.domain() == "docker.io" { "registry-1.docker.io" } else { reference.domain() };
-                // Without an account the registry says what is missing.
-                let Ok(Some((user, secret))) = session.account(host).await else { return String::new() };
-                let account = match user.as_str() {
-                    "" => serde_json::json!({"identitytoken": secret}),
-                    user => serde_json::json!({"username": user, "password": secret}),
-                };
-                base64::engine::general_purpose::URL_SAFE.encode(account.to_string())
-            })
-            .await
-        })
+        Box::pin(async move { base_image(&app, &name, platform, pull, async |reference| account(&session, reference).await).await })
     }
 
     fn url(&self, url: &str, directory: &Path) -> Fetch<(String, Option<i64>)> {

@@ -4,7 +4,7 @@ mod index;
 
 use super::{credentials, pull, status};
 use crate::app::App;
-use crate::jobs::{Output, stream_job};
+use crate::jobs::{Output, quiet_job, stream_job};
 use crate::reply::Reply;
 use crate::request::Call;
 use crate::{ApiError, error, images};
@@ -51,6 +51,17 @@ impl App {
         let platform = images::platform(call.query.text("platform"))?;
         let push = Push { app: self.clone(), session, handle: Handle::current(), repository, platform };
         stream_job(move |output| push.run(tag, output)).await
+    }
+
+    /// Pushes one name with the account of a header, and tells nobody how far it is.
+    pub(crate) async fn push_quietly(&self, name: &ImageRef, auth: &str) -> Result<(), ApiError> {
+        let credentials = registry::Credentials::from_header(auth).unwrap_or_default();
+        let repository = name.repository();
+        let session = self.registries.session(repository.domain(), credentials);
+        let session = session.map_err(|cause| ApiError::internal(cause.to_string()))?;
+        let push = Push { app: self.clone(), session, handle: Handle::current(), repository, platform: None };
+        let name = name.clone();
+        quiet_job(move |output| push.run(Some(name), output)).await
     }
 }
 
