@@ -115,7 +115,7 @@ async fn send(app: &App, build: &Build, (index, kind): (usize, &str), image: Ima
     let (pieces, queue) = mpsc::channel(PIECES_MAX);
     let writing = tokio::task::spawn_blocking(move || {
         let tree = Tree::of_container(root);
-        pack(Source { tree: &tree, folder: "/", entry: ".", name: "" }, Pieces(pieces)).map_err(|cause| cause.to_string())
+        pack(Source { tree: &tree, folder: "/", entry: ".", name: "." }, Pieces(pieces)).map_err(|cause| cause.to_string())
     });
     sent(writing, session.send(index, queue)).await
 }
