@@ -7,17 +7,19 @@ use sys::netlink::{Family, Socket};
 
 use super::bare::{index, number};
 
-/// `NLM_F_REQUEST`, `NLM_F_ACK`, `NLM_F_CREATE` and `NLM_F_EXCL`.
-const NEW: u16 = 0x1 | 0x4 | 0x400 | 0x200;
+/// `NLM_F_REQUEST` and `NLM_F_ACK`: a change of what is there.
+const CHANGE: u16 = 0x1 | 0x4;
+/// The same with `NLM_F_CREATE` and `NLM_F_EXCL`.
+const NEW: u16 = CHANGE | 0x400 | 0x200;
 
 /// One message with its attributes.
 struct Message(Vec<u8>);
 
 impl Message {
-    fn new(kind: u16, head: &[u8]) -> Self {
+    fn new(kind: u16, flags: u16, head: &[u8]) -> Self {
         let mut bytes = vec![0; 4];
         bytes.extend(kind.to_ne_bytes());
-        bytes.extend(NEW.to_ne_bytes());
+        bytes.extend(flags.to_ne_bytes());
         bytes.extend([0; 8]);
         bytes.extend(head);
         Self(bytes)
@@ -70,7 +72,7 @@ fn link(index: u32, up: bool) -> [u8; 16] {
 /// Makes a pair of links, this end at the bridge and up, the other in the namespace as `eth0`.
 pub(super) fn pair(name: &str, bridge: &str, namespace: BorrowedFd<'_>) -> Result<()> {
     let socket = Socket::open(Family::Route)?;
-    let mut message = Message::new(16, &link(0, true));
+    let mut message = Message::new(16, NEW, &link(0, true));
     message.attribute(3, &[name.as_bytes(), &[0]].concat());
     message.attribute(10, &index(bridge)?.to_ne_bytes());
     message.nest(18, |message| {
@@ -90,13 +92,13 @@ pub(super) fn pair(name: &str, bridge: &str, namespace: BorrowedFd<'_>) -> Resul
 pub(super) fn address(name: &str) -> Result<()> {
     let socket = Socket::open(Family::Route)?;
     let own = rustix::net::netdevice::name_to_index(&socket, name)?;
-    let mut message = Message::new(20, &[&[2, 24, 0, 0][..], &own.to_ne_bytes()].concat());
+    let mut message = Message::new(20, NEW, &[&[2, 24, 0, 0][..], &own.to_ne_bytes()].concat());
     message.attribute(2, &[198, 51, 100, 9]);
     message.attribute(1, &[198, 51, 100, 9]);
     message.send(&socket)?;
-    Message::new(16, &link(1, true)).send(&socket)?;
-    Message::new(16, &link(own, true)).send(&socket)?;
-    let mut route = Message::new(24, &[2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0]);
+    Message::new(16, CHANGE, &link(1, true)).send(&socket)?;
+    Message::new(16, CHANGE, &link(own, true)).send(&socket)?;
+    let mut route = Message::new(24, NEW, &[2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0]);
     route.attribute(5, &[198, 51, 100, 1]);
     route.send(&socket)
 }
