@@ -5,6 +5,7 @@
 mod build;
 mod callers;
 mod completion;
+mod compose;
 mod contexts;
 mod copy;
 mod crash;

@@ -46,7 +46,6 @@ pub(super) fn logs(session: &mut Session<'_>, given: &Given) -> Outcome<u8> {
         ])
     };
     let output = Output::new(!given.on("no-color"), !given.on("no-log-prefix"), false);
-    // All names first: the widest one gives the place of the bar.
     let parts: Vec<(String, Part)> = containers.iter().map(|container| (container.id.clone(), output.part(&short(container)))).collect();
     let query = ask(tail, since.as_deref());
     std::thread::scope(|scope| {

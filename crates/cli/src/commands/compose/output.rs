@@ -21,7 +21,7 @@ pub(super) struct Output {
 
 #[derive(Debug)]
 struct Shared {
-    /// Longest name.
+    /// Longest name of those that have said something.
     width: usize,
     /// How many have a colour.
     count: usize,
@@ -44,7 +44,6 @@ impl Output {
     /// Adds a container.
     pub(super) fn part(&self, name: &str) -> Part {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.width = shared.width.max(name.chars().count());
         let colour = COLOURS.get(shared.count % COLOURS.len()).copied().unwrap_or_default();
         shared.count += 1;
         Part { output: self.clone(), name: name.to_owned(), colour }
@@ -54,10 +53,13 @@ impl Output {
 impl Part {
     /// Prints one line, without its end.
     pub(super) fn line(&self, line: &[u8], to_stderr: bool) {
-        let width = self.output.shared.lock().unwrap_or_else(PoisonError::into_inner).width;
+        let mut shared = self.output.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.width = shared.width.max(self.name.chars().count());
+        let width = shared.width;
+        drop(shared);
         let mut bytes = Vec::with_capacity(line.len() + width + 16);
         if self.output.prefixes {
-            let prefix = format!("{:width$} | ", self.name);
+            let prefix = format!("{:width$}  | ", self.name);
             let prefix = if self.output.colours { format!("\x1b[{}m{prefix}\x1b[0m", self.colour) } else { prefix };
             bytes.extend(prefix.as_bytes());
         }
