@@ -183,7 +183,7 @@ pub(super) fn rm(session: &mut Session<'_>, given: &Given) -> Outcome<u8> {
 }
 
 /// Says at once which first processes will not end when they are asked to: process 1 of a namespace ignores what it has
-/// no handler for. **Source:** `pid_namespaces(7)`; `proc_pid_status(5)`, `SigCgt`.
+/// no handler for. **Source:** `pid_namespaces(7)`; `proc_pid_status(5)`, `SigCgt` and `SigBlk`.
 pub(super) fn tell_deaf(session: &Session<'_>, client: &mut Client, containers: &[Container], timeout: Option<i64>) {
     if timeout == Some(0) || !matches!(client.endpoint(), Endpoint::Unix(_)) {
         return;
@@ -197,9 +197,15 @@ pub(super) fn tell_deaf(session: &Session<'_>, client: &mut Client, containers: 
         // The engine may be on another machine behind this socket; then there is no such process here, or another one.
         let mine = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|text| text.contains(&container.id));
         let shares = text(found.get("HostConfig").unwrap_or(&Value::Null), "PidMode") == "host";
+        // An init may not have come to its handlers yet, a moment after the start.
+        let init = found.pointer("/HostConfig/Init").and_then(Value::as_bool) == Some(true);
         let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { continue };
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-        if !mine || shares || mask.is_none_or(|mask| mask & (1 << (number - 1)) != 0) {
+        // One that it blocks, it takes from the queue when it likes, as an init does.
+        let mask = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(u64::MAX)
+        };
+        if !mine || shares || init || (mask("SigCgt:") | mask("SigBlk:")) & (1 << (number - 1)) != 0 {
             continue;
         }
         let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
