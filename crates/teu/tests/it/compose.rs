@@ -392,3 +392,51 @@ fn it_is_called_docker_compose_too_and_is_a_plugin() {
     docker(&["up", "-d"]);
     assert_eq!(docker(&["ps", "--services"]), "db\nweb\n");
 }
+
+/// The main job: WordPress behind TLS, from Debian's packages. The base system is kept in the target folder.
+#[test]
+fn the_inception_stack_comes_up_and_answers() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("debian");
+    let base = testkit::debian::archive(&folder).unwrap();
+    let daemon = Daemon::start(crate::teu(), Network::Host).unwrap();
+    daemon.ok(["import", &base.to_string_lossy(), testkit::debian::IMAGE]).unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/inception/.");
+    assert!(std::process::Command::new("cp").arg("-a").arg(source).arg(copy.path()).status().unwrap().success());
+    assert!(std::process::Command::new(copy.path().join("make-secrets")).status().unwrap().success());
+    // A port that nobody has: the listener is closed just before it is used.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let site = format!("https://localhost:{port}");
+    let compose = |args: &[&str]| {
+        let mut command = daemon.command();
+        command.arg("compose").args(args).current_dir(copy.path()).env("HTTPS_PORT", port.to_string()).env("SITE_URL", &site);
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "compose {args:?}\n{text}");
+        text
+    };
+    let curl = |args: &[&str], page: &str| {
+        let output =
+            std::process::Command::new("curl").args(["-ksS", "--max-time", "20"]).args(args).arg(format!("{site}{page}")).output().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    compose(&["up", "--build", "--quiet-build", "--wait"]);
+    let (_, page) = curl(&["--fail", "--location"], "/?p=1");
+    assert!(page.contains("<title>Hello world! &#8211; Inception</title>"), "{page}");
+    assert!(!curl(&["--tls-max", "1.1"], "/").0, "TLS 1.1 is spoken");
+    assert!(curl(&["--fail", "--tlsv1.3"], "/").0);
+    assert!(!curl(&["--fail"], "/.version").0, "files with a point are nobody's business");
+    // No password is in an image or in what is known of a container.
+    let secret = std::fs::read_to_string(copy.path().join("secrets/db_password")).unwrap();
+    for name in ["mariadb", "wordpress", "nginx"] {
+        let image = daemon.ok(["image", "inspect", &format!("inception/{name}:1")]).unwrap();
+        let container = daemon.ok(["inspect", &format!("inception-{name}-1")]).unwrap();
+        assert!(!image.contains(&secret) && !container.contains(&secret), "{name} shows a password");
+    }
+    // What was written outlives the containers, and what is up stays up.
+    compose(&["down"]);
+    let text = compose(&["up", "--wait"]);
+    assert!(!text.contains("Volume inception_database Created"), "{text}");
+    assert!(curl(&["--fail", "--location"], "/?p=1").1.contains("Hello world!"));
+    compose(&["down", "--volumes"]);
+}
