@@ -13,7 +13,7 @@ use oci::image::Config;
 use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::cache::{Cache, Key, Pruned, Selections};
+use crate::cache::{Cache, Flights, Key, Pruned, Selections};
 use crate::dockerfile::{Dockerfile, Instruction, RunMountKind, Stage, expand};
 use crate::error::BuildError;
 use crate::index::Index;
@@ -55,6 +55,7 @@ pub struct Builder {
     pub(crate) cache: Cache,
     pub(crate) index: Arc<Index>,
     pub(crate) selections: Selections,
+    pub(crate) flights: Flights,
     /// Directory of caches and of what is being built.
     pub(crate) root: PathBuf,
     /// As many commands run at a time as there are processors.
@@ -85,6 +86,7 @@ impl Builder {
             cache,
             index,
             selections,
+            flights: Flights::default(),
             root,
             commands: Semaphore::new(processors),
             locks: std::sync::Mutex::default(),
@@ -262,6 +264,8 @@ pub(crate) struct Plan {
     pub(crate) platform: Platform,
     /// What is read of the context; none is everything.
     reads: Option<Vec<String>>,
+    /// `SOURCE_DATE_EPOCH`: the time that the result says it was made at, in Unix seconds.
+    pub(crate) epoch: Option<i64>,
 }
 
 impl Plan {
@@ -297,7 +301,13 @@ impl Plan {
             None => file.stages.len() - 1,
             Some(name) => find_stage(file, name, file.stages.len()).ok_or_else(|| BuildError::Target(name.clone()))?,
         };
-        let mut plan = Self { target, needed: BTreeSet::new(), bases, platforms, globals, platform, reads: None };
+        let given = request.arguments.get("SOURCE_DATE_EPOCH").cloned().flatten().filter(|text| !text.is_empty());
+        let epoch = given.map(|text| {
+            let reason = || BuildError::Internal(format!("invalid SOURCE_DATE_EPOCH: \"{text}\" is no number of seconds"));
+            text.parse::<i64>().map_err(|_| reason())
+        });
+        let epoch = epoch.transpose()?;
+        let mut plan = Self { target, needed: BTreeSet::new(), bases, platforms, globals, platform, reads: None, epoch };
         plan.need(file, request, target);
         plan.reads = source::reads(file, &plan.needed);
         Ok(plan)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use image::ImageId;
@@ -120,6 +120,27 @@ impl Selections {
             all.clear();
         }
         all.insert(selection, digest);
+    }
+}
+
+/// Steps that are done right now: whoever needs the same result waits for it instead of doing it again.
+#[derive(Debug, Default)]
+pub(crate) struct Flights(Mutex<BTreeMap<[u8; 32], Weak<Flight>>>);
+
+/// One step's turn.
+pub(crate) type Flight = tokio::sync::Mutex<()>;
+
+impl Flights {
+    /// The turn of a step.
+    pub(crate) fn of(&self, key: &Key) -> Arc<Flight> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(flight) = all.get(&key.0).and_then(Weak::upgrade) {
+            return flight;
+        }
+        all.retain(|_, flight| flight.strong_count() > 0);
+        let flight = Arc::new(Flight::default());
+        all.insert(key.0, Arc::downgrade(&flight));
+        flight
     }
 }
 

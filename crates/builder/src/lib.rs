@@ -1,6 +1,7 @@
 //! A Dockerfile becomes an image: stages in parallel, steps cached by content.
 
 pub mod dockerfile;
+pub mod fuzz;
 
 mod build;
 mod cache;

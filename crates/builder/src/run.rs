@@ -47,6 +47,11 @@ pub(crate) async fn run(work: &mut Work<'_>, step: &Step, instruction: &Run, ver
     if work.cached(&key) {
         return Ok(true);
     }
+    let flight = work.context.builder.flights.of(&key);
+    let _turn = work.turn(&flight).await;
+    if work.cached(&key) {
+        return Ok(true);
+    }
     let _permit = work.context.builder.commands.acquire().await.map_err(|error| failed(error.to_string()))?;
     let mut locks = Vec::new();
     for lock in &mounts.locks {

@@ -8,7 +8,7 @@ use image::{CommitOptions, ImageId, Images, Snapshot, SnapshotOptions};
 use oci::image::{Config, Empty, Healthcheck};
 
 use crate::build::{Base, Context};
-use crate::cache::Key;
+use crate::cache::{Flight, Key};
 use crate::dockerfile::{Command, Dockerfile, Instruction, Step, expand};
 use crate::error::BuildError;
 use crate::source::Named;
@@ -47,6 +47,8 @@ pub(crate) async fn run(context: &Arc<Context>, index: usize) -> Result<Outcome,
     let stage = &context.file.stages[index];
     let base = base(context, index).await?;
     let Base { image, mut config, key } = base;
+    // Times are part of what is made.
+    let key = context.plan.epoch.map_or_else(|| key.clone(), |epoch| key.then(&[b"epoch", &epoch.to_le_bytes()]));
     let mut steps = Vec::new();
     for trigger in std::mem::take(&mut config.on_build) {
         steps.push(Dockerfile::trigger(&trigger, stage.line, context.file.directives.escape)?);
@@ -336,6 +338,11 @@ impl Work<'_> {
         if self.cached(&key) {
             return Ok(true);
         }
+        let flight = self.context.builder.flights.of(&key);
+        let _turn = self.turn(&flight).await;
+        if self.cached(&key) {
+            return Ok(true);
+        }
         let options = self.commit_options(&text);
         let (images, image) = (self.context.builder.images.clone(), self.image);
         let made = tokio::task::spawn_blocking(move || -> Result<ImageId, String> {
@@ -349,6 +356,11 @@ impl Work<'_> {
         let image = made.await.map_err(|panic| BuildError::Internal(panic.to_string()))?.map_err(|reason| fail(step, reason))?;
         self.made(&key, image);
         Ok(false)
+    }
+
+    /// Waits until no other build does the same step; one that wants nothing of the cache does not wait.
+    pub(crate) async fn turn<'f>(&self, flight: &'f Flight) -> Option<tokio::sync::MutexGuard<'f, ()>> {
+        if self.context.request.no_cache { None } else { Some(flight.lock().await) }
     }
 
     /// Goes on with a result that is there, if there is one.
@@ -380,6 +392,7 @@ impl Work<'_> {
             comment: COMMENT.to_owned(),
             steps_before: self.pending.clone(),
             created_by: text.to_owned(),
+            created_at: self.context.plan.epoch,
             config: serde_json::to_value(&self.config).unwrap_or_default(),
             ..CommitOptions::default()
         }

@@ -78,21 +78,23 @@ fn clean(pattern: &str) -> Vec<String> {
 }
 
 fn fits(pattern: &[String], path: &[&str]) -> bool {
-    match pattern.split_first() {
-        None => path.is_empty(),
-        Some((first, rest)) if first == "**" => {
-            // At the end it needs something to stand for, elsewhere it may stand for nothing.
-            if rest.is_empty() { !path.is_empty() } else { (0..=path.len()).any(|skip| fits(rest, &path[skip..])) }
+    // Whether the pattern's rest fits the path's rest, from their ends on: several `**` cost a product, not a power.
+    let mut rows = vec![vec![false; path.len() + 1]; pattern.len() + 1];
+    rows[pattern.len()][path.len()] = true;
+    for (p, part) in pattern.iter().enumerate().rev() {
+        for n in (0..=path.len()).rev() {
+            rows[p][n] = if part == "**" {
+                // At the end it needs something to stand for, elsewhere it may stand for nothing.
+                if p + 1 == pattern.len() { n < path.len() } else { rows[p + 1][n..].contains(&true) }
+            } else if part.contains("**") {
+                // Two stars inside a part also cross slashes.
+                (n + 1..=path.len()).any(|end| rows[p + 1][end] && part_fits(part, &path[n..end].join("/"), true))
+            } else {
+                path.get(n).is_some_and(|name| rows[p + 1][n + 1] && part_fits(part, name, false))
+            };
         }
-        Some((first, rest)) => match path.split_first() {
-            None => false,
-            // Two stars inside a part also cross slashes.
-            Some(_) if first.contains("**") => {
-                (1..=path.len()).any(|count| part_fits(first, &path[..count].join("/"), true) && fits(rest, &path[count..]))
-            }
-            Some((name, below)) => part_fits(first, name, false) && fits(rest, below),
-        },
     }
+    rows[0][0]
 }
 
 /// Whether a name of one path component fits a pattern with `*`, `?`, `[…]` and `\`.

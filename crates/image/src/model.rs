@@ -235,6 +235,8 @@ pub struct CommitOptions {
     pub container_config: serde_json::Value,
     /// Version of the engine.
     pub engine_version: String,
+    /// When it was made, in Unix seconds; none is now.
+    pub created_at: Option<i64>,
 }
 
 /// What looking at everything came to.

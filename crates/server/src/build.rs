@@ -205,10 +205,16 @@ impl App {
     }
 
     pub(crate) async fn build_prune(&self, call: &Call) -> Result<Reply, ApiError> {
-        call.query.filters()?.only(&[])?;
+        let filters = call.query.filters()?;
+        filters.only(&["until", "unused-for"])?;
+        let until = match filters.get("until").first().or(filters.get("unused-for").first()) {
+            Some(text) => crate::time::moment(text)?,
+            None => None,
+        };
+        let before = until.map(|seconds| u64::try_from(seconds).unwrap_or_default());
         let builder = Arc::clone(&self.builder);
         let all = call.query.flag("all");
-        let pruned = blocking(move || builder.prune(None, all)).await?.map_err(|cause| ApiError::internal(cause.to_string()))?;
+        let pruned = blocking(move || builder.prune(before, all)).await?.map_err(|cause| ApiError::internal(cause.to_string()))?;
         let report = json!({"CachesDeleted": pruned.entries, "SpaceReclaimed": pruned.reclaimed});
         Ok(reply::json(StatusCode::OK, &report))
     }

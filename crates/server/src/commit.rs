@@ -103,6 +103,7 @@ impl App {
             config: json(&config)?,
             container_config: json(&own)?,
             engine_version: SERVER_VERSION.to_owned(),
+            created_at: None,
         };
         let wanted = Wanted { container, name: tagged, pause: query.flag_or("pause", true), options };
         let app = self.clone();

@@ -1,6 +1,7 @@
 //! Times teu beside a Docker Engine, in turn, as whole commands a person would type.
 
 mod bare;
+pub(crate) mod build;
 mod commands;
 mod netlink;
 pub(crate) mod pull;

@@ -23,6 +23,7 @@ cargo xtask VERB
   demo [stay]          bring WordPress with NGINX and MariaDB up from nothing and read its first post; `stay`: until Enter
   test                 set up, tidy, then every test
   bench pull [HOST [TEU]]  time the pull of an image of 1 GB
+  bench build [HOST [TEU]]  time builds of a context of 5,000 files: cold, cached, one file changed
   bench [HOST]         time teu beside the Docker Engine at HOST (a DOCKER_HOST) and the bare system calls
   oracle HOST [record] run one script against teu and the Docker Engine at HOST and compare
   golden BINARY        record what the Docker Compose at BINARY prints for the cases of crates/compose
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         ["demo", "stay"] => demo::run(true),
         ["test"] => test(),
         ["bench", "pull", args @ ..] => bench::pull::alone(args),
+        ["bench", "build", args @ ..] => bench::build::alone(args),
         ["bench", host @ ..] => bench::run(host.first().copied()),
         ["oracle", host] => oracle::run(host),
         ["oracle", host, "record"] => oracle::record(host),

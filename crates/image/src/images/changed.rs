@@ -279,7 +279,8 @@ fn changes(layers: &Layers) -> io::Result<Vec<Change>> {
 /// Turns the configuration of an image into that of its child.
 fn describe(document: &mut Map<String, Value>, options: CommitOptions, diff_id: Option<Digest>) -> io::Result<()> {
     let old: ImageConfig = serde_json::from_value(Value::Object(document.clone()))?;
-    let created = jiff::Timestamp::now().to_string();
+    let told = options.created_at.and_then(|seconds| jiff::Timestamp::from_second(seconds).ok());
+    let created = told.unwrap_or_else(jiff::Timestamp::now).to_string();
     let mut step = Map::new();
     for (key, text) in [("author", &options.author), ("comment", &options.comment), ("created_by", &options.created_by)] {
         if !text.is_empty() {

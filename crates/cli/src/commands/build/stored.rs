@@ -3,14 +3,14 @@
 use docker_api::client::query;
 use serde_json::Value;
 
-use crate::commands::confirm;
+use crate::commands::{confirm, filters};
 use crate::context::Context;
 use crate::error::{Failure, Outcome};
 use crate::flags::{Command, Given};
 use crate::{human, printer};
 
 pub(super) fn prune(context: &mut Context, _: &Command, given: &Given) -> Outcome<u8> {
-    for name in ["filter", "keep-storage"] {
+    for name in ["keep-storage"] {
         if given.has(name) {
             return Err(Failure::new(format!(
                 "--{name} is not served: builder prune forgets all cached results, with --all the cache mounts, too"
@@ -23,7 +23,11 @@ pub(super) fn prune(context: &mut Context, _: &Command, given: &Given) -> Outcom
         return Ok(0);
     }
     let mut client = context.client()?;
-    let report: Value = client.call("POST", &format!("/build/prune{}", query(&[("all", all.then_some("1"))])), None)?;
+    let report: Value = client.call(
+        "POST",
+        &format!("/build/prune{}", query(&[("all", all.then_some("1")), ("filters", filters(given)?.as_deref())])),
+        None,
+    )?;
     let deleted = report.get("CachesDeleted").and_then(Value::as_array).cloned().unwrap_or_default();
     if !deleted.is_empty() {
         printer::line("Deleted build cache objects:");
