@@ -294,3 +294,27 @@ fn repositories_and_addresses_are_sources() {
         assert!(!done && text.contains(expected), "{line}: {text}");
     }
 }
+
+#[test]
+fn fifty_builds_at_once_do_a_step_once() {
+    let daemon = Daemon::with_busybox(crate::teu(), Network::Private).unwrap();
+    let directory =
+        context(&[("Dockerfile", "FROM busybox\nRUN head -c 16 /dev/urandom | od -An -tx1 > /random\nCOPY f /f\n"), ("f", "x")]);
+    let epoch = ["--build-arg", "SOURCE_DATE_EPOCH=86400"];
+    let start = || {
+        let mut command = daemon.command();
+        command.args(["build", "-q"]).args(epoch).arg(directory.path());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap()
+    };
+    let running: Vec<_> = (0..50).map(|_| start()).collect();
+    let mut images = std::collections::BTreeSet::new();
+    for build in running {
+        let output = build.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        images.insert(String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    }
+    assert_eq!(images.len(), 1, "{images:?}");
+    let created = ["image", "inspect", "-f", "{{.Created}}", images.first().unwrap()];
+    assert_eq!(daemon.ok(created).unwrap(), "1970-01-02T00:00:00Z");
+    assert_eq!(daemon.ok(["ps", "-aq"]).unwrap(), "");
+}
