@@ -50,6 +50,8 @@ pub struct Service {
     pub hash: String,
     /// Digest of the image its containers shall run; empty where nobody knows it.
     pub image_id: String,
+    /// When the engine pulled or built that image, in seconds since 1970; `None` where nobody knows it.
+    pub image_time: Option<i64>,
     /// Paths that the image declares as volumes.
     pub image_volumes: BTreeSet<String>,
     /// How many containers it shall have.

@@ -4,6 +4,7 @@
 //! out is empty.
 
 mod down;
+mod run;
 #[cfg(test)]
 mod tests;
 mod up;

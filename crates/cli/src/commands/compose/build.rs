@@ -71,16 +71,12 @@ pub(super) fn build_services(session: &mut Session<'_>, _: &Client, desired: &De
         progress.tell(&format!("Image {}", service.image(&desired.name)), "Building", false);
     }
     progress.finish();
+    let limit = session.parallel()?;
     // What builds on another service's image comes after it.
     let (first, second): (Vec<_>, Vec<_>) = builds.into_values().partition(|services| !needs_image(services));
     for round in [first, second] {
-        let results: Vec<Outcome<()>> = std::thread::scope(|scope| {
-            let context = &*session.context;
-            let one = |services: Vec<&'_ Service>| one(context, desired, &services, wish);
-            let running: Vec<_> = round.into_iter().map(|services| scope.spawn(move || one(services))).collect();
-            running.into_iter().map(|build| build.join().unwrap_or_else(|_| Err(Failure::new("a build has failed")))).collect()
-        });
-        results.into_iter().collect::<Outcome<()>>()?;
+        let context = &*session.context;
+        pull::each(&round, limit, &|services| one(context, desired, services, wish))?;
     }
     for service in names.iter().filter_map(|name| desired.services.get(name)) {
         progress.tell(&format!("Image {}", service.image(&desired.name)), "Built", true);

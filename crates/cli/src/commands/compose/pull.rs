@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 
-use compose::desired::Desired;
+use compose::desired::{Desired, Service};
 use docker_api::client::{Client, escape, query};
 use serde_json::Value;
 
@@ -17,14 +17,45 @@ use crate::reference::Reference;
 /// At most so many images move at once: a registry and a disk have their bounds.
 const AT_ONCE: usize = 8;
 
-/// Whether an image is pulled under this policy. **Source:** Compose Specification, `pull_policy`.
-pub(super) fn wants(policy: &str, missing: bool) -> bool {
+/// Whether a service's image is pulled under this policy. **Source:** Compose Specification, `pull_policy`.
+pub(super) fn wants(policy: &str, service: &Service, missing: bool) -> bool {
     match policy {
         "always" => true,
         "never" | "build" => false,
-        // `refresh`, `daily` and their like pull what is older than they say; what is here counts as fresh.
-        _ => missing,
+        // Docker Compose takes the bare word `refresh` as `missing`.
+        other => missing || period(other).is_some_and(|period| is_older(service, period)),
     }
+}
+
+/// Seconds after which a policy pulls again: `daily`, `weekly`, `every_1d12h`.
+fn period(policy: &str) -> Option<i64> {
+    let text = match policy {
+        "daily" => "1d",
+        "weekly" => "1w",
+        other => other.strip_prefix("every_")?,
+    };
+    let (mut total, mut number) = (0i64, 0i64);
+    for letter in text.chars() {
+        let unit = match letter {
+            'w' => 604_800,
+            'd' => 86_400,
+            'h' => 3_600,
+            'm' => 60,
+            's' => 1,
+            digit => {
+                number = number.saturating_mul(10).saturating_add(i64::from(digit.to_digit(10)?));
+                continue;
+            }
+        };
+        total = total.saturating_add(number.saturating_mul(unit));
+        number = 0;
+    }
+    Some(total)
+}
+
+/// Whether the image is here for so many seconds; one of unknown age is.
+fn is_older(service: &Service, seconds: i64) -> bool {
+    service.image_time.is_none_or(|time| time.saturating_add(seconds) < jiff::Timestamp::now().as_second())
 }
 
 /// `pull`.
@@ -41,9 +72,10 @@ pub(super) fn pull(session: &mut Session<'_>, given: &Given) -> Outcome<u8> {
             let Some(service) = desired.services.get(name) else { return false };
             let builds = service.config.get("build").is_some();
             let own = given.get("policy").unwrap_or_else(|| text(&service.config, "pull_policy"));
-            let policy = if own.is_empty() { "always" } else { own };
+            // Who calls `pull` does not wait until the time has come.
+            let policy = if own.is_empty() || period(own).is_some() { "always" } else { own };
             !(builds && (given.on("ignore-buildable") || text(&service.config, "image").is_empty()))
-                && wants(policy, missing.contains(name))
+                && wants(policy, service, missing.contains(name))
         })
         .collect();
     let result = pull_services(session, &client, &desired, &names, given.on("quiet"));
@@ -60,19 +92,19 @@ fn chosen(desired: &Desired, given: &Given, dependencies: bool) -> Outcome<Vec<S
     Ok(if dependencies || given.args.is_empty() { with.into_iter().collect() } else { given.args.clone() })
 }
 
-/// Does `act` for each image on threads of their own; the first failure counts.
-fn each(images: &[String], act: &(dyn Fn(&str) -> Outcome<()> + Sync)) -> Outcome<()> {
+/// Does `act` for each, at most `limit` at once; the first failure counts.
+pub(super) fn each<T: Sync>(items: &[T], limit: usize, act: &(dyn Fn(&T) -> Outcome<()> + Sync)) -> Outcome<()> {
     let next = std::sync::atomic::AtomicUsize::new(0);
     let results: Vec<Outcome<()>> = std::thread::scope(|scope| {
         let worker = || {
             let mut result = Ok(());
-            while let Some(image) = images.get(next.fetch_add(1, std::sync::atomic::Ordering::AcqRel)) {
-                result = result.and(act(image));
+            while let Some(item) = items.get(next.fetch_add(1, std::sync::atomic::Ordering::AcqRel)) {
+                result = result.and(act(item));
             }
             result
         };
-        let workers: Vec<_> = (0..images.len().min(AT_ONCE)).map(|_| scope.spawn(worker)).collect();
-        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(Failure::new("a transfer has failed")))).collect()
+        let workers: Vec<_> = (0..items.len().min(limit)).map(|_| scope.spawn(worker)).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap_or_else(|_| Err(Failure::new("a transfer or build has failed")))).collect()
     });
     results.into_iter().collect()
 }
@@ -86,7 +118,7 @@ pub(super) fn pull_services(session: &Session<'_>, client: &Client, desired: &De
     }
     let progress = if quiet { super::progress::Progress::quiet() } else { session.progress() };
     let list: Vec<String> = images.keys().cloned().collect();
-    let result = each(&list, &|image| {
+    let result = each(&list, session.parallel()?.min(AT_ONCE), &|image| {
         let subject = format!("Image {image}");
         progress.tell(&subject, "Pulling", false);
         let name = Reference::new(image).or_latest();
@@ -149,7 +181,7 @@ pub(super) fn push_services(session: &Session<'_>, client: &Client, desired: &De
     images.sort_unstable();
     images.dedup();
     let progress = if quiet { super::progress::Progress::quiet() } else { session.progress() };
-    let result = each(&images, &|image| {
+    let result = each(&images, session.parallel()?.min(AT_ONCE), &|image| {
         let subject = format!("Image {image}");
         progress.tell(&subject, "Pushing", false);
         let name = Reference::new(image).or_latest();
@@ -166,4 +198,27 @@ pub(super) fn push_services(session: &Session<'_>, client: &Client, desired: &De
     });
     progress.finish();
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_pulled_again_when_its_time_has_come() {
+        let hour = Service { image_time: Some(jiff::Timestamp::now().as_second() - 3_600), ..Service::default() };
+        for (policy, wanted) in [
+            ("daily", false),
+            ("weekly", false),
+            ("every_30m", true),
+            ("every_1h30m", false),
+            ("", false),
+            ("always", true),
+            ("never", false),
+        ] {
+            assert_eq!(wants(policy, &hour, false), wanted, "{policy}");
+        }
+        assert_eq!(period("every_1w2d"), Some(777_600));
+        assert!(wants("daily", &Service::default(), false) && wants("daily", &hour, true));
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use compose::body::{self, OneOff, Wish};
-use compose::desired::Desired;
+use compose::desired::{Desired, Service};
 use compose::execute::Executor;
 use compose::observe;
 use compose::plan::{self, Up};
@@ -20,13 +20,12 @@ use crate::{printer, streams, terminal};
 /// `run`.
 pub(super) fn run(session: &mut Session<'_>, given: &Given) -> Outcome<u8> {
     let name = given.args[0].clone();
-    let project = session.project()?;
+    let mut project = session.project()?;
     let mut desired = session.desired_of(&project)?;
-    if let Some(hidden) = project.disabled.get(&name) {
+    if let Some(hidden) = project.disabled.get(&name).cloned() {
         // Who names a service has no need of its profile.
-        let mut with = project.clone();
-        with.services.insert(name.clone(), hidden.clone());
-        desired = super::load::desired(&with)?;
+        project.services.insert(name.clone(), hidden);
+        desired = super::load::desired(&project)?;
     }
     if !desired.services.contains_key(&name) {
         return Err(Failure::new(format!("no such service: {name}")));
@@ -41,6 +40,7 @@ pub(super) fn run(session: &mut Session<'_>, given: &Given) -> Outcome<u8> {
     if !dependencies.is_empty() {
         needed.extend(desired.with_dependencies(&dependencies).map_err(|error| Failure::new(error.to_string()))?);
     }
+    compose::unserved(&project, &needed, false).map_err(|error| Failure::new(error.to_string()))?;
     images(session, &mut client, &mut desired, &needed, (&name, given))?;
     prepare(session, &mut client, &desired, (&name, &dependencies), given)?;
     let id = create(session, &mut client, &mut desired, &name, given)?;
@@ -66,12 +66,13 @@ fn images(
         .filter(|other| builds(desired, other) && (missing.contains(other) || other.as_str() == name && given.on("build")))
         .cloned()
         .collect();
-    let policy = given.get("pull").unwrap_or_default();
-    let to_pull: Vec<String> = needed
-        .iter()
-        .filter(|other| !builds(desired, other) && pull::wants(if other.as_str() == name { policy } else { "" }, missing.contains(other)))
-        .cloned()
-        .collect();
+    let policy = given.get("pull").filter(|policy| *policy != "policy");
+    let to_pull = |service: &Service| {
+        let own = policy.filter(|_| service.name == name).unwrap_or_else(|| crate::json::text(&service.config, "pull_policy"));
+        !builds(desired, &service.name) && pull::wants(own, service, missing.contains(&service.name))
+    };
+    let services = needed.iter().filter_map(|other| desired.services.get(other));
+    let to_pull: Vec<String> = services.filter(|service| to_pull(service)).map(|service| service.name.clone()).collect();
     if to_build.is_empty() && to_pull.is_empty() {
         return Ok(());
     }

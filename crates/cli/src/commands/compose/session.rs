@@ -78,6 +78,18 @@ impl<'a> Session<'a> {
         super::load::desired(project)
     }
 
+    /// How many images are pulled or built at once; no bound if it is not given or not above 0, as Docker Compose has it.
+    pub(super) fn parallel(&self) -> Outcome<usize> {
+        let variable = std::env::var("COMPOSE_PARALLEL_LIMIT").ok().filter(|_| !self.globals.has("parallel"));
+        let number = match variable.filter(|text| !text.is_empty()) {
+            Some(text) => {
+                text.parse::<i64>().map_err(|_| Failure::new(format!("COMPOSE_PARALLEL_LIMIT must be an integer (found: \"{text}\")")))?
+            }
+            None => self.globals.number("parallel")?.unwrap_or(-1),
+        };
+        Ok(usize::try_from(number).ok().filter(|number| *number > 0).unwrap_or(usize::MAX))
+    }
+
     /// How progress is shown.
     pub(super) fn progress(&self) -> Progress {
         let variable = std::env::var("COMPOSE_PROGRESS").ok();
@@ -158,13 +170,25 @@ pub(super) fn failure(error: StepError) -> Failure {
     }
 }
 
-/// What an engine knows of an image: its digest and the places it declares as volumes. `None` if there is no such image.
-pub(super) fn look(client: &mut Client, image: &str) -> Outcome<Option<(String, Vec<String>)>> {
+/// What an engine knows of an image.
+#[derive(Clone, Debug)]
+struct Known {
+    /// Its digest.
+    id: String,
+    /// When it got its last name.
+    time: Option<i64>,
+    /// Places it declares as volumes.
+    volumes: Vec<String>,
+}
+
+/// Looks at an image; `None` if there is no such image.
+fn look(client: &mut Client, image: &str) -> Outcome<Option<Known>> {
     match client.call::<Value>("GET", &format!("/images/{}/json", image.split('/').map(escape).collect::<Vec<_>>().join("/")), None) {
         Ok(found) => {
             let volumes = found.pointer("/Config/Volumes").and_then(Value::as_object);
             let volumes = volumes.map(|volumes| volumes.keys().cloned().collect()).unwrap_or_default();
-            Ok(Some((crate::json::text(&found, "Id").to_owned(), volumes)))
+            let time = found.pointer("/Metadata/LastTagTime").and_then(Value::as_str).and_then(crate::human::parse_time);
+            Ok(Some(Known { id: crate::json::text(&found, "Id").to_owned(), time: time.filter(|time| *time > 0), volumes }))
         }
         Err(error) if error.status() == Some(404) => Ok(None),
         Err(error) => Err(error.into()),
@@ -177,7 +201,7 @@ pub(super) fn know_images(
     desired: &mut Desired,
     services: &std::collections::BTreeSet<String>,
 ) -> Outcome<Vec<String>> {
-    let mut known: BTreeMap<String, Option<(String, Vec<String>)>> = BTreeMap::new();
+    let mut known: BTreeMap<String, Option<Known>> = BTreeMap::new();
     let mut missing = Vec::new();
     let project = desired.name.clone();
     for service in desired.services.values_mut().filter(|service| services.contains(&service.name)) {
@@ -187,16 +211,17 @@ pub(super) fn know_images(
             known.insert(image.clone(), found);
         }
         match known.get(&image).cloned().flatten() {
-            Some((id, volumes)) => set(service, id, volumes),
+            Some(known) => set(service, known),
             None => missing.push(service.name.clone()),
         }
     }
     Ok(missing)
 }
 
-fn set(service: &mut Service, id: String, volumes: Vec<String>) {
-    service.image_id = id;
-    service.image_volumes = volumes.into_iter().collect();
+fn set(service: &mut Service, known: Known) {
+    service.image_id = known.id;
+    service.image_time = known.time;
+    service.image_volumes = known.volumes.into_iter().collect();
 }
 
 /// A path as the caller means it.

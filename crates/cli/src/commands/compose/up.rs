@@ -104,7 +104,7 @@ fn images(
         let own = crate::json::text(&service.config, "pull_policy");
         if builds && (given.on("build") || is_missing && !given.on("no-build") || own == "build" && !given.on("no-build")) {
             to_build.push(name.clone());
-        } else if pull::wants(policy.unwrap_or(own), is_missing) && !(builds && policy.is_none() && own.is_empty()) {
+        } else if pull::wants(policy.unwrap_or(own), service, is_missing) && !(builds && policy.is_none() && own.is_empty()) {
             to_pull.push(name.clone());
         } else if is_missing && builds {
             let image = service.image(&desired.name);
@@ -159,6 +159,7 @@ fn prepare(session: &mut Session<'_>, given: &Given, services: &[String]) -> Out
     if desired.services.is_empty() {
         return Err(Failure::new("no service selected"));
     }
+    compose::unserved(&project, &services, up.services.is_empty()).map_err(|error| Failure::new(error.to_string()))?;
     let mut client = session.client()?;
     images(session, &mut client, &mut desired, &services, given)?;
     Ok(Prepared { client, desired, services, up })
@@ -272,6 +273,7 @@ pub(super) fn scale(session: &mut Session<'_>, given: &Given) -> Outcome<u8> {
     }
     let up = Up { services: names, no_dependencies: given.on("no-deps"), ..Up::default() };
     let services = selected(&desired, &up)?;
+    compose::unserved(&project, &services, false).map_err(|error| Failure::new(error.to_string()))?;
     let mut client = session.client()?;
     images(session, &mut client, &mut desired, &services, given)?;
     let mut prepared = Prepared { client, desired, services, up };
