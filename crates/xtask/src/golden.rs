@@ -7,6 +7,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 /// Stands for the folder of a case in what is recorded.
 const FOLDER: &str = "@FOLDER@";
+/// Stands for the folder above it.
+const ABOVE: &str = "@ABOVE@";
 
 /// Runs the Docker Compose at `binary` over all cases.
 pub(crate) fn record(binary: &str) -> Result<()> {
@@ -38,13 +40,14 @@ fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
 
 fn golden(binary: &Path, case: &Path) -> Result<()> {
     let folder = case.display().to_string();
+    let above = case.parent().unwrap_or(case).display().to_string();
     for (name, words) in [("expected.yaml", &[][..]), ("expected.json", &["--format", "json"]), ("expected.hash", &["--hash=*"])] {
         let output = config(binary, case, words)?;
         if !output.status.success() {
             bail!("{folder}: {}", String::from_utf8_lossy(&output.stderr));
         }
         let text = String::from_utf8(output.stdout)?;
-        std::fs::write(case.join(name), text.replace(&folder, FOLDER))?;
+        std::fs::write(case.join(name), text.replace(&folder, FOLDER).replace(&above, ABOVE))?;
     }
     Ok(())
 }

@@ -7,6 +7,14 @@ use compose::{Options, Project};
 
 /// Stands for the folder of a case in what is recorded.
 const FOLDER: &str = "@FOLDER@";
+/// Stands for the folder above it.
+const ABOVE: &str = "@ABOVE@";
+
+/// What was recorded, with the folders of today.
+fn replaced(recorded: &str, case: &Path) -> String {
+    let above = case.parent().unwrap_or(case).display().to_string();
+    recorded.replace(FOLDER, &case.display().to_string()).replace(ABOVE, &above)
+}
 
 fn cases(kind: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(kind);
@@ -47,7 +55,7 @@ fn load(case: &Path) -> Project {
 /// Compares with what Docker Compose printed for the case.
 fn compare(case: &Path, name: &str, printed: &str) -> Option<String> {
     let recorded = std::fs::read_to_string(case.join(name)).unwrap_or_default();
-    let recorded = recorded.replace(FOLDER, &case.display().to_string());
+    let recorded = replaced(&recorded, case);
     let printed = printed.replace('$', "$$");
     if recorded == printed {
         return None;
@@ -105,7 +113,7 @@ fn what_docker_compose_refuses_is_refused_with_its_place() {
             Err(error) => error.to_string(),
         };
         let recorded = std::fs::read_to_string(case.join("error")).unwrap_or_default();
-        let recorded = recorded.trim_end().replace(FOLDER, &case.display().to_string());
+        let recorded = replaced(recorded.trim_end(), &case);
         if recorded != printed {
             wrong.push(format!("{}\n  recorded: {recorded}\n  now:      {printed}", case.display()));
         }
