@@ -29,13 +29,45 @@ pub fn duration(text: &str) -> Option<i64> {
         let (unit, after) = after.split_at(stop);
         let scale = units.iter().find(|(name, _)| *name == unit)?.1;
         let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+        total = total.checked_add(whole.parse::<i64>().unwrap_or_default().checked_mul(scale)?)?;
+        let mut step = scale;
+        for digit in part.bytes() {
+            step /= 10;
+            total = total.checked_add(i64::from(digit - b'0') * step)?;
+        }
+        rest = after;
+    }
+    Some(total)
+}
+
+/// A size such as `134217728`, `128m` or `1.5gb`, in bytes.
+#[must_use]
+pub fn size(value: &Value) -> Option<i64> {
+    let text = match value {
+        Value::Number(number) => return number.as_i64(),
+        Value::String(text) => text.trim().to_ascii_lowercase(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
+    };
+    if text == "-1" {
+        return Some(-1);
+    }
+    let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let shift = match unit.trim().trim_end_matches("ib").trim_end_matches('b') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        "t" => 40,
+        _ => return None,
+    };
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
     // What is after the point, exactly; more than 18 digits make no byte.
     let part: String = part.chars().take(18).collect();
     let fraction: i128 = if part.is_empty() { 0 } else { part.parse().ok()? };
     let scale = 10_i128.pow(u32::try_from(part.len()).ok()?);
     let unit = 1_i128 << shift;
-    let bytes = i64::try_from(whole.parse::<i128>().ok()?.checked_mul(unit)? + fraction * unit / scale).ok()?;
-    Some(bytes)
+    i64::try_from(whole.parse::<i128>().ok()?.checked_mul(unit)? + fraction * unit / scale).ok()
 }
 
 /// Exposed ports and their bindings.

@@ -35,7 +35,7 @@ fn clients_can_negotiate() {
         for header in [
             "api-version: 1.51\r\n",
             "ostype: linux\r\n",
-            "builder-version: 1\r\n",
+            "builder-version: 2\r\n",
             "docker-experimental: false\r\n",
             "swarm: inactive\r\n",
             "cache-control: no-cache, no-store, must-revalidate\r\n",
